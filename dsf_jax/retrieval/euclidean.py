@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 
 MARGIN = 32  # the further the first row left out lies behind the k-th, the rarer the full scan
-PAIRS = 2048  # candidates measured at a time: 8 MB of rows at d = 1024, so they stay in cache
+MEASURED = 4 * 2**20  # bytes of candidate rows gathered and measured at a time: they stay in cache
 ALIGNMENT = 64  # bytes: XLA's CPU client reads host memory in place from such an address only
 
 Array = np.ndarray | jax.Array
@@ -133,14 +133,15 @@ def _absorb(
     products = jnp.matmul(rows, queries.T, precision=lax.Precision.HIGHEST)
     negated = 2 * products - (1 - 2 * _roundoff(rows.shape[1])) * squares  # [m, q]
     negated = jnp.where(new[:, None], negated, -jnp.inf)
-    top, at = lax.top_k(negated.T, min(best.negated.shape[1], len(rows)))
-    negated = jnp.concatenate([best.negated, top], axis=1)
-    indices = jnp.concatenate([best.indices, first + at], axis=1)
-    negated, at = lax.top_k(negated, best.negated.shape[1])
+    # The best so far come first: top_k's heap starts from them, and few of the new rows enter it.
+    keep = best.indices.shape[1]
+    negated, at = lax.top_k(jnp.concatenate([best.negated, negated.T], axis=1), keep)
+    old = jnp.take_along_axis(best.indices, jnp.minimum(at, keep - 1), axis=1)
+    indices = jnp.where(at < keep, old, first + at - keep)
     bad = new & ~jnp.isfinite(4 * jnp.sum(rows * rows, axis=1))  # 4: the sums above stay finite
     return _Candidates(
         negated,
-        jnp.take_along_axis(indices, at, axis=1),
+        indices,
         jnp.maximum(best.unusable, jnp.max(jnp.where(bad, index, -1))),
     )
 
@@ -156,12 +157,16 @@ def _measure(queries: Array, gallery: Array, candidates: np.ndarray, best: Neigh
     pairs = candidates.ravel()
     owner = np.repeat(np.arange(len(candidates), dtype=np.int32), c)
     distances = np.empty(pairs.shape, np.float32)
-    size = min(PAIRS, len(pairs))
+    size = min(len(pairs), max(1, MEASURED // gallery[:1].nbytes))
+    buffer = _aligned_empty((size, gallery.shape[1]), gallery.dtype)
     for start in range(0, len(pairs), size):
-        span = slice(min(start, len(pairs) - size), min(start, len(pairs) - size) + size)
-        rows = gallery[pairs[span]]
-        rows = rows if isinstance(rows, jax.Array) else _aligned(np.asarray(rows))
-        distances[span] = _distances(queries, owner[span], rows)
+        start = min(start, len(pairs) - size)  # one shape: the last step repeats some pairs
+        span = slice(start, start + size)
+        if isinstance(gallery, jax.Array):
+            rows = gallery[pairs[span]]
+        else:  # mode: the default checks each index through a second buffer
+            rows = np.take(gallery, pairs[span], axis=0, out=buffer, mode="clip")
+        distances[span] = _distances(queries, owner[span], rows)  # waits: the buffer is free again
     table = distances.reshape(candidates.shape)
     order = np.lexsort((candidates, table))[:, : best.indices.shape[1]]
     best.squared_distances[:] = np.take_along_axis(table, order, axis=1)
@@ -197,11 +202,17 @@ def _aligned(rows: np.ndarray) -> np.ndarray:
     """Return rows, copied if the CPU client could not read them in place: it copies slower."""
     if rows.flags.c_contiguous and rows.ctypes.data % ALIGNMENT == 0:
         return rows
-    spare = np.empty(rows.nbytes + ALIGNMENT, np.uint8)
-    start = -spare.ctypes.data % ALIGNMENT
-    copy = spare[start : start + rows.nbytes].view(rows.dtype).reshape(rows.shape)
+    copy = _aligned_empty(rows.shape, rows.dtype)
     copy[...] = rows
     return copy
+
+
+def _aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an uninitialised array that the CPU client reads in place."""
+    size = math.prod(shape) * dtype.itemsize
+    spare = np.empty(size + ALIGNMENT, np.uint8)
+    start = -spare.ctypes.data % ALIGNMENT
+    return spare[start : start + size].view(dtype).reshape(shape)
 
 
 def _check(queries: Array, gallery: Array, **options: int) -> None:
