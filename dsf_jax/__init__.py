@@ -11,7 +11,8 @@ at random, the plain one models.alexnet                           AlexNet, Caffe
 torchvision's: logits and every layer by name models.edge_detector                     a photo ->
 its edges models.caffe                             weight files of other frameworks -> arrays by
 layer models.weights_port                      arrays by layer -> AlexNet's parameters, every name
-accounted for data.groups                              examples -> padded arrays, the unit that
+accounted for data.files                               text files, written whole or not at all
+data.groups                              examples -> padded arrays, the unit that
 travels to the device data.pictures                            picture files of any kind -> RGB
 arrays data.records                             prepared data sets on disk -> random access
 data.mixtures                            which domains and classes a network is trained on

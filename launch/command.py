@@ -16,6 +16,12 @@ from absl import app, flags, logging
 
 Config = TypeVar("Config")
 
+_DEFINE: dict[type, Any] = {
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+}
+
 
 def field_help(config: type[Any]) -> dict[str, str]:
     """Reads what a dataclass's docstring says of each attribute, in its `Attributes:` section."""
@@ -34,12 +40,7 @@ def define_flags(config: type[Any]) -> None:
         if typing.get_origin(kind) is typing.Literal:
             flags.DEFINE_enum(field.name, default, typing.get_args(kind), text)
         else:
-            define: Callable[..., Any] = {
-                int: flags.DEFINE_integer,
-                float: flags.DEFINE_float,
-                str: flags.DEFINE_string,
-            }[kind]
-            define(field.name, default, text)
+            _DEFINE[kind](field.name, default, text)
 
 
 def config_from_flags(config: type[Config]) -> Config:

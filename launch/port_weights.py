@@ -44,7 +44,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of the random values.")
 
 
 def ported(
-    source: str, variant: Variant, *, num_classes: int, partial: bool, seed: int, size: int = 227
+    source: str, variant: str, *, num_classes: int, partial: bool, seed: int, size: int = 227
 ) -> tuple[ModelCard, dict, PortReport]:
     """Reads weights into parameters.
 

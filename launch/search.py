@@ -5,7 +5,7 @@ python -m launch.search --checkpoint=runs/quickstart --sketch=drawing.png --phot
 
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from absl import flags
 
@@ -42,7 +42,7 @@ class Photos(Sequence[dict[str, Any]]):
         """Returns the number of files."""
         return len(self._files)
 
-    def __getitem__(self, index: Any) -> dict[str, Any]:
+    def __getitem__(self, index: Any) -> dict[str, Any]:  # type: ignore[override]
         """Reads one picture."""
         return {"photo": square_photo(read_picture(self._files[index])), "label": 0}
 
@@ -53,7 +53,7 @@ def main() -> None:
     if figure and figure.exists():
         raise FileExistsError(f"{figure} exists; choose another --figure")
     sketch = read_picture(_SKETCH.value)
-    points = points_from_image(sketch, polarity=_POLARITY.value)
+    points = points_from_image(sketch, polarity=cast(Polarity, _POLARITY.value))
     if not len(points):
         raise ValueError(
             f"{_SKETCH.value} shows no strokes; draw some, or try the other --polarity"

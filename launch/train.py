@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import get_args
 
+import grain
 import jax
 from absl import flags
 
@@ -78,7 +79,7 @@ def open_mixture(data_dir: str, datasets: Sequence[str], split: str, mixture: st
 
 
 def starting_point(
-    init: str, variant: Variant, class_names: tuple[str, ...], seed: int
+    init: str, variant: str, class_names: tuple[str, ...], seed: int
 ) -> tuple[ModelCard, Params]:
     """Reads or draws the start values for a list of classes."""
     if init == RANDOM:
@@ -92,8 +93,11 @@ def train_on(
     config: TrainConfig, mixture: Mixture, card: ModelCard, params: Params, run_dir: pathlib.Path
 ) -> Result:
     """Trains on a mixture, with cached convolutions where the configuration asks for them."""
-    if config.cached_views:
-        batches = cached_batches(
+
+    def make_batches() -> grain.MapDataset:
+        if not config.cached_views:
+            return training_batches(mixture, batch_size=config.batch_size, seed=config.seed)
+        return cached_batches(
             mixture,
             card.network(),
             params,
@@ -102,10 +106,9 @@ def train_on(
             seed=config.seed,
             size=card.size,
         )
-    else:
-        batches = training_batches(mixture, batch_size=config.batch_size, seed=config.seed)
+
     total = len(mixture.drawings) + len(mixture.photos)
-    return train(config, batches, card, params, run_dir, total_examples=total)
+    return train(config, make_batches, card, params, run_dir, total_examples=total)
 
 
 def main() -> None:

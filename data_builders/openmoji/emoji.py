@@ -156,6 +156,6 @@ def _distinct(sketches: Sequence[bytes]) -> list[int]:
     same = difference < _SAME_DRAWING * np.minimum(energy[:, None], energy[None, :])
     kept: list[int] = []
     for i in range(len(sketches)):
-        if True:
+        if not same[i, kept].any():
             kept.append(i)
     return kept

@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import grain
@@ -16,6 +16,7 @@ import tensorboardX
 from tqdm import tqdm
 
 from dsf_jax.data.batches import prefetch
+from dsf_jax.data.files import write_whole
 from dsf_jax.models.alexnet import Params
 from dsf_jax.training import checkpoints
 from dsf_jax.training.checkpoints import ModelCard
@@ -105,7 +106,7 @@ class Result(NamedTuple):
 
 def train(
     config: TrainConfig,
-    batches: grain.MapDataset,
+    make_batches: Callable[[], grain.MapDataset],
     card: ModelCard,
     params: Params,
     run_dir: str | os.PathLike[str],
@@ -116,7 +117,8 @@ def train(
 
     Args:
       config: of the run.
-      batches: random access by step, from `training_batches` or `cached_batches`.
+      make_batches: lists the batches, random access by step, as `training_batches` and `cached_batches` do; not called when
+        nothing is left to train.
       card: of the model; its fresh layers learn at `fresh_multiplier` times the rate.
       params: start values, {layer: {"kernel", "bias"}}; donated: read the result's instead.
       run_dir: gets config.json, metrics.jsonl, TensorBoard files and checkpoints/.
@@ -150,9 +152,8 @@ def train(
         state = checkpoints.restore(saved, state) or state
         first = int(state.step)
         with _Log(run_dir, config, first, steps, total_examples) as log:
-            for number, batch in zip(
-                range(first, steps), prefetch(batches, first, steps), strict=True
-            ):
+            batches = prefetch(make_batches(), first, steps) if first < steps else iter(())
+            for number, batch in zip(range(first, steps), batches, strict=True):
                 state, metrics = parallel_step(state, split(batch))
                 # The order is a contract: metrics of a step are on disk before the checkpoint that
                 # follows it, so a resumed run never lacks a line; lines after the last checkpoint
@@ -181,7 +182,7 @@ def claim(run_dir: pathlib.Path, config: TrainConfig, card: ModelCard) -> None:
     wanted = json.loads(json.dumps({"train": dataclasses.asdict(config), "model": card._asdict()}))
     path = run_dir / CONFIG_FILE
     if not path.exists():
-        _write_whole(path, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
+        write_whole(path, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
         return
     there = json.loads(path.read_text())
     differing = [
@@ -199,13 +200,6 @@ def claim(run_dir: pathlib.Path, config: TrainConfig, card: ModelCard) -> None:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _write_whole(path: pathlib.Path, text: str) -> None:
-    """Writes a file so that it is there whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(text)
-    part.replace(path)
 
 
 @contextlib.contextmanager
@@ -241,7 +235,7 @@ class _Log:
         self._pending: list[tuple[int, Any]] = []
         path = run_dir / METRICS_FILE
         kept = [line for line in read_metrics(run_dir) if line["step"] <= first]
-        _write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
+        write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a")
         self._board = tensorboardX.SummaryWriter(str(run_dir / "tensorboard"), purge_step=first)
         self._bar = tqdm(

@@ -164,9 +164,8 @@ def test_either_form_of_points_keeps_the_drawing(
     stroke = 2 / 72 * CANVAS  # width of the outline in cells
     expected = 4 * 24 / 72 * CANVAS * (1 if thinned else stroke)
     assert 0.95 * expected < seen.sum() < 1.1 * expected
-    rows, columns = (drawn.sketch_points[:, ::-1].astype(int) * SKETCH_SIZE // CANVAS).T
-    grown = np.pad(ink, 1)
-    assert (grown[1:-1, 1:-1] | grown[:-2, 1:-1] | grown[1:-1, :-2])[rows, columns].all()
+    columns, rows = ((drawn.sketch_points + 0.5) * SKETCH_SIZE / CANVAS).astype(int).T
+    assert ink[rows, columns].all()
 
 
 def test_the_supplement_belongs_to_the_drawing(tmp_path: Path) -> None:
