@@ -8,6 +8,7 @@ import shutil
 
 from absl import flags
 
+from data_builders.prepare import prepare
 from launch import command
 
 BUILDERS = {"openmoji": ("sketch", "photo", "edge")}
@@ -30,7 +31,7 @@ def build(dataset: str, data_dir: pathlib.Path) -> None:
         folder = pathlib.Path(builder.data_dir)
         there = folder.exists()
         try:
-            builder.download_and_prepare()
+            prepare(builder)
         except BaseException:
             if not there:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from data_builders.openmoji.drawings import THINNED_POINTS
 from dsf_jax.data.files import write_whole
 from dsf_jax.data.mixtures import Examples, Mixture, drawing_fields, mix
 from dsf_jax.data.records import Records, open_records
@@ -116,7 +115,7 @@ def unseen_view(example: dict[str, Any]) -> dict[str, Any]:
         example["points"], UNSEEN_ANGLE, False, UNSEEN_SCALE, size=LARGEST_SIZE
     )
     return {
-        "points": points_from_image(np.asarray(drawn), thinned=THINNED_POINTS),
+        "points": points_from_image(np.asarray(drawn)),
         "label": example["label"],
     }
 
@@ -180,7 +179,8 @@ non-interpolated average precision over the whole gallery, ties in gallery order
 ## Training emoji in unseen views
 
 {seen["examples"]} of the {seen["classes"]} training drawings, turned by {UNSEEN_ANGLE} degrees and scaled by
-{UNSEEN_SCALE}, which no training view was: accuracy {seen["single_angle"]:.3f} by a single angle, {seen["voting"]:.3f} by the vote of 18 views.
+{UNSEEN_SCALE}, which no training view was: accuracy {seen["single_angle"]:.3f} by a single angle,
+{seen["voting"]:.3f} by the vote of 18 views.
 
 ## How
 
@@ -190,7 +190,7 @@ non-interpolated average precision over the whole gallery, ties in gallery order
 ```
 
 The convolutions stayed frozen: {CONFIG.cached_views} random views of each example passed them once. fc6 to fc8 were trained for
-{CONFIG.epochs} epochs at batch {CONFIG.batch_size} and learning rate 
+{CONFIG.epochs} epochs at batch {CONFIG.batch_size} and learning rate
 {CONFIG.learning_rate * CONFIG.fresh_multiplier:g}. The edge maps are Canny's.
 
 ![training curves](curves.png)

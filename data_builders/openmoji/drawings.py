@@ -32,8 +32,6 @@ except ImportError as error:
 SKETCH_SIZE = 340
 PICTURE_SIZE = 256
 
-# Whether point lists hold the centre lines (True) or all ink (False) of sketches and edge maps.
-THINNED_POINTS = False
 
 _DRAWING_GROUPS = ("line", "line-supplement")
 _SVG = "http://www.w3.org/2000/svg"
@@ -76,8 +74,8 @@ def draw(path: Path) -> Drawings:
         ) from error
     edges = canny_edges(np.asarray(photo))
     edge = Image.fromarray(np.where(edges, 0, 255).astype(np.uint8))
-    sketch_points = points_from_image(np.asarray(sketch), thinned=THINNED_POINTS)
-    edge_points = points_from_ink(edges, thinned=THINNED_POINTS)
+    sketch_points = points_from_image(np.asarray(sketch))
+    edge_points = points_from_ink(edges)
     flaw = None
     if not len(sketch_points):
         flaw = "empty drawing"

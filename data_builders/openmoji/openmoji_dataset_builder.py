@@ -1,18 +1,17 @@
-"""The TFDS builder `openmoji`: line drawings of emoji, their colour pictures, and the pictures'
-edge maps.
+"""The TFDS builder `openmoji`: line drawings of emoji, their pictures and the pictures' edge maps.
 
 python -m launch.build_data --dataset=openmoji --data_dir=prepared
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import tensorflow_datasets as tfds
 
 from data_builders.openmoji import emoji as emoji_rules
 from data_builders.openmoji.emoji import Emoji
-from data_builders.records_format import DOMAINS, Domain, record_features
+from data_builders.records_format import Domain, record_features
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -91,6 +90,3 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             if self.domain != "photo":
                 record["points"] = getattr(one.drawings, f"{self.domain}_points")
             yield one.hexcode, record
-
-
-assert tuple(config.name for config in Builder.BUILDER_CONFIGS) == DOMAINS == get_args(Domain)

@@ -16,8 +16,7 @@ class Records(Sequence[dict[str, Any]]):
     """The records of one split, by index; each a dict of the chosen fields.
 
     Images are uint8 [h, w, c], `points` uint16 [p, 2] and read-only, `label` int, texts str. A
-    Records object pickles as its folder and
-    arguments: a worker process opens the files anew.
+    Records object pickles as its folder and arguments: a worker process opens the files anew.
     """
 
     def __init__(self, folder: Path, split: str, *, fields: Sequence[str] | None = None) -> None:
@@ -80,9 +79,8 @@ class Records(Sequence[dict[str, Any]]):
         """Reads a record, or a list of them."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        position = range(len(self))[
-            index
-        ]  # counts from the end and raises IndexError as sequences do
+        # A range counts from the end, and raises IndexError, as sequences do.
+        position = range(len(self))[index]
         try:
             record = self._features.deserialize_example_np(self._source[position])
         except (OSError, RuntimeError, ValueError, KeyError) as error:
@@ -112,14 +110,14 @@ def open_records(
         how to build it.
       ValueError: for an unknown split or field, or files that are not whole.
     """
-    folder = _version_folders(Path(data_dir)).get(name)
-    if folder is None:
-        there = ", ".join(list_datasets(data_dir)) if Path(data_dir).is_dir() else "no such folder"
+    folders = _version_folders(Path(data_dir))
+    if name not in folders:
+        there = ", ".join(sorted(folders)) if Path(data_dir).is_dir() else "no such folder"
         raise FileNotFoundError(
             f"no data set {name!r} in {data_dir} (there: {there or 'nothing'}); build it with `python "
             f"-m launch.build_data --dataset={name.partition('/')[0]} --data_dir={data_dir}`"
         )
-    return Records(folder, split, fields=fields)
+    return Records(folders[name], split, fields=fields)
 
 
 def list_datasets(data_dir: str | Path) -> dict[str, dict[str, int]]:
@@ -139,9 +137,7 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 def _version_folders(data_dir: Path) -> dict[str, Path]:
-    """Finds the highest version of every whole data set: TFDS renames a folder into place only when
-    it is finished.
-    """
+    """Finds the highest version of every data set; what is half built has no version's name yet."""
     folders: dict[str, Path] = {}
     for pattern in ("*/*/dataset_info.json", "*/*/*/dataset_info.json"):
         for info in data_dir.glob(pattern):

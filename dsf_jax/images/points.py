@@ -63,13 +63,14 @@ def ink_of(
     return ink > 255.0 * threshold
 
 
-def points_from_ink(ink: np.ndarray, *, thinned: bool = False) -> np.ndarray:
+def points_from_ink(ink: np.ndarray, *, thinned: bool = True) -> np.ndarray:
     """Lists the canvas points of a binary drawing.
 
     Args:
       ink: [h, w] bool.
-      thinned: True thins the strokes to one-pixel centre lines first (Fig. 1, 6th column); False
-        keeps every ink pixel (5th column, the form that the paper uses).
+      thinned: True thins the strokes to one-pixel centre lines first, as the method's text says
+        (Fig. 1, 6th column); False keeps every ink pixel (5th column). BUILD_NOTES.md has what was
+        measured of both.
 
     Returns:
       [p, 2] uint16 canvas points, unique, in raster order; [0, 2] for a drawing without ink.
@@ -86,7 +87,7 @@ def points_from_ink(ink: np.ndarray, *, thinned: bool = False) -> np.ndarray:
 def points_from_image(
     image: np.ndarray,
     *,
-    thinned: bool = False,
+    thinned: bool = True,
     polarity: Polarity = "black_on_white",
     threshold: float = 0.25,
 ) -> np.ndarray:

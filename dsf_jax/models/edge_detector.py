@@ -20,9 +20,9 @@ def canny_edges(
       photo: [h, w, 3] uint8, RGB.
       sigma: standard deviation of the Gaussian that smooths the photo first, in pixels; 0 smooths
         nothing.
-      low: gradient above which a pixel continues an edge, in grey levels times 4 (the gain of the
-        3x3 Sobel filter), not negative.
-      high: gradient above which a pixel starts an edge, same unit, at least `low`.
+      low: gradient above which a pixel continues an edge, at least 0; in grey levels a pixel times
+        8, the gain of the 3x3 Sobel filter.
+      high: gradient above which a pixel starts an edge, in the same unit, at least `low`.
 
     Returns:
       [h, w] bool, True on an edge.

@@ -139,11 +139,8 @@ def _absorb(
     old = jnp.take_along_axis(best.indices, jnp.minimum(at, keep - 1), axis=1)
     indices = jnp.where(at < keep, old, first + at - keep)
     bad = new & ~jnp.isfinite(4 * jnp.sum(rows * rows, axis=1))  # 4: the sums above stay finite
-    return _Candidates(
-        negated,
-        indices,
-        jnp.maximum(best.unusable, jnp.max(jnp.where(bad, index, -1))),
-    )
+    unusable = jnp.max(jnp.where(bad, index, -1), initial=best.unusable)
+    return _Candidates(negated, indices, unusable)
 
 
 def _roundoff(d: int) -> float:
@@ -162,10 +159,11 @@ def _measure(queries: Array, gallery: Array, candidates: np.ndarray, best: Neigh
     for start in range(0, len(pairs), size):
         start = min(start, len(pairs) - size)  # one shape: the last step repeats some pairs
         span = slice(start, start + size)
+        rows: Array = buffer
         if isinstance(gallery, jax.Array):
             rows = gallery[pairs[span]]
         else:  # mode: the default checks each index through a second buffer
-            rows = np.take(gallery, pairs[span], axis=0, out=buffer, mode="clip")
+            np.take(gallery, pairs[span], axis=0, out=buffer, mode="clip")
         distances[span] = _distances(queries, owner[span], rows)  # waits: the buffer is free again
     table = distances.reshape(candidates.shape)
     order = np.lexsort((candidates, table))[:, : best.indices.shape[1]]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_builders.openmoji import drawings, names
+from data_builders.openmoji import names
 from data_builders.openmoji.drawings import SKETCH_SIZE, draw
 from data_builders.openmoji.emoji import (
     hexcodes_for_testing,
@@ -123,9 +123,7 @@ def test_sketches_are_black_on_white_and_their_points_reproduce_them(prepared: P
         from_centre = np.abs(units - np.array([32, corner + 12])[:, None, None]).max(axis=0)
         distance = np.abs(from_centre - 12)
         assert (image[distance < 0.75] == 0).all() and (image[distance > 1.25] == 255).all()
-        np.testing.assert_array_equal(
-            record["points"], points_from_image(image, thinned=drawings.THINNED_POINTS)
-        )
+        np.testing.assert_array_equal(record["points"], points_from_image(image))
         x, y = record["points"].T * 72 / CANVAS
         spread = np.maximum(np.abs(x - corner - 12), np.abs(y - 32))
         assert np.abs(spread - 12).max() < 1.5
@@ -147,22 +145,15 @@ def test_edges_lie_on_the_outline_of_the_colours(prepared: Path) -> None:
         image = record["image"][..., 0]
         assert image.shape == (256, 256) and set(np.unique(image)) == {0, 255}
         assert 0.9 < (image == 255).mean() < 0.995
-        np.testing.assert_array_equal(
-            record["points"], points_from_image(image, thinned=drawings.THINNED_POINTS)
-        )
+        np.testing.assert_array_equal(record["points"], points_from_image(image))
 
 
-@pytest.mark.parametrize("thinned", [False, True])
-def test_either_form_of_points_keeps_the_drawing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thinned: bool
-) -> None:
-    monkeypatch.setattr(drawings, "THINNED_POINTS", thinned)
+def test_points_follow_the_centre_line_of_the_drawing(tmp_path: Path) -> None:
     drawn = draw(_write(tmp_path, {"1F400": _svg(20)}) / "1F400.svg")
     seen = np.zeros((CANVAS, CANVAS), bool)
     seen[drawn.sketch_points[:, 1], drawn.sketch_points[:, 0]] = True
     ink = _pixels(drawn.sketch) < 192
-    stroke = 2 / 72 * CANVAS  # width of the outline in cells
-    expected = 4 * 24 / 72 * CANVAS * (1 if thinned else stroke)
+    expected = 4 * 24 / 72 * CANVAS
     assert 0.95 * expected < seen.sum() < 1.1 * expected
     columns, rows = ((drawn.sketch_points + 0.5) * SKETCH_SIZE / CANVAS).astype(int).T
     assert ink[rows, columns].all()

@@ -57,7 +57,7 @@ def test_a_pixel_lands_where_its_centre_is():
     ink = np.zeros((1111, 1111), bool)
     ink[700, 40] = True
     expected = [[int(40.5 / 1111 * P.CANVAS), int(700.5 / 1111 * P.CANVAS)]]
-    np.testing.assert_array_equal(P.points_from_ink(ink), expected)
+    np.testing.assert_array_equal(P.points_from_ink(ink, thinned=False), expected)
     np.testing.assert_array_equal(P.points_from_ink(ink, thinned=True), expected)
 
 
@@ -74,7 +74,7 @@ def test_a_drawing_that_is_not_square_lies_in_the_middle(thinned):
 def test_unthinned_keeps_the_area_and_thinned_one_centre_line():
     ink = np.zeros((227, 227), bool)
     ink[100:110, 20:200] = True
-    area = P.points_from_ink(ink)
+    area = P.points_from_ink(ink, thinned=False)
     assert len(area) == 9 * ink.sum()  # a pixel of 227 is 3 x 3 cells
     line = P.points_from_ink(ink, thinned=True)
     lattice = on_lattice(line)

@@ -86,7 +86,7 @@ def test_quarter_turns_are_exact():
 def test_positive_angles_turn_counter_clockwise_as_seen():
     ink = np.zeros((681, 681), bool)
     ink[340, 400:600] = True  # a ray to the right
-    row, column = np.argwhere(ink_at(P.points_from_ink(ink), 45.0)).T
+    row, column = np.argwhere(ink_at(P.points_from_ink(ink, thinned=False), 45.0)).T
     assert row.max() <= SIZE // 2 and column.min() >= SIZE // 2 - 1  # now up and to the right
 
 
@@ -117,11 +117,13 @@ def test_a_one_pixel_line_survives_shrinking():
     ink = np.zeros((1111, 1111), bool)
     ink[100:1000, 555] = True
     for size in (227, 64, 24):
-        assert ink_at(P.points_from_ink(ink), size=size).any(axis=1).sum() >= int(0.8 * size)
+        assert ink_at(P.points_from_ink(ink, thinned=False), size=size).any(axis=1).sum() >= int(
+            0.8 * size
+        )
 
 
 def test_the_empty_sketch_is_an_empty_map():
-    empty = P.points_from_image(np.full((90, 90), 255, np.uint8))
+    empty = P.points_from_image(np.full((90, 90), 255, np.uint8), thinned=False)
     assert np.all(np.asarray(edge_preserving_resize(P.pad_points([empty])[0], 45.0, True)) == 255)
 
 
@@ -159,7 +161,7 @@ def test_interpolating_resize_turns_like_the_points_do():
     image = np.where(circle(454, 0.2), 0, 255).astype(np.uint8)
     image[200:220, 300:420] = 0
     grey = np.asarray(interpolating_resize(image, 33.75, True, method="linear"))
-    ink = ink_at(P.points_from_image(image), 33.75, True)
+    ink = ink_at(P.points_from_image(image, thinned=False), 33.75, True)
     assert (ink & (grey < 200)).sum() > 0.95 * ink.sum()
 
 
