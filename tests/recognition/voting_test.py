@@ -1,0 +1,174 @@
+"""Voting equals the mean of 18 softmaxes, computed view by view outside the library."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from dsf_jax.images.points import CANVAS, _unique, pad_points
+from dsf_jax.images.resize import edge_preserving_resize
+from dsf_jax.models.alexnet import AlexNet, init_params
+from dsf_jax.recognition.voting import single_angle, vote
+from tests.training import tiny
+
+CAFFE_MEAN_BGR = (104.00699, 116.66877, 122.67891)
+ALEXNET_SIZE = 67  # AlexNet's pool5 is 1 x 1 here
+
+
+def decided(params, layer, factor):
+    """Untrained networks are undecided: with a larger last layer the views disagree, and a mean of
+    softmaxes is no softmax of the mean."""
+    return params | {layer: params[layer] | {"kernel": params[layer]["kernel"] * factor}}
+
+
+@functools.cache
+def tiny_network():
+    return tiny.TinyNet(), decided(tiny.start_params(), "fc8", 4.0), tiny.SIZE
+
+
+@functools.cache
+def alexnet():
+    model = AlexNet(5)
+    params = init_params(model, 0, size=ALEXNET_SIZE)
+    for layer in ("conv4", "conv5", "fc6", "fc7", "fc8"):
+        params = decided(params, layer, 3.0)
+    return model, params, ALEXNET_SIZE
+
+
+def point_lists(count, seed=0):
+    """Drawings of which a quarter of the canvas is dense: no view is like another."""
+    rng = np.random.default_rng(seed)
+    return [
+        _unique(rng.integers(CANVAS // 4, (1 + i % 3) * CANVAS // 4 + 90, (200 + 50 * i, 2)))
+        for i in range(count)
+    ]
+
+
+def photos(count, seed=0):
+    """Coarse random blocks, so that every patch has its own colours."""
+    blocks = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3))
+    return np.kron(blocks, np.ones((1, 64, 64, 1), np.int64)).astype(np.uint8)
+
+
+def views_of_drawing(points, size):
+    """The upright view, then the 18: every angle plain and mirrored."""
+    angles = [-45.0 + 11.25 * i for i in range(9)]
+    return np.asarray(edge_preserving_resize(points, size=size)), [
+        np.asarray(edge_preserving_resize(points, angle, flip, size=size))
+        for angle in angles
+        for flip in (False, True)
+    ]
+
+
+def views_of_photo(photo, size):
+    middle, end = (256 - size) // 2, 256 - size
+    patches = [
+        photo[top : top + size, left : left + size]
+        for top in (0, middle, end)
+        for left in (0, middle, end)
+    ]
+    return patches[4], [view for patch in patches for view in (patch, patch[:, ::-1])]
+
+
+def logits_of(model, params, view):
+    """One view through the network; grey is repeated, colour turned to BGR, the mean subtracted."""
+    colour = np.repeat(view[..., None], 3, axis=-1) if view.ndim == 2 else view[..., ::-1]
+    pixels = colour.astype(np.float32) - np.array(CAFFE_MEAN_BGR, np.float32)[None, None]
+    return np.asarray(model.apply({"params": params}, pixels[None])[0][0], np.float64)
+
+
+def softmax(logits):
+    exponentials = np.exp(logits - logits.max())
+    return exponentials / exponentials.sum()
+
+
+def group_of(kind, count):
+    return (
+        {"points": pad_points(point_lists(count))} if kind == "points" else {"photo": photos(count)}
+    )
+
+
+@functools.cache
+def by_hand(network, kind, count):
+    """[b, k] of the one view, [b, k] of the vote, and [b, 18, k] logits."""
+    model, params, size = network()
+    singles, votes, logits = [], [], []
+    views_of = views_of_drawing if kind == "points" else views_of_photo
+    for example in group_of(kind, count)[kind]:
+        plain, views = views_of(example, size)
+        assert len(views) == 18
+        singles.append(softmax(logits_of(model, params, plain)))
+        logits.append([logits_of(model, params, view) for view in views])
+        votes.append(np.mean([softmax(row) for row in logits[-1]], axis=0))
+    return np.array(singles), np.array(votes), np.array(logits)
+
+
+CASES = [
+    pytest.param(tiny_network, "points", 3, id="tiny-drawings"),
+    pytest.param(tiny_network, "photo", 2, id="tiny-photos"),
+    pytest.param(alexnet, "points", 2, id="alexnet-drawings"),
+]
+
+
+@pytest.mark.parametrize(("network", "kind", "count"), CASES)
+def test_the_vote_is_the_mean_of_18_softmaxes(network, kind, count):
+    model, params, size = network()
+    _, expected, logits = by_hand(network, kind, count)
+    voted = np.asarray(vote(model, params, group_of(kind, count), size=size))
+    assert voted.shape == (count, 5) and voted.dtype == np.float32
+    np.testing.assert_allclose(voted, expected, atol=2e-5)
+    # The case tells the vote from its neighbours: the softmax of the mean, one view alone.
+    other = np.array([softmax(rows.mean(axis=0)) for rows in logits])
+    assert np.abs(other - expected).max() > 1e-3
+    assert all(np.abs(softmax(row) - expected[0]).max() > 1e-3 for row in logits[0])
+
+
+@pytest.mark.parametrize(("network", "kind", "count"), CASES)
+def test_a_single_angle_is_the_softmax_of_the_upright_view(network, kind, count):
+    model, params, size = network()
+    expected, voted, _ = by_hand(network, kind, count)
+    got = np.asarray(single_angle(model, params, group_of(kind, count), size=size))
+    assert got.shape == (count, 5) and got.dtype == np.float32
+    np.testing.assert_allclose(got, expected, atol=2e-5)
+    assert np.abs(voted - expected).max() > 1e-3
+
+
+@pytest.mark.parametrize("classify", [single_angle, vote])
+def test_padding_of_point_lists_does_not_count(classify):
+    model, params, size = tiny_network()
+    lists = point_lists(3)
+    answers = [
+        np.asarray(classify(model, params, {"points": pad_points(lists, length)}, size=size))
+        for length in (512, 1024, 4096)
+    ]
+    np.testing.assert_array_equal(answers[0], answers[1])
+    np.testing.assert_array_equal(answers[0], answers[2])
+    assert np.abs(answers[0][0] - answers[0][1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["points", "photo"])
+def test_an_example_gets_the_same_vote_in_any_company(kind):
+    model, params, size = tiny_network()
+    group = group_of(kind, 3)
+    together = np.asarray(vote(model, params, group, size=size))
+    for i in range(3):
+        alone = vote(model, params, {kind: group[kind][i : i + 1]}, size=size)
+        np.testing.assert_allclose(together[i], alone[0], atol=1e-6)
+
+
+def test_a_drawing_without_ink_gets_probabilities_too():
+    model, params, size = tiny_network()
+    blank = {"points": pad_points([np.zeros((0, 2), np.uint16)])}
+    voted = np.asarray(vote(model, params, blank, size=size))
+    np.testing.assert_allclose(voted.sum(), 1.0, atol=1e-6)
+    np.testing.assert_allclose(voted, single_angle(model, params, blank, size=size), atol=1e-6)
+
+
+def test_both_work_inside_jit():
+    model, params, size = tiny_network()
+    group = group_of("points", 2)
+    for classify in (single_angle, vote):
+        compiled = jax.jit(functools.partial(classify, model, size=size))
+        plain = classify(model, params, group, size=size)
+        np.testing.assert_allclose(compiled(params, group), plain, atol=1e-6)

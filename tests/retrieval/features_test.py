@@ -1,0 +1,178 @@
+"""L6, L7 and L6+L7 against NumPy, and batches against one example at a time."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsf_jax.data.groups import collate, content
+from dsf_jax.images.points import CANVAS, _unique
+from dsf_jax.models.alexnet import AlexNet, init_params
+from dsf_jax.retrieval.features import LAYERS, embed, extract, features_from, l2_normalise
+
+SIZE = 35
+
+
+class TwoLayers(nn.Module):
+    """Has what features need of AlexNet: a variant and two named layers."""
+
+    variant: str = "caffe"
+
+    @nn.compact
+    def __call__(self, inputs):
+        x = nn.relu(nn.Conv(4, (7, 7), 4)(inputs / 100)).reshape(len(inputs), -1)
+        six = nn.relu(nn.Dense(12)(x))
+        return six, {"relu6": six, "relu7": nn.relu(nn.Dense(8)(six)), "fc6": -six}
+
+
+MODEL = TwoLayers()
+PARAMS = MODEL.init(jax.random.key(0), jnp.zeros((1, SIZE, SIZE, 3)))["params"]
+
+
+def activations(seed=0, b=5):
+    """As AlexNet gives them, with layers beside those wanted; layer 7 is 1000 times as large."""
+    rng = np.random.default_rng(seed)
+    six, seven = rng.random((b, 6)), 1000 * rng.random((b, 4))
+    decoys = {name: rng.random((b, 5)) for name in ("fc6", "fc7", "fc8")}
+    values = {"relu6": six, "relu7": seven} | decoys
+    return {name: x.astype(np.float32) for name, x in values.items()}
+
+
+def unit(x):
+    x = np.asarray(x, np.float64)
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        ("L6", lambda a: unit(a["relu6"])),
+        ("L7", lambda a: unit(a["relu7"])),
+        ("L6+L7", lambda a: unit(np.concatenate([unit(a["relu6"]), unit(a["relu7"])], axis=1))),
+    ],
+)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_features_equal_numpy(layer, expected, compiled):
+    given = activations()
+    function = jax.jit(features_from, static_argnums=1) if compiled else features_from
+    features = np.asarray(function(given, layer))
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features, expected(given), rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1.0, rtol=1e-6)
+
+
+def test_both_halves_weigh_the_same_however_large_their_activations_are():
+    features = np.asarray(features_from(activations(), "L6+L7"))
+    for half in (features[:, :6], features[:, 6:]):
+        np.testing.assert_allclose(np.linalg.norm(half, axis=1), np.sqrt(0.5), rtol=1e-5)
+
+
+def test_zero_vectors_stay_zero():
+    given = activations()
+    given["relu6"][0] = 0
+    given["relu6"][1] = given["relu7"][1] = 0
+    for layer in LAYERS:
+        features = np.asarray(features_from(given, layer))
+        assert np.isfinite(features).all()
+        assert not features[1].any()
+        np.testing.assert_allclose(np.linalg.norm(features[2:], axis=1), 1.0, rtol=1e-6)
+    assert not np.asarray(features_from(given, "L6"))[0].any()
+    # Where one half is dark, the other is the whole feature.
+    joined = np.asarray(features_from(given, "L6+L7"))[0]
+    np.testing.assert_allclose(joined, np.r_[np.zeros(6), unit(given["relu7"][0])], rtol=1e-5)
+
+
+@hypothesis.given(seed=st.integers(0, 99), scale=st.floats(1e-12, 1e12), d=st.integers(1, 50))
+@hypothesis.settings(max_examples=20, deadline=None, derandomize=True)
+def test_length_is_one_and_direction_kept_at_any_scale(seed, scale, d):
+    x = (scale * (0.1 + np.random.default_rng(seed).random((2, 3, d)))).astype(np.float32)
+    np.testing.assert_allclose(l2_normalise(x), unit(x), rtol=2e-5)
+
+
+def test_half_precision_activations_give_float32_features():
+    given = {name: jnp.asarray(x, jnp.bfloat16) for name, x in activations().items()}
+    features = features_from(given, "L6+L7")
+    assert features.dtype == jnp.float32
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1.0, rtol=1e-6)
+
+
+def test_alexnets_features_are_4096_and_8192_long():
+    model = AlexNet(5)
+    params = jax.eval_shape(lambda: init_params(model, 0))
+    group = {"points": jax.ShapeDtypeStruct((2, 512, 2), jnp.uint16)}
+    shapes = jax.eval_shape(lambda p, g: embed(model, p, g, layers=tuple(LAYERS)), params, group)
+    assert {name: x.shape for name, x in shapes.items()} == {
+        "L6": (2, 4096),
+        "L7": (2, 4096),
+        "L6+L7": (2, 8192),
+    }
+
+
+class Reading(Sequence):
+    """Examples of which every reading is noted."""
+
+    def __init__(self, examples):
+        self.examples, self.read = examples, []
+
+    def __len__(self):
+        return len(self.examples)
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        return self.examples[index]
+
+
+def drawings(n):
+    """Lists on both sides of a padded length, so that batches come in two shapes."""
+    rng = np.random.default_rng(1)
+    return [
+        {"points": _unique(rng.integers(0, CANVAS, (100 + 500 * (i == 4), 2))), "label": i}
+        for i in range(n)
+    ]
+
+
+def photos(n):
+    rng = np.random.default_rng(2)
+    blocks = rng.integers(0, 256, (n, 8, 8, 3)).astype(np.uint8)
+    return [{"photo": x.repeat(32, 0).repeat(32, 1), "label": 0} for x in blocks]
+
+
+def one_by_one(examples, layers):
+    singly = [
+        embed(MODEL, PARAMS, content(collate([e])), layers=layers, size=SIZE) for e in examples
+    ]
+    return {layer: np.concatenate([np.asarray(x[layer]) for x in singly]) for layer in layers}
+
+
+@pytest.mark.parametrize("make", [drawings, photos])
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 64])
+def test_batches_equal_one_by_one_in_order(make, batch_size):
+    layers = ("L7", "L6+L7")
+    examples = Reading(make(7))
+    found = extract(
+        MODEL, PARAMS, examples, layers=layers, batch_size=batch_size, size=SIZE, label="test"
+    )
+    assert examples.read == list(range(7))
+    expected = one_by_one(make(7), layers)
+    assert list(found) == list(layers)
+    for layer, width in zip(layers, (8, 20), strict=True):
+        assert found[layer].shape == (7, width) and found[layer].dtype == np.float32
+        assert isinstance(found[layer], np.ndarray)
+        np.testing.assert_allclose(found[layer], expected[layer], atol=1e-6)
+        # All seven differ, so that a changed order could not pass.
+        apart = np.abs(expected[layer][:, None] - expected[layer][None]).max(axis=2)
+        assert (apart + np.eye(7) > 1e-3).all()
+
+
+def test_an_unknown_layer_is_named_before_anything_is_read():
+    examples = Reading(drawings(2))
+    with pytest.raises(ValueError, match=r"layer='fc6' is unknown; choose one of L6, L7, L6\+L7"):
+        extract(MODEL, PARAMS, examples, layers=("L6", "fc6"), size=SIZE)
+    assert examples.read == []
+    with pytest.raises(ValueError, match="layer='L8' is unknown"):
+        features_from(activations(), "L8")
