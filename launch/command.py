@@ -74,12 +74,16 @@ def _parse(arguments: Sequence[str]) -> list[str]:
     try:
         rest = flags.FLAGS(arguments)
     except flags.Error as error:
-        fail(f"{error}; --help lists the flags", 2)
+        missing = re.findall(r"Flag (--\w+) must have a value other than None", str(error))
+        reason = f"{', '.join(missing)} must be given" if missing else str(error).rstrip(".")
+        fail(f"{reason}; --help lists the flags", 2)
     if rest[1:]:
         fail(
             f"unexpected argument {rest[1]!r}: every option is a flag, --name=value; --help lists them",
             2,
         )
+    if flags.FLAGS["verbosity"].using_default_value:
+        logging.set_verbosity(logging.ERROR)  # libraries' own; what the user needs is printed
     return rest
 
 

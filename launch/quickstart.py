@@ -23,7 +23,7 @@ from dsf_jax.data.files import write_whole
 from dsf_jax.data.mixtures import Examples, Mixture, drawing_fields, mix
 from dsf_jax.data.records import Records, open_records
 from dsf_jax.evaluation.protocols.recognition import recognition
-from dsf_jax.images.points import points_from_image
+from dsf_jax.images.points import CANVAS, points_from_image
 from dsf_jax.images.resize import LARGEST_SIZE, edge_preserving_resize
 from dsf_jax.insight.figures import ranked_results, resizing, save_figure, training_curves
 from dsf_jax.models.alexnet import Params
@@ -45,6 +45,7 @@ CONFIG = TrainConfig(
 RECOGNISED = 40  # training classes that are recognised again: voting costs 18 forward passes each
 UNSEEN_ANGLE, UNSEEN_SCALE = 5.6, 0.9  # half way between two of the 18 views, and smaller
 SHOWN = 8  # queries in the picture of ranked results
+COMPARED = (50, 128)  # test drawings in the picture of resizings
 
 _OUT = flags.DEFINE_string("out", "runs/quickstart", "Folder of the results.")
 
@@ -121,10 +122,17 @@ def draw(out: pathlib.Path, card: ModelCard, params: Params, data_dir: pathlib.P
     paths = [out / f"{name}.png" for name in ("ranked_results", "resizing", "curves")]
     if all(path.exists() for path in paths):
         return
-    sketches, photos = (Records(r.folder, r.split, fields=None) for r in _test_records(data_dir))
+    sketches, photos = (Records(r.folder, r.split) for r in _test_records(data_dir))
     save_figure(ranking_figure(card, params, sketches, photos), paths[0])
-    save_figure(resizing([sketches[i]["image"][..., 0] for i in (0, 50)]), paths[1])
+    save_figure(resizing([fine_pen(sketches[i]["points"]) for i in COMPARED]), paths[1])
     save_figure(training_curves(read_metrics(out)), paths[2])
+
+
+def fine_pen(points: np.ndarray) -> np.ndarray:
+    """Draws points as they lie on the canvas: lines of one pixel in 681, as thin as people draw."""
+    drawing = np.full((CANVAS, CANVAS), 255, np.uint8)
+    drawing[points[:, 1], points[:, 0]] = 0
+    return drawing
 
 
 def ranking_figure(card: ModelCard, params: Params, sketches: Records, photos: Records) -> Any:

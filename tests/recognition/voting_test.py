@@ -32,7 +32,7 @@ def alexnet():
     model = AlexNet(5)
     params = init_params(model, 0, size=ALEXNET_SIZE)
     for layer in ("conv4", "conv5", "fc6", "fc7", "fc8"):
-        params = decided(params, layer, 3.0)
+        params = decided(params, layer, 5.0)
     return model, params, ALEXNET_SIZE
 
 
@@ -75,7 +75,12 @@ def logits_of(model, params, view):
     """One view through the network; grey is repeated, colour turned to BGR, the mean subtracted."""
     colour = np.repeat(view[..., None], 3, axis=-1) if view.ndim == 2 else view[..., ::-1]
     pixels = colour.astype(np.float32) - np.array(CAFFE_MEAN_BGR, np.float32)[None, None]
-    return np.asarray(model.apply({"params": params}, pixels[None])[0][0], np.float64)
+    return np.asarray(one_view(model, params, pixels[None])[0], np.float64)
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def one_view(model, params, inputs):
+    return model.apply({"params": params}, inputs)[0]
 
 
 def softmax(logits):

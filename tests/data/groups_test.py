@@ -1,0 +1,97 @@
+"""Stacking and padding: every example once, padding never counted."""
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from dsf_jax.data.groups import collate, content, evaluation_groups, pad_group
+from dsf_jax.images.points import PADDING
+
+
+def drawing(i):
+    """Drawing i has i + 1 points (i, i)."""
+    return {"points": np.full((i + 1, 2), i, np.uint16), "label": 10 + i}
+
+
+def photo(i):
+    return {"photo": np.full((256, 256, 3), i, np.uint8), "label": 10 + i}
+
+
+def test_drawings_are_stacked_and_padded_off_the_canvas():
+    group = collate([drawing(2), drawing(0)], first=5)
+    assert {name: (x.shape, x.dtype) for name, x in group.items()} == {
+        "points": ((2, 512, 2), np.uint16),
+        "label": ((2,), np.int32),
+        "weight": ((2,), np.float32),
+        "example": ((2,), np.int32),
+    }
+    for row, i in zip(group["points"], (2, 0), strict=True):
+        assert (row[: i + 1] == i).all() and (row[i + 1 :] == PADDING).all()
+    np.testing.assert_array_equal(group["label"], [12, 10])
+    np.testing.assert_array_equal(group["weight"], [1, 1])
+    np.testing.assert_array_equal(group["example"], [5, 6])
+
+
+def test_photos_are_stacked():
+    group = collate([photo(3), photo(1)])
+    assert group["photo"].shape == (2, 256, 256, 3) and group["photo"].dtype == np.uint8
+    np.testing.assert_array_equal(group["photo"][:, 0, 0, 0], [3, 1])
+    np.testing.assert_array_equal(group["example"], [0, 1])
+    assert "points" not in group
+
+
+def test_lists_take_the_length_asked_for_and_are_never_cut():
+    assert collate([drawing(1)], points_length=7)["points"].shape == (1, 7, 2)
+    assert collate([drawing(600)])["points"].shape == (1, 1024, 2)
+    with pytest.raises(ValueError, match="a list of 9 points does not fit into length=7"):
+        collate([drawing(0), drawing(8)], points_length=7)
+
+
+@pytest.mark.parametrize(("make", "name"), [(drawing, "points"), (photo, "photo")])
+def test_content_is_what_views_are_made_of(make, name):
+    group = collate([make(0), make(1)])
+    assert list(content(group)) == [name] and content(group)[name] is group[name]
+
+
+@pytest.mark.parametrize("make", [drawing, photo])
+def test_padding_repeats_the_last_example_with_weight_0(make):
+    group = collate([make(0), make(1)])
+    before = {name: x.copy() for name, x in group.items()}
+    padded = pad_group(group, 5)
+    np.testing.assert_array_equal(padded["weight"], [1, 1, 0, 0, 0])
+    for name, x in padded.items():
+        assert len(x) == 5 and x.dtype == group[name].dtype
+        np.testing.assert_array_equal(x[:2], before[name])
+        if name != "weight":
+            np.testing.assert_array_equal(x[2:], np.repeat(x[1:2], 3, axis=0))
+        np.testing.assert_array_equal(group[name], before[name], err_msg="the group itself")
+
+
+def test_a_full_group_is_not_padded():
+    group = collate([drawing(0), drawing(1)])
+    padded = pad_group(group, 2)
+    for name, x in group.items():
+        np.testing.assert_array_equal(padded[name], x)
+
+
+@hypothesis.given(n=st.integers(0, 40), batch_size=st.integers(1, 50))
+@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+def test_evaluation_shows_every_example_exactly_once(n, batch_size):
+    groups = list(evaluation_groups([drawing(i) for i in range(n)], batch_size))
+    assert len(groups) == -(-n // batch_size)
+    seen = []
+    for group in groups:
+        assert {len(x) for x in group.values()} == {batch_size}
+        real = group["weight"] == 1
+        assert ((group["weight"] == 0) | real).all()
+        assert real[: int(real.sum())].all(), "padding comes last"
+        for number, label, points in zip(
+            group["example"][real], group["label"][real], group["points"][real], strict=True
+        ):
+            assert label == 10 + number
+            assert (points[: number + 1] == number).all() and (
+                points[number + 1 :] == PADDING
+            ).all()
+            seen.append(number)
+    assert seen == list(range(n))

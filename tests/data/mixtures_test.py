@@ -1,0 +1,221 @@
+"""Mixtures of three small prepared data sets that number and hold their classes differently."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from dsf_jax.data.mixtures import (
+    MIXTURES,
+    Count,
+    domains_of,
+    drawing_fields,
+    mix,
+    square_photo,
+)
+from dsf_jax.data.records import open_records
+
+# Of each domain its class names in label order, and the class of each record. Sketches know "elk"
+# but show none; "yak" is shown by photos alone; "Äffchen 🐒" by sketches and edges.
+ZOO = {
+    "sketch": (
+        ("dog", "elk", "cat", "Äffchen 🐒"),
+        ("cat", "dog", "dog", "Äffchen 🐒", "cat"),
+    ),
+    "photo": (("yak", "cat", "dog"), ("dog", "yak", "cat", "dog", "yak", "cat", "cat")),
+    "edge": (("Äffchen 🐒", "cat", "yak"), ("yak", "Äffchen 🐒", "cat")),
+}
+
+
+class Zoo(tfds.core.GeneratorBasedBuilder):
+    """Record i of a domain has i + 1 points (i, i), or is a photo 40 x (30 + i), i bright."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=domain) for domain in ZOO]  # noqa: RUF012
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        domain = self.builder_config.name
+        features = {
+            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+            "label": tfds.features.ClassLabel(names=ZOO[domain][0]),
+            "class_name": tfds.features.Text(),
+            "domain": tfds.features.Text(),
+        }
+        if domain != "photo":
+            features["points"] = tfds.features.Tensor(shape=(None, 2), dtype=np.uint16)
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        del dl_manager
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        domain = self.builder_config.name
+        for i, name in enumerate(ZOO[domain][1]):
+            buffer = io.BytesIO()
+            Image.new("RGB", (30 + i, 40), (i, i, i)).save(buffer, "PNG")
+            record = {"image": buffer.getvalue(), "label": name, "class_name": name}
+            points = {} if domain == "photo" else {"points": np.full((i + 1, 2), i, np.uint16)}
+            yield i, record | points | {"domain": domain}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    for domain in ZOO:
+        Zoo(config=domain, data_dir=folder, file_format="array_record").download_and_prepare()
+    return folder
+
+
+@pytest.fixture
+def zoo(data_dir: Path) -> Any:
+    def records(*domains: str, split: str = "train") -> list[Any]:
+        return [
+            open_records(data_dir, f"zoo/{domain}", split, fields=drawing_fields(domain))
+            for domain in domains
+        ]
+
+    return records
+
+
+def which(example: dict[str, Any]) -> int:
+    """The record's number within its domain."""
+    if "points" in example:
+        assert len(example["points"]) == example["points"][0, 0] + 1
+        return int(example["points"][0, 0])
+    return int(example["photo"][9, 9, 0])
+
+
+def shown(examples: Any, class_names: tuple[str, ...]) -> list[tuple[int, str]]:
+    return [(which(example), class_names[example["label"]]) for example in examples]
+
+
+def of(domain: str, wanted: set[str]) -> list[tuple[int, str]]:
+    return [(i, name) for i, name in enumerate(ZOO[domain][1]) if name in wanted]
+
+
+def test_classes_are_joined_by_name_and_are_those_that_sketches_show(zoo: Any) -> None:
+    mixture = mix(zoo("sketch", "photo", "edge"))
+    assert mixture.class_names == ("cat", "dog", "Äffchen 🐒")  # sorted; no elk, no yak
+    wanted = set(mixture.class_names)
+    assert sorted(shown(mixture.drawings, mixture.class_names)) == sorted(
+        of("sketch", wanted) + of("edge", wanted)
+    )
+    assert sorted(shown(mixture.photos, mixture.class_names)) == sorted(of("photo", wanted))
+    assert mixture.counts == (
+        Count("zoo/sketch", "sketch", 5, 0),
+        Count("zoo/photo", "photo", 5, 2),
+        Count("zoo/edge", "edge", 2, 1),
+    )
+
+
+def test_labels_beside_the_examples_are_theirs(zoo: Any) -> None:
+    mixture = mix(zoo("sketch", "photo", "edge"))
+    for examples in (mixture.drawings, mixture.photos):
+        assert examples.labels.dtype == np.int32
+        assert examples.labels.tolist() == [examples[i]["label"] for i in range(len(examples))]
+
+
+def test_examples_hold_points_or_square_photos(zoo: Any) -> None:
+    mixture = mix(zoo("sketch", "photo"))
+    drawing, photo = mixture.drawings[0], mixture.photos[0]
+    assert set(drawing) == {"points", "label"} and drawing["points"].dtype == np.uint16
+    assert set(photo) == {"photo", "label"} and type(photo["label"]) is int
+    assert photo["photo"].shape == (256, 256, 3) and photo["photo"].dtype == np.uint8
+
+
+def test_without_sketches_all_classes_that_are_shown_count(zoo: Any) -> None:
+    mixture = mix(zoo("photo", "edge"))
+    assert mixture.class_names == ("cat", "dog", "yak", "Äffchen 🐒")
+    assert [count.left_out for count in mixture.counts] == [0, 0]
+
+
+def test_given_classes_keep_their_order_and_unshown_ones_their_number(zoo: Any) -> None:
+    names = ("yak", "elk", "cat")
+    mixture = mix(zoo("sketch", "photo"), names)
+    assert mixture.class_names == names
+    assert sorted(shown(mixture.drawings, names)) == sorted(of("sketch", set(names)))
+    assert sorted(shown(mixture.photos, names)) == sorted(of("photo", set(names)))
+    assert [(c.used, c.left_out) for c in mixture.counts] == [(2, 3), (5, 2)]
+
+
+def test_a_split_shows_its_own_classes(zoo: Any) -> None:
+    parts = [mix(zoo("sketch", split=split)) for split in ("train[:2]", "train[2:]")]
+    both = [which(example) for part in parts for example in part.drawings]
+    assert sorted(both) == list(range(5))
+    for part in parts:
+        assert set(part.class_names) == {ZOO["sketch"][1][which(e)] for e in part.drawings}
+
+
+@pytest.mark.parametrize("domains", [("sketch",), ("sketch", "edge"), ("photo",)])
+def test_a_mixture_may_lack_photos_or_drawings(zoo: Any, domains: tuple[str, ...]) -> None:
+    mixture = mix(zoo(*domains))
+    drawn = sum(count.used for count in mixture.counts if count.domain != "photo")
+    assert len(mixture.drawings) == drawn == len(mixture.drawings.labels)
+    assert len(mixture.photos) == sum(count.used for count in mixture.counts) - drawn
+
+
+def test_a_mixture_prints_what_it_took_and_left(zoo: Any) -> None:
+    lines = str(mix(zoo("sketch", "photo"))).split("\n")
+    assert [line.strip() for line in lines] == [
+        "3 classes",
+        "sketch: 5 from zoo/sketch",
+        "photo: 5 from zoo/photo, 2 of other classes left out",
+    ]
+
+
+def test_nothing_left_is_an_error(zoo: Any) -> None:
+    pattern = (
+        r"none of the examples in zoo/sketch \[train\], zoo/photo \[train\] is of the 2 classes"
+    )
+    with pytest.raises(ValueError, match=pattern) as caught:
+        mix(zoo("sketch", "photo"), ("elk", "emu"))
+    assert "\n" not in str(caught.value)
+
+
+def test_images_of_drawings_are_never_decoded(zoo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(*_: object) -> None:
+        raise AssertionError("an image was decoded")
+
+    records = zoo("sketch", "edge", "photo")
+    monkeypatch.setattr(tfds.features.Image, "decode_example_np", decode)
+    mixture = mix(records)
+    assert len([mixture.drawings[i] for i in range(len(mixture.drawings))]) == 7
+    with pytest.raises(AssertionError, match="decoded"):
+        mixture.photos[0]
+
+
+def test_names_of_mixtures_are_the_papers() -> None:
+    assert {name: domains_of(name) for name in MIXTURES} == {
+        "S": ("sketch",),
+        "S+I": ("sketch", "photo"),
+        "S+E": ("sketch", "edge"),
+        "S+I+E": ("sketch", "photo", "edge"),
+    }
+    with pytest.raises(
+        ValueError, match=r"'I\+S' is unknown; choose one of S, S\+I, S\+E, S\+I\+E"
+    ):
+        domains_of("I+S")
+
+
+def test_photos_become_square_whatever_their_shape() -> None:
+    """A vertical border stays at its share of the width."""
+    photo = np.zeros((100, 500, 3), np.uint8)
+    photo[:, 250:] = (200, 100, 50)
+    square = square_photo(photo)
+    assert square.shape == (256, 256, 3) and square.dtype == np.uint8
+    assert (square[:, :126] == 0).all()
+    assert (square[:, 130:] == (200, 100, 50)).all()
+    same = np.random.default_rng(0).integers(0, 256, (256, 256, 3)).astype(np.uint8)
+    assert square_photo(same) is same
+
+
+def test_shrinking_a_photo_averages() -> None:
+    fine = np.zeros((1024, 1024, 3), np.uint8)
+    fine[:, ::2] = 255  # aliasing would give black, white or stripes
+    np.testing.assert_allclose(square_photo(fine), 127.5, atol=12)

@@ -1,0 +1,274 @@
+"""Picture files as people have them: every kind is read upright in RGB, or named in one clear line."""
+
+import io
+import struct
+import warnings
+import zlib
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from PIL import Image
+
+from dsf_jax.data.pictures import MAX_PIXELS, SUFFIXES, picture_files, read_picture
+
+RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
+
+
+def quarters(size=32):
+    """[32, 48, 3]: red and green above blue and grey; no turn or mirror image of it is equal."""
+    top = np.concatenate(
+        [np.full((size // 2, size, 3), RED), np.full((size // 2, size // 2, 3), GREEN)], 1
+    )
+    below = np.concatenate(
+        [np.full((size // 2, size, 3), BLUE), np.full((size // 2, size // 2, 3), GREY)], 1
+    )
+    return np.concatenate([top, below]).astype(np.uint8)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_listed_format_is_read(tmp_path, suffix):
+    path = tmp_path / f"picture{suffix}"
+    Image.fromarray(quarters()).save(path)
+    read = read_picture(path)
+    assert read.dtype == np.uint8 and read.shape == (32, 48, 3)
+    inside = np.s_[4::8, 4::8]  # lossy formats blur the borders
+    np.testing.assert_allclose(read[inside].astype(int), quarters()[inside].astype(int), atol=6)
+
+
+def test_a_png_is_read_exactly_by_either_kind_of_path(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 5, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), pixels)
+    np.testing.assert_array_equal(read_picture(str(tmp_path / "a.png")), pixels)
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "options"),
+    [
+        ("L", "a.png", {}),
+        ("1", "a.png", {}),
+        ("P", "a.png", {}),
+        ("P", "a.gif", {}),
+        ("LA", "a.png", {}),
+        ("L", "a.jpg", {"quality": 100}),
+        ("CMYK", "a.jpg", {"quality": 100, "subsampling": 0}),
+        ("CMYK", "a.tif", {}),
+    ],
+)
+def test_every_colour_mode_becomes_rgb(tmp_path, mode, name, options):
+    picture = Image.fromarray(quarters())
+    if mode in ("L", "1", "LA"):  # a bright and a dark half
+        picture = Image.fromarray(np.repeat([[255] * 9, [0] * 9], 8, axis=0).astype(np.uint8))
+    expected = np.asarray(picture.convert("RGB")).astype(int)
+    converted = picture.quantize(4) if mode == "P" else picture.convert(mode)
+    assert converted.mode == mode
+    converted.save(tmp_path / name, **options)
+    read = read_picture(tmp_path / name)
+    assert read.shape == expected.shape and read.dtype == np.uint8
+    np.testing.assert_allclose(read.astype(int), expected, atol=6)
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif"])
+def test_sixteen_bits_keep_their_brightness(tmp_path, name):
+    deep = np.linspace(0, 65535, 30 * 20).round().astype(np.uint16).reshape(30, 20)
+    Image.fromarray(deep).save(tmp_path / name)
+    read = read_picture(tmp_path / name).astype(int)
+    assert read.shape == (30, 20, 3)
+    np.testing.assert_allclose(read, np.repeat(deep[..., None] / 257, 3, axis=2), atol=1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_cameras_orientation_is_undone(tmp_path, orientation):
+    # What EXIF asks a viewer to do, by number; the stored picture is the inverse of it.
+    undone = {
+        1: lambda x: x,
+        2: lambda x: x[:, ::-1],
+        3: lambda x: x[::-1, ::-1],
+        4: lambda x: x[::-1],
+        5: lambda x: x.transpose(1, 0, 2),
+        6: lambda x: np.rot90(x, -1),
+        7: lambda x: np.rot90(x, 2).transpose(1, 0, 2),
+        8: lambda x: np.rot90(x, 1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(quarters()).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), undone(quarters()))
+    Image.fromarray(quarters()).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    read, expected = read_picture(tmp_path / "a.jpg"), undone(quarters())
+    assert read.shape == expected.shape
+    np.testing.assert_allclose(
+        read[4::8, 4::8].astype(int), expected[4::8, 4::8].astype(int), atol=6
+    )
+
+
+def test_transparent_parts_are_paper(tmp_path):
+    """Black ink on a transparent black background, as drawing programs export it."""
+    pixels = np.zeros((4, 4, 4), np.uint8)
+    pixels[1, 1] = (0, 0, 0, 255)
+    pixels[2, 2] = (255, 0, 0, 128)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    expected = np.full((4, 4, 3), 255)
+    expected[1, 1] = 0
+    expected[2, 2] = (255, 127, 127)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), expected)
+    Image.fromarray(pixels).save(tmp_path / "a.webp", lossless=True)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.webp"), expected)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.gif"])
+def test_a_transparent_palette_entry_is_paper(tmp_path, name):
+    picture = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8)).convert("P")
+    picture.putpalette([0, 0, 0, 255, 0, 0])
+    picture.save(tmp_path / name, transparency=0)
+    expected = [[(255, 255, 255), RED], [RED, (255, 255, 255)]]
+    np.testing.assert_array_equal(read_picture(tmp_path / name), expected)
+
+
+def test_grey_with_a_transparent_level_is_paper(tmp_path):
+    Image.fromarray(np.array([[0, 90]], np.uint8)).save(tmp_path / "a.png", transparency=0)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), [[(255,) * 3, (90,) * 3]])
+
+
+def encoded(suffix):
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(buffer, Image.registered_extensions()[suffix])
+    return buffer.getvalue()
+
+
+def assert_named(path, pattern="cannot be read as a picture"):
+    with pytest.raises(ValueError, match=pattern) as caught:
+        read_picture(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [s for s in SUFFIXES if s not in (".jpeg", ".tiff")])
+@pytest.mark.parametrize("kept", [0, 1, 10, 100, 0.5, 0.9])
+def test_truncated_files_are_named(tmp_path, suffix, kept):
+    whole = encoded(suffix)
+    path = tmp_path / f"cut{suffix}"
+    path.write_bytes(whole[: kept if isinstance(kept, int) else int(kept * len(whole))])
+    assert_named(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_text_under_a_pictures_name_is_named(tmp_path, suffix):
+    path = tmp_path / f"note{suffix}"
+    path.write_text("shopping list: bread, milk\n" * 9)
+    assert_named(path)
+
+
+@pytest.mark.parametrize(
+    "start", [b"P6 4x 4 255\n", b"P3\nten\n", b"%!PS-Adobe-3.0\n%%BoundingBox: 0 0 x y\n", b"DDS "]
+)
+def test_other_formats_in_bad_order_are_named_too(tmp_path, start):
+    path = tmp_path / "other.png"
+    path.write_bytes(start + bytes(300))
+    assert_named(path)
+
+
+@hypothesis.given(
+    suffix=st.sampled_from([s for s in SUFFIXES if s not in (".jpeg", ".tiff")]),
+    places=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4),
+    early=st.booleans(),
+)
+@hypothesis.settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+def test_changed_bytes_give_a_picture_or_the_error(tmp_path, suffix, places, early):
+    content = bytearray(encoded(suffix))
+    for place, value in places:
+        content[int(place * (min(200, len(content)) - 1 if early else len(content) - 1))] = value
+    path = tmp_path / f"damaged{suffix}"
+    path.write_bytes(content)
+    try:
+        read = read_picture(path)
+    except ValueError as error:
+        assert str(path) in str(error) and "\n" not in str(error)
+    else:
+        assert read.dtype == np.uint8 and read.ndim == 3 and read.shape[2] == 3
+
+
+def chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+@pytest.mark.parametrize(("width", "height"), [(60_000, 60_000), (10_001, 10_000)])
+def test_a_header_of_huge_dimensions_is_refused_unread(tmp_path, width, height):
+    """The smaller is below Pillow's own limit, at which it warns."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    path = tmp_path / "bomb.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + body)
+    assert_named(path, f"more than {MAX_PIXELS}; shrink it first|more than {MAX_PIXELS} pixels")
+
+
+def test_large_pictures_are_read_without_a_warning(tmp_path):
+    assert MAX_PIXELS > Image.MAX_IMAGE_PIXELS, "Pillow warns from its own limit on"
+    path = tmp_path / "large.png"
+    Image.new("1", (9_500, 9_500)).save(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_picture(path).shape == (9_500, 9_500, 3)
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
+    for path in (tmp_path / "nothing.png", tmp_path):
+        with pytest.raises(FileNotFoundError, match="is not a file; name an existing picture") as e:
+            read_picture(path)
+        assert str(path) in str(e.value)
+
+
+def test_files_are_closed(tmp_path):
+    Image.fromarray(quarters()).save(tmp_path / "a.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        read_picture(tmp_path / "a.png")
+    (tmp_path / "a.png").unlink()
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def test_a_folder_lists_its_pictures_sorted_without_the_hidden(tmp_path):
+    shown = [
+        "B.JPG",
+        "a.png",
+        "sub/c d.jpeg",
+        "sub/deep/e.webp",
+        "zebra 🦓.png",
+        "übung.tif",
+        "猫/犬.gif",
+    ]
+    hidden = [".a.png", ".cache/b.png", "sub/.thumbs/c.png"]
+    others = ["note.txt", "png", "a.png.part", "sub/table.csv"]
+    touch(tmp_path, *shown, *hidden, *others)
+    (tmp_path / "folder.png").mkdir()
+    found = picture_files(str(tmp_path))
+    assert found == sorted(tmp_path / name for name in shown)
+
+
+def test_a_hidden_folder_is_searched_when_it_is_asked_for(tmp_path):
+    touch(tmp_path, ".store/pictures/a.png")
+    assert picture_files(tmp_path / ".store" / "pictures") == [tmp_path / ".store/pictures/a.png"]
+
+
+def test_folders_without_pictures_are_named(tmp_path):
+    touch(tmp_path, "empty/note.txt", "empty/.a.png")
+    with pytest.raises(FileNotFoundError, match="holds no picture") as caught:
+        picture_files(tmp_path / "empty")
+    assert str(tmp_path / "empty") in str(caught.value) and ".jpeg" in str(caught.value)
+    for path in (tmp_path / "nowhere", tmp_path / "empty" / "note.txt"):
+        with pytest.raises(FileNotFoundError, match="is not a folder") as caught:
+            picture_files(path)
+        assert str(path) in str(caught.value)

@@ -1,0 +1,313 @@
+"""What is saved comes back bit for bit, or not at all: never other numbers, never an old file lost."""
+
+import dataclasses
+import gc
+import json
+import os
+import pathlib
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsf_jax.models.alexnet import AlexNet, init_params
+from dsf_jax.training import checkpoints
+from dsf_jax.training.checkpoints import ModelCard, load_model, save_model, with_classes
+from dsf_jax.training.step import TrainState, init_state, sgd
+from tests.training import tiny
+
+NAMES = ("Äffchen 🐒", 'quote " and \\ slash', "猫")
+ALEXNET_CARD = ModelCard("caffe", NAMES, 67, ("fc6", "fc8"))
+
+
+@pytest.fixture
+def tiny_models(monkeypatch):
+    """Makes load_model build tiny networks."""
+    monkeypatch.setattr(checkpoints, "ModelCard", tiny.TinyCard)
+
+
+def assert_bit_equal(a, b):
+    a, b = jax.device_get((a, b))
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert x.dtype == y.dtype and x.shape == y.shape
+        assert x.tobytes() == y.tobytes()  # signs of zeros and NaNs too
+
+
+def odd_params(seed=0):
+    """Parameters with values that a careless round trip would change."""
+    rng = np.random.default_rng(seed)
+    params = jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32), tiny.start_params())
+    params["fc8"]["bias"][:4] = (-0.0, np.nan, np.inf, 1e-42)
+    return params
+
+
+def state_after(steps, train_layers="all"):
+    """A state whose momentum is not zero."""
+    optimiser = sgd(tiny.CONFIG.optimisation(("fc8",)))
+    state = init_state(odd_params(), optimiser, train_layers)
+    trained = {name: state.params[name] for name in state.opt_state[-1].trace}
+    gradients = jax.tree.map(lambda x: jnp.arange(x.size, dtype=x.dtype).reshape(x.shape), trained)
+    _, opt_state = optimiser.update(gradients, state.opt_state, trained)
+    return TrainState(jnp.int32(steps), state.params, opt_state)
+
+
+def blank(state):
+    return jax.tree.map(jnp.zeros_like, state)
+
+
+def whole_steps(folder):
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+
+
+@pytest.mark.parametrize("train_layers", ["all", "fc", "last"])
+def test_a_state_comes_back_bit_for_bit(tmp_path, train_layers):
+    state = state_after(7, train_layers)
+    with checkpoints.manager(tmp_path / "new" / "folder") as folder:
+        checkpoints.save(folder, state, tiny.TinyCard(*tiny.CARD))
+    with checkpoints.manager(tmp_path / "new" / "folder") as folder:
+        restored = checkpoints.restore(folder, blank(state))
+    assert_bit_equal(restored, state)
+    assert any(x.any() for x in jax.tree.leaves(restored.opt_state))
+    assert len(restored.params["fc8"]["kernel"].devices()) == 1
+
+
+def test_nothing_saved_restores_nothing(tmp_path):
+    with checkpoints.manager(tmp_path) as folder:
+        assert checkpoints.restore(folder, state_after(0)) is None
+
+
+def test_the_latest_state_is_restored_and_the_latest_are_kept(tmp_path):
+    first = state_after(0)
+    states = [
+        dataclasses.replace(
+            first, step=jnp.int32(step), params=jax.tree.map(lambda x, s=step: x + s, first.params)
+        )
+        for step in (3, 10, 9999)
+    ]
+    with checkpoints.manager(tmp_path, keep=2) as folder:
+        for state in states:
+            checkpoints.save(folder, state, tiny.CARD)
+    assert whole_steps(tmp_path) == [10, 9999]
+    with checkpoints.manager(tmp_path, keep=1) as folder:
+        assert_bit_equal(checkpoints.restore(folder, blank(first)), states[-1])
+        checkpoints.save(folder, first.replace(step=jnp.int32(10_000)), tiny.CARD)
+    assert whole_steps(tmp_path) == [10_000]
+
+
+def test_a_step_that_is_there_is_left_as_it_is(tmp_path):
+    state = state_after(5)
+    other = state.replace(params=jax.tree.map(lambda x: x + 1, state.params))
+    with checkpoints.manager(tmp_path) as folder:
+        checkpoints.save(folder, state, tiny.CARD)
+        checkpoints.save(folder, other, tiny.CARD)
+        assert_bit_equal(checkpoints.restore(folder, blank(state)), state)
+
+
+def test_a_step_without_its_final_name_does_not_count(tmp_path, tiny_models):
+    save_model(tmp_path, odd_params(), tiny.CARD)
+    half = tmp_path / "8.orbax-checkpoint-tmp-3"
+    shutil.copytree(tmp_path / "0", half)
+    assert_bit_equal(load_model(tmp_path)[1], odd_params())
+    assert half.exists(), "reading removes nothing"
+    with checkpoints.manager(tmp_path) as folder:
+        assert folder.latest_step() == 0
+    assert not half.exists()
+
+
+def test_a_model_comes_back_with_its_card(tmp_path, tiny_models):
+    card = tiny.TinyCard("torchvision", NAMES, tiny.SIZE, ("fc6", "fc8"))
+    params = odd_params()
+    params["fc8"] = jax.tree.map(lambda x: x[..., :3], params["fc8"])
+    save_model(tmp_path / "run" / checkpoints.FOLDER, params, card)
+    for folder in (tmp_path / "run", str(tmp_path / "run" / checkpoints.FOLDER)):
+        loaded_card, loaded = load_model(folder)
+        assert loaded_card == card
+        assert isinstance(loaded_card.class_names, tuple)
+        assert isinstance(loaded_card.fresh_layers, tuple)
+        assert_bit_equal(loaded, params)
+
+
+def test_a_training_states_model_is_its_latest(tmp_path, tiny_models):
+    state = state_after(3)
+    later = state.replace(step=jnp.int32(12), params=jax.tree.map(lambda x: -x, state.params))
+    with checkpoints.manager(tmp_path) as folder:
+        for each in (state, later):
+            checkpoints.save(folder, each, tiny.TinyCard(*tiny.CARD))
+    card, params = load_model(tmp_path)
+    assert card == tiny.CARD
+    assert_bit_equal(params, later.params)
+
+
+def test_a_folder_can_be_read_from_anywhere(tmp_path, tiny_models, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_model("model", odd_params(), tiny.CARD)
+    assert_bit_equal(load_model("model")[1], odd_params())
+    shutil.move(tmp_path / "model", tmp_path / "moved ü")
+    assert_bit_equal(load_model(tmp_path / "moved ü")[1], odd_params())
+
+
+def test_a_model_is_never_overwritten(tmp_path, tiny_models):
+    save_model(tmp_path, odd_params(), tiny.CARD)
+    with pytest.raises(FileExistsError, match="already holds a checkpoint; choose another") as e:
+        save_model(tmp_path, odd_params(1), tiny.CARD)
+    assert str(tmp_path) in str(e.value)
+    assert_bit_equal(load_model(tmp_path)[1], odd_params())
+
+
+@pytest.mark.parametrize("inside", ["", "run", "run/checkpoints"])
+def test_a_folder_without_checkpoints_is_named(tmp_path, inside):
+    (tmp_path / "run" / "checkpoints" / "5.orbax-checkpoint-tmp-1").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint; make one with") as caught:
+        load_model(tmp_path / inside)
+    assert str(tmp_path / inside) in str(caught.value)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist; make one with"):
+        load_model(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FileNotFoundError, match="file does not exist|file is not a folder"):
+        load_model(tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path):
+    os.truncate(path, 0)
+
+
+def files_of(folder):
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+
+
+def noisy(test):
+    """Orbax reads arrays side by side: when one has failed, its event loop closes under the others,
+    whose threads and coroutines then complain."""
+    for warning in ("PytestUnhandledThreadExceptionWarning", "PytestUnraisableExceptionWarning"):
+        test = pytest.mark.filterwarnings(f"ignore::pytest.{warning}")(test)
+    return pytest.mark.usefixtures("swept")(test)
+
+
+@pytest.fixture
+def swept():
+    """Leaves no abandoned coroutine to the tests that follow."""
+    yield
+    gc.collect()
+
+
+@noisy
+@pytest.mark.parametrize("damage", [pathlib.Path.unlink, cut, empty])
+def test_damage_to_any_file_is_one_clear_error_or_none(tmp_path, tiny_models, damage):
+    """Some files are not needed to read a model: then it is read, and equal. All others: the error."""
+    whole = tmp_path / "whole"
+    save_model(whole, odd_params(), tiny.CARD)
+    refused = []
+    for number, name in enumerate(files_of(whole)):
+        broken = shutil.copytree(whole, tmp_path / f"broken{number}")
+        damage(broken / name)
+        try:
+            card, params = load_model(broken)
+        except ValueError as error:
+            refused.append(name)
+            assert str(broken) in str(error) and "\n" not in str(error), name
+            assert str(error).endswith("restore it from a copy or train again")
+        else:
+            assert card == tiny.CARD, name
+            assert_bit_equal(params, odd_params())
+    largest = max(files_of(whole), key=lambda name: (whole / name).stat().st_size)
+    assert largest in refused, "the file that holds the values"
+    assert pathlib.Path("0/model/metadata") in refused
+
+
+def change_card(folder, **changes):
+    path = folder / "0" / "model" / "metadata"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@noisy
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"class_names": list(tiny.CLASSES[:4])},
+        {"class_names": [*tiny.CLASSES, "fox"]},
+        {"size": tiny.SIZE + 8},
+        {"size": "large"},
+        {"class_names": None},
+    ],
+)
+def test_a_card_that_does_not_fit_its_parameters_is_refused(tmp_path, tiny_models, changes):
+    save_model(tmp_path, odd_params(), tiny.CARD)
+    change_card(tmp_path, **changes)
+    with pytest.raises(ValueError, match="cannot be read") as caught:
+        load_model(tmp_path)
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@noisy
+def test_an_unknown_variant_is_refused(tmp_path):
+    save_model(tmp_path, odd_params(), tiny.CARD)
+    change_card(tmp_path, variant="resnet")
+    with pytest.raises(ValueError, match="variant='resnet' is unknown") as caught:
+        load_model(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+@noisy
+def test_a_lost_item_is_refused(tmp_path, tiny_models):
+    for item in ("params", "model"):
+        folder = tmp_path / item
+        save_model(folder, odd_params(), tiny.CARD)
+        shutil.rmtree(folder / "0" / item)
+        with pytest.raises(ValueError, match="cannot be read") as caught:
+            load_model(folder)
+        assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_other_classes_give_a_new_last_layer_and_keep_the_rest():
+    card = tiny.TinyCard("caffe", tiny.CLASSES, tiny.SIZE, ("fc6",))
+    params = odd_params()
+    fitted_card, fitted = with_classes(card, params, NAMES, seed=1)
+    assert fitted_card == card._replace(class_names=NAMES, fresh_layers=("fc6", "fc8"))
+    assert fitted["fc8"]["kernel"].shape == (16, 3) and fitted["fc8"]["bias"].shape == (3,)
+    assert float(jnp.std(fitted["fc8"]["kernel"])) > 0
+    for layer in ("conv1", "fc7"):
+        assert fitted[layer] is params[layer]
+    assert fitted.keys() == params.keys()
+    assert params["fc8"]["kernel"].shape == (16, 5), "the model itself is not changed"
+    again, other = (with_classes(card, params, NAMES, seed=seed)[1]["fc8"] for seed in (1, 2))
+    assert_bit_equal(again, fitted["fc8"])
+    assert not np.array_equal(other["kernel"], again["kernel"])
+
+
+def test_the_same_names_in_another_order_are_other_classes():
+    card = tiny.TinyCard("caffe", tiny.CLASSES, tiny.SIZE, ())
+    fitted_card, fitted = with_classes(card, odd_params(), tiny.CLASSES[::-1], seed=1)
+    assert fitted_card.fresh_layers == ("fc8",) and fitted_card.class_names == tiny.CLASSES[::-1]
+    assert not np.array_equal(fitted["fc8"]["kernel"], odd_params()["fc8"]["kernel"])
+
+
+def test_the_same_classes_change_nothing():
+    card, params = tiny.TinyCard("caffe", tiny.CLASSES, tiny.SIZE, ()), odd_params()
+    same_card, same = with_classes(card, params, tiny.CLASSES, seed=1)
+    assert same_card is card and same is params
+
+
+def test_a_layer_is_named_fresh_once():
+    card = tiny.TinyCard("caffe", tiny.CLASSES, tiny.SIZE, ("fc8", "fc6"))
+    assert with_classes(card, odd_params(), NAMES, seed=1)[0].fresh_layers == ("fc8", "fc6")
+
+
+def test_alexnet_comes_back_with_the_network_of_its_card(tmp_path):
+    shapes = jax.eval_shape(lambda: init_params(AlexNet(3), 0, size=67))
+    params = jax.tree.map(lambda x: np.random.default_rng(0).random(x.shape, np.float32), shapes)
+    save_model(tmp_path, params, ALEXNET_CARD)
+    card, loaded = load_model(tmp_path)
+    assert card == ALEXNET_CARD
+    assert card.network(dropout_rate=0.0) == AlexNet(3, "caffe", dropout_rate=0.0)
+    assert_bit_equal(loaded, params)
