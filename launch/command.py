@@ -6,6 +6,7 @@ import inspect
 import os
 import pathlib
 import re
+import signal
 import sys
 import typing
 from collections.abc import Callable, Sequence
@@ -20,6 +21,17 @@ _DEFINE: dict[type, Any] = {
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
     str: flags.DEFINE_string,
+}
+_PERMISSIONS = "choose another place or change its permissions"
+_IN_THE_WAY = "a file lies where a folder must be; choose another place or move the file"
+_REMEDIES = {
+    errno.EACCES: _PERMISSIONS,
+    errno.EPERM: _PERMISSIONS,
+    errno.EROFS: _PERMISSIONS,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.ENOENT: "make its folder first, or choose another place",
+    errno.ENOSPC: "free some and run the command again",
 }
 
 
@@ -77,13 +89,15 @@ def _parse(arguments: Sequence[str]) -> list[str]:
         missing = re.findall(r"Flag (--\w+) must have a value other than None", str(error))
         reason = f"{', '.join(missing)} must be given" if missing else str(error).rstrip(".")
         fail(f"{reason}; --help lists the flags", 2)
+    except SystemExit:  # after --help, with absl's status 1
+        sys.exit(0)
     if rest[1:]:
         fail(
             f"unexpected argument {rest[1]!r}: every option is a flag, --name=value; --help lists them",
             2,
         )
     if flags.FLAGS["verbosity"].using_default_value:
-        logging.set_verbosity(logging.ERROR)  # libraries' own; what the user needs is printed
+        logging.set_verbosity(logging.FATAL)  # the errors that libraries log are raised as well
     return rest
 
 
@@ -92,10 +106,12 @@ def _guarded(main: Callable[[], None]) -> None:
         "jax_compilation_cache_dir",
         os.environ.get("JAX_COMPILATION_CACHE_DIR", str(compilation_cache())),
     )
+    # An exit unwinds the stack, where half-written output is removed; death by the signal does not.
+    signal.signal(signal.SIGTERM, lambda *_: fail("terminated; run the command again", 143))
     try:
         main()
     except KeyboardInterrupt:
-        fail("interrupted", 130)
+        fail("interrupted; run the command again", 130)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         logging.debug("raised here", exc_info=True)
         fail(explain(error), 1)
@@ -112,8 +128,7 @@ def compilation_cache() -> pathlib.Path:
 
 def explain(error: BaseException) -> str:
     """Words an error for the person at the terminal."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"no space left on the disk of {error.filename or 'the output'}; free some and run the command again"
-    if isinstance(error, OSError) and error.errno == errno.EACCES:
-        return f"no permission for {error.filename}; choose another place or change its permissions"
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        reason = os.strerror(error.errno).lower()
+        return f"{error.filename or 'the output'}: {reason}; {_REMEDIES[error.errno]}"
     return str(error) or type(error).__name__

@@ -98,10 +98,10 @@ def open_mixture(data_dir: str, datasets: Sequence[str], split: str, mixture: st
         name: open_records(data_dir, name, split, fields=("domain",)).domain for name in datasets
     }
     if missing := [domain for domain in wanted if domain not in domains.values()]:
+        given = ", ".join(f"{name} ({domain})" for name, domain in domains.items()) or "none"
         raise ValueError(
-            f"mixture {mixture} needs the domain {' and '.join(missing)}, but "
-            f"{', '.join(datasets)} have {', '.join(sorted(set(domains.values())))}; "
-            "add a data set or choose another mixture"
+            f"mixture {mixture} needs the domain {' and '.join(missing)}; the data sets given are "
+            f"{given}; add a data set or choose another mixture"
         )
     return mix(
         [

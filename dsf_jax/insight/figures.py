@@ -97,6 +97,32 @@ def resizing(sketches: Sequence[np.ndarray], *, size: int = SIZE) -> Figure:
     return figure
 
 
+def contact_sheet(
+    images: Sequence[np.ndarray], captions: Sequence[str], *, columns: int = 10, title: str = ""
+) -> Figure:
+    """Draws many images at a glance.
+
+    Args:
+      images: each [h, w] or [h, w, 3] uint8.
+      captions: one short text an image.
+      columns: of the sheet.
+      title: above all.
+
+    Returns:
+      The figure.
+    """
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(1.3 * columns, 1.45 * rows + 0.4), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, image, caption in zip(grid, images, captions, strict=False):
+        _bare(axes, image, MISS)
+        axes.set_title(caption, fontsize=6, pad=2)
+    for axes in grid[len(images) :]:
+        axes.set_axis_off()
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
 def training_curves(metrics: Sequence[dict[str, float]]) -> Figure:
     """Draws loss and accuracy against the epoch.
 

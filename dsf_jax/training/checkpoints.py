@@ -6,9 +6,11 @@ when it is complete, whenever the writer dies.
 """
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -68,12 +70,27 @@ def manager(folder: str | os.PathLike[str], *, keep: int = 2) -> Iterator[ocp.Ch
 
     Yields:
       The manager for `save` and `restore`.
+
+    Raises:
+      OSError: when the disk is full; whole checkpoints are kept, and no part of another.
     """
+    path = pathlib.Path(folder).absolute()
     options = ocp.CheckpointManagerOptions(
         preservation_policy=ocp.checkpoint_managers.LatestN(keep), cleanup_tmp_directories=True
     )
-    with ocp.CheckpointManager(pathlib.Path(folder).absolute(), options=options) as checkpoints:
-        yield checkpoints
+    there = path.exists()
+    try:
+        with ocp.CheckpointManager(path, options=options) as checkpoints:
+            yield checkpoints
+    except BaseException as error:
+        for part in path.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(part, ignore_errors=True)
+        if not there and path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+        # Orbax's storage reports a full disk as ValueError, in whatever is called next.
+        if os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
 def save(checkpoints: ocp.CheckpointManager, state: TrainState, card: ModelCard) -> None:

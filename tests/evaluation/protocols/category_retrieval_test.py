@@ -1,0 +1,165 @@
+"""Retrieval scores against a brute force in float64, one query at a time."""
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from dsf_jax.evaluation.protocols import category_retrieval as protocol
+from dsf_jax.evaluation.protocols.category_retrieval import category_retrieval
+
+
+def vectors(seed, count, d=4):
+    """Small integers: float32 holds their distances exactly, and many tie."""
+    return np.random.default_rng(seed).integers(-3, 4, (count, d)).astype(np.float32)
+
+
+def by_hand(queries, query_labels, gallery, gallery_labels, ks):
+    """Metrics over the queries that have relevant photos, and how many have none."""
+    scores, without = [], 0
+    for query, label in zip(queries.astype(np.float64), query_labels, strict=True):
+        distances = [((photo - query) ** 2).sum() for photo in gallery.astype(np.float64)]
+        ranking = sorted(range(len(gallery)), key=lambda i: (distances[i], i))
+        relevant = [gallery_labels[i] == label for i in ranking]
+        if not any(relevant):
+            without += 1
+            continue
+        hits, precisions = 0, []
+        for rank, hit in enumerate(relevant, start=1):
+            hits += hit
+            if hit:
+                precisions.append(hits / rank)
+        score = {"mAP": sum(precisions) / hits}
+        for k in ks:
+            score[f"recall@{k}"] = sum(relevant[:k]) / hits
+            score[f"precision@{k}"] = sum(relevant[:k]) / k
+        scores.append(score)
+    means = {name: float(np.mean([s[name] for s in scores])) for name in scores[0]} if scores else {}
+    return means, len(scores), without
+
+
+def assert_equals_brute_force(queries, query_labels, gallery, gallery_labels, ks, allowed):
+    result = category_retrieval(
+        queries, query_labels, gallery, gallery_labels, layer="L6+L7", ks=ks
+    )
+    means, counted, without = by_hand(queries, query_labels, gallery, gallery_labels, allowed)
+    assert result.metrics.keys() == means.keys()
+    for name, value in means.items():
+        assert result.metrics[name] == pytest.approx(value, rel=1e-5), name
+    assert (result.queries, result.queries_without_relevant) == (counted, without)
+    assert (result.gallery, result.layer) == (len(gallery), "L6+L7")
+
+
+@hypothesis.given(
+    q=st.integers(1, 12), n=st.integers(1, 30), classes=st.integers(1, 6), seed=st.integers(0, 99)
+)
+@hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
+def test_equals_brute_force_with_ties_and_classes_without_photos(q, n, classes, seed):
+    rng = np.random.default_rng(seed)
+    query_labels, gallery_labels = rng.integers(0, classes, q), rng.integers(0, classes, n)
+    hypothesis.assume(np.isin(query_labels, gallery_labels).any())
+    ks = (1, 5, 10)
+    assert_equals_brute_force(
+        vectors(seed, q), query_labels, vectors(seed + 1, n), gallery_labels, ks,
+        [k for k in ks if k <= n],
+    )  # fmt: skip
+
+
+def test_one_query_several_relevant_by_pencil():
+    gallery = np.array([[3.0], [1.0], [2.0], [4.0]], np.float32)
+    labels = np.array([7, 7, 0, 0])  # ranks 1, 3 are relevant
+    result = category_retrieval(
+        np.array([[0.0]], np.float32), np.array([7]), gallery, labels, layer="L7", ks=(1, 2, 4)
+    )
+    assert result.metrics == pytest.approx(
+        {
+            "mAP": (1 / 1 + 2 / 3) / 2,
+            "recall@1": 0.5,
+            "recall@2": 0.5,
+            "recall@4": 1.0,
+            "precision@1": 1.0,
+            "precision@2": 0.5,
+            "precision@4": 0.5,
+        }
+    )
+
+
+def test_queries_without_a_relevant_photo_are_left_out_and_counted():
+    queries, gallery = vectors(0, 6), vectors(1, 20)
+    query_labels, gallery_labels = np.array([0, 9, 1, 8, 2, 0]), np.arange(20) % 3
+    result = category_retrieval(queries, query_labels, gallery, gallery_labels, layer="L6")
+    kept = query_labels < 3
+    alone = category_retrieval(
+        queries[kept], query_labels[kept], gallery, gallery_labels, layer="L6"
+    )
+    assert (result.queries, result.queries_without_relevant) == (4, 2)
+    assert result.metrics == pytest.approx(alone.metrics)
+
+
+def test_no_relevant_photo_at_all_is_an_error():
+    with pytest.raises(ValueError, match="none of 3 queries has a photo of its class among 5"):
+        category_retrieval(
+            vectors(0, 3), np.zeros(3, int), vectors(1, 5), np.ones(5, int), layer="L6"
+        )
+
+
+def test_no_queries_are_an_error_too():
+    with pytest.raises(ValueError, match="none of 0 queries"):
+        category_retrieval(
+            vectors(0, 0), np.zeros(0, int), vectors(1, 5), np.ones(5, int), layer="L6"
+        )
+
+
+def test_ks_beyond_the_gallery_are_left_out():
+    labels = np.array([0, 1, 0])
+    args = (vectors(0, 2), np.array([0, 1]), vectors(1, 3), labels)
+    assert_equals_brute_force(*args, ks=(1, 3, 4, 10), allowed=(1, 3))
+    assert_equals_brute_force(*args, ks=(10,), allowed=())
+
+
+def test_a_gallery_of_one():
+    assert_equals_brute_force(
+        vectors(0, 3), np.array([2, 2, 5]), vectors(1, 1), np.array([2]), ks=(1, 10), allowed=(1,)
+    )
+
+
+def test_ties_keep_gallery_order():
+    gallery = np.zeros((4, 2), np.float32)
+    for place in range(4):
+        labels = np.zeros(4, int)
+        labels[place] = 1
+        result = category_retrieval(
+            np.ones((1, 2), np.float32), np.array([1]), gallery, labels, layer="L6", ks=(1,)
+        )
+        assert result.metrics["mAP"] == pytest.approx(1 / (place + 1))
+
+
+@pytest.mark.parametrize("block", [1, 3, 7, 256])
+def test_blocks_of_queries_add_up(monkeypatch, block):
+    monkeypatch.setattr(protocol, "QUERY_BLOCK", block)
+    rng = np.random.default_rng(0)
+    # With block 3, one block has no query with a relevant photo.
+    query_labels = np.array([0, 1, 2, 9, 9, 9, 1])
+    assert_equals_brute_force(
+        vectors(0, 7), query_labels, vectors(1, 15), rng.integers(0, 3, 15), (1, 10), (1, 10)
+    )
+
+
+def test_perfect_features_score_one():
+    labels = np.repeat(np.arange(5), 4)
+    features = np.eye(5, dtype=np.float32)
+    result = category_retrieval(
+        features, np.arange(5), features[labels], labels, layer="L7", ks=(1, 4)
+    )
+    assert result.metrics == pytest.approx(
+        {"mAP": 1, "recall@1": 0.25, "recall@4": 1, "precision@1": 1, "precision@4": 1}
+    )
+
+
+@pytest.mark.parametrize(
+    ("query_labels", "gallery_labels"),
+    [(np.zeros(2, int), np.zeros(5, int)), (np.zeros(3, int), np.zeros(6, int))],
+)
+def test_shapes_that_do_not_fit_are_refused(query_labels, gallery_labels):
+    with pytest.raises(ValueError, match="needs query labels"):
+        category_retrieval(vectors(0, 3), query_labels, vectors(1, 5), gallery_labels, layer="L6")

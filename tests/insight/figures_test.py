@@ -1,0 +1,163 @@
+"""Figures: the panels, what is in them and round them, and the same bytes from the same input."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgba
+from PIL import Image
+
+from dsf_jax.images.resize import edge_preserving_resize
+from dsf_jax.insight.figures import (
+    HIT,
+    MISS,
+    ranked_results,
+    resizing,
+    save_figure,
+    training_curves,
+)
+
+
+def pictures(count, seed=0):
+    """Grey and colour, wide and tall."""
+    rng = np.random.default_rng(seed)
+    shapes = [(20, 20), (20, 30, 3), (35, 20, 3), (9, 9)]
+    return [rng.integers(0, 256, shapes[i % 4]).astype(np.uint8) for i in range(count)]
+
+
+def sketches(count, side=100):
+    """Slanting strokes on white."""
+    drawn = np.full((count, side, side), 255, np.uint8)
+    for i in range(count):
+        along = np.arange(15, side - 15)
+        for width in range(3):
+            drawn[i, along, (along + 10 * i + width) % side] = 0
+    return list(drawn)
+
+
+def shown(figure):
+    """The images of all panels, in order."""
+    return [image.get_array() for axes in figure.axes for image in axes.images]
+
+
+def frame(axes):
+    """Colour and width of a panel's frame, which is the same on all four sides."""
+    sides = {(spine.get_edgecolor(), spine.get_linewidth()) for spine in axes.spines.values()}
+    assert len(sides) == 1
+    return sides.pop()
+
+
+METRICS = [
+    {"step": 10, "epoch": 0.5, "loss": 3.0, "accuracy": 0.1},
+    {"step": 20, "epoch": 1.0, "loss": 2.5, "accuracy": 0.3},
+    {"step": 30, "epoch": 1.5, "loss": 1.0, "accuracy": 0.7},
+]
+
+
+def test_every_query_has_its_row_of_results():
+    queries, results = pictures(2), [pictures(3, 1), pictures(3, 2)]
+    figure = ranked_results(queries, results, title="nearest photos")
+    expected = [image for query, row in zip(queries, results, strict=True) for image in (query, *row)]
+    assert len(shown(figure)) == 8
+    for got, want in zip(shown(figure), expected, strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert [axes.get_title() for axes in figure.axes[:4]] == ["drawn", "1", "2", "3"]
+    assert figure.get_suptitle() == "nearest photos"
+    assert all(len(axes.get_xticks()) == len(axes.get_yticks()) == 0 for axes in figure.axes)
+
+
+def test_hits_are_framed_and_misses_are_not():
+    hits = [[True, False, True], [False, False, True]]
+    figure = ranked_results(pictures(2), [pictures(3, 1), pictures(3, 2)], hits)
+    for i, row in enumerate(hits):
+        for j, hit in enumerate(row):
+            colour, width = frame(figure.axes[4 * i + 1 + j])
+            assert colour == to_rgba(HIT if hit else MISS)
+            assert (width > 2) == hit
+        assert frame(figure.axes[4 * i])[0] == to_rgba("black")
+
+
+def test_without_hits_nothing_is_framed():
+    figure = ranked_results(pictures(1), [pictures(3, 1)])
+    assert {frame(axes)[0] for axes in figure.axes[1:]} == {to_rgba(MISS)}
+
+
+def test_rows_of_different_lengths_leave_places_empty():
+    figure = ranked_results(pictures(3), [pictures(1, 1), pictures(4, 2), []], [[True], [False] * 4, []])
+    assert len(figure.axes) == 15
+    assert [len(axes.images) for axes in figure.axes] == [1, 1, 0, 0, 0, *[1] * 5, 1, 0, 0, 0, 0]
+    assert [axes.axison for axes in figure.axes] == [bool(axes.images) for axes in figure.axes]
+
+
+def test_grey_pictures_are_shown_on_the_full_scale():
+    dim = np.full((5, 5), 100, np.uint8)
+    dim[0] = 110
+    figure = ranked_results([dim], [[dim]])
+    assert [image.get_clim() for axes in figure.axes for image in axes.images] == [(0, 255)] * 2
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_sketch_goes_through_seven_resizings(count):
+    drawn = sketches(count)
+    figure = resizing(drawn, size=50)
+    assert len(figure.axes) == len(shown(figure)) == 7 * count
+    names = [axes.get_title() for axes in figure.axes[:7]]
+    assert names[0] == "original" and names[-2:] == ["edge-preserving", "thinned"]
+    assert len(set(names)) == 7
+    for i, sketch in enumerate(drawn):
+        original, cubic, *binary, kept, thinned = shown(figure)[7 * i : 7 * i + 7]
+        np.testing.assert_array_equal(original, sketch)
+        assert {image.shape for image in (cubic, *binary, kept, thinned)} == {(50, 50)}
+        assert len(np.unique(cubic)) > 2
+        for image in (*binary, kept, thinned):
+            assert set(np.unique(image)) == {0, 255}
+        ink = [(image == 0).sum() for image in (*binary, kept, thinned)]
+        assert ink[0] < ink[1] < ink[2], "the higher the level, the more is ink"
+        assert 0 < ink[4] < ink[3], "thinning leaves less ink"
+
+
+def test_the_sixth_column_is_the_resizing_that_the_network_sees():
+    ink = np.argwhere(sketches(1, side=681)[0] == 0)[:, ::-1].astype(np.uint16)
+    got = shown(resizing(sketches(1, side=681), size=100))[5]
+    np.testing.assert_array_equal(got, edge_preserving_resize(ink, size=100))
+
+
+def test_curves_show_loss_and_accuracy_against_the_epoch():
+    figure = training_curves(METRICS)
+    assert [axes.get_title() for axes in figure.axes] == ["training loss", "training accuracy"]
+    for axes, name in zip(figure.axes, ("loss", "accuracy"), strict=True):
+        (line,) = axes.lines
+        np.testing.assert_array_equal(line.get_xdata(), [0.5, 1.0, 1.5])
+        np.testing.assert_array_equal(line.get_ydata(), [metrics[name] for metrics in METRICS])
+        assert axes.get_xlabel() == "epoch" and axes.get_ylim()[0] == 0
+
+
+FIGURES = {
+    "ranked": lambda: ranked_results(
+        pictures(2), [pictures(3, 1), pictures(3, 2)], [[True, False, True]] * 2, title="é 猫"
+    ),
+    "resizing": lambda: resizing(sketches(1), size=50),
+    "curves": lambda: training_curves(METRICS),
+    "one line of metrics": lambda: training_curves(METRICS[:1]),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "ranked"] + ["ranked"])
+@pytest.mark.filterwarnings("ignore:Glyph .* missing from font")  # the machine's fonts, not ours
+def test_equal_figures_are_equal_files(tmp_path, name):
+    for file in ("a.png", "b.png"):
+        save_figure(FIGURES[name](), tmp_path / file)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.format == "PNG" and min(picture.size) > 50
+        assert not {"Software", "Creation Time", "date"} & set(picture.info)
+        assert len(np.unique(np.asarray(picture))) > 2
+
+
+def test_other_hits_make_another_file(tmp_path):
+    for file, hits in (("a.png", [[True]]), ("b.png", [[False]])):
+        save_figure(ranked_results(pictures(1), [pictures(1, 1)], hits), str(tmp_path / file))
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+    # The frame is seen: there is green in the picture.
+    with Image.open(tmp_path / "a.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    green = np.round(255 * np.array(to_rgba(HIT)[:3])).astype(np.uint8)
+    assert (pixels == green[None]).all(axis=1).sum() > 50

@@ -1,0 +1,35 @@
+"""Runs launch scripts in forks of a process that has the libraries imported already: a start takes
+a tenth of a second, not four.
+
+Reads one JSON object a line from standard input: {"arguments", "folder", "out", "err"}; answers
+with the process id, and after the end with the exit status.
+"""
+
+import json
+import os
+import runpy
+import sys
+
+from data_builders.openmoji import openmoji_dataset_builder  # noqa: F401
+from launch import command, stages  # noqa: F401
+
+
+def run(module: str, *arguments: str) -> None:
+    """Does what `python -m module arguments` does."""
+    sys.argv[1:] = arguments
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        job = json.loads(line)
+        child = os.fork()
+        if not child:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            for number, path in ((1, job["out"]), (2, job["err"])):
+                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+            os.chdir(job["folder"])
+            run(*job["arguments"])
+            sys.exit()
+        print(child, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
