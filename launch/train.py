@@ -18,12 +18,19 @@ from launch import command, stages
 command.define_flags(TrainConfig)
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of prepared records.")
 _DATASETS = flags.DEFINE_list(
-    "datasets", None, "Prepared data sets, each of one domain: openmoji/sketch,openmoji/photo.",
+    "datasets", None, "Prepared data sets, each of one domain, as NAME or NAME:SPLIT: "
+    "tu_berlin/sketch:fold0+fold1,hust_si/photo.",
     required=True,
 )  # fmt: skip
 _SPLIT = flags.DEFINE_string("split", "train", "Split of the data sets to train on.")
 _MIXTURE = flags.DEFINE_enum(
     "mixture", "S+I+E", list(MIXTURES), "Domains to train on: S sketches, I photos, E edge maps."
+)
+_CLASSES = flags.DEFINE_string(
+    "classes", None, "File of class names, one a line; by default those that the sketches show."
+)
+_CLASS_MAP = flags.DEFINE_string(
+    "class_map", None, 'JSON file of synonyms: {"class": {"data set": ["its name of it"]}}.'
 )
 _INIT = flags.DEFINE_string(
     "init",
@@ -42,7 +49,14 @@ _RUN_DIR = flags.DEFINE_string(
 def main() -> None:
     """Trains as the flags say."""
     config = command.config_from_flags(TrainConfig)
-    mixture = stages.open_mixture(_DATA_DIR.value, _DATASETS.value, _SPLIT.value, _MIXTURE.value)
+    mixture = stages.open_mixture(
+        _DATA_DIR.value,
+        _DATASETS.value,
+        _SPLIT.value,
+        _MIXTURE.value,
+        class_names=stages.read_class_list(_CLASSES.value),
+        class_map=stages.read_class_map(_CLASS_MAP.value),
+    )
     print(mixture)
     card, params = stages.starting_point(
         _INIT.value, _VARIANT.value, mixture.class_names, config.seed

@@ -1,6 +1,7 @@
 """Which examples a network is trained on: S, S+I, S+E or S+I+E, in one list of classes (section 3.2 of the paper)."""
 
-from collections.abc import Iterator, Sequence
+import collections
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ MIXTURES = {
     "S+E": ("sketch", "edge"),
     "S+I+E": ("sketch", "photo", "edge"),
 }
+ClassMap = Mapping[str, Mapping[str, Sequence[str]]]
+
 DRAWN = ("sketch", "edge")  # domains that travel as points; photos travel as pixels
 
 
@@ -87,12 +90,36 @@ def square_photo(photo: np.ndarray) -> np.ndarray:
 
 
 class Count(NamedTuple):
-    """How much of one prepared data set a mixture uses."""
+    """What a mixture takes of one prepared data set, and what it leaves."""
 
-    name: str
+    source: str  # "tu_berlin/sketch [fold0+fold1]"
     domain: str
-    used: int
-    left_out: int  # records of classes that the mixture does not have
+    per_class: tuple[int, ...]  # [k]
+    left_out: tuple[tuple[str, int], ...]  # classes that the mixture does not have, and how many
+
+    def __str__(self) -> str:
+        """Returns one line."""
+        line = f"{self.domain:>6}: {sum(self.per_class)} from {self.source}"
+        if sum(self.per_class):
+            present = [n for n in self.per_class if n]
+            line += f", {_span(min(present), max(present))} a class"
+        if empty := self.per_class.count(0):
+            line += f", none of {empty} classes"
+        if self.left_out:
+            others = _listed([f"{name} ({n})" for name, n in self.left_out])
+            left_out = sum(n for _, n in self.left_out)
+            line += (
+                f"; left out {left_out} of {len(self.left_out)} classes not trained on: {others}"
+            )
+        return line
+
+
+def _span(least: int, most: int) -> str:
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join([*names[:most], "..."] if len(names) > most else names)
 
 
 class Mixture(NamedTuple):
@@ -109,9 +136,7 @@ class Mixture(NamedTuple):
 
     def _lines(self) -> Iterator[str]:
         yield f"{len(self.class_names)} classes"
-        for count in self.counts:
-            left_out = f", {count.left_out} of other classes left out" if count.left_out else ""
-            yield f"{count.domain:>6}: {count.used} from {count.name}{left_out}"
+        yield from map(str, self.counts)
 
 
 def drawing_fields(domain: str) -> tuple[str, ...]:
@@ -119,43 +144,74 @@ def drawing_fields(domain: str) -> tuple[str, ...]:
     return ("points", "label") if domain in DRAWN else ("image", "label")
 
 
-def mix(records: Sequence[Records], class_names: Sequence[str] | None = None) -> Mixture:
+def mix(
+    records: Sequence[Records],
+    class_names: Sequence[str] | None = None,
+    *,
+    class_map: ClassMap | None = None,
+) -> Mixture:
     """Joins prepared data sets into one mixture; classes are matched by name.
 
     Args:
       records: the data sets, opened with `drawing_fields`, each of one domain.
       class_names: the classes in label order; by default those that the sketches show (or, without
         sketches, all that are shown), sorted.
+      class_map: synonyms, {class: {data set: [its names of the class]}}, the data set without its
+        configuration: "sketchy", not "sketchy/photo". A name that is not in the map stands for
+        itself.
 
     Returns:
       The mixture. Records of other classes are left out and counted.
 
     Raises:
-      ValueError: when nothing is left.
+      ValueError: when nothing is left, a class is listed twice, or the map contradicts itself.
     """
     shown = [_labels_of(r) for r in records]
+    names = [_names_in_mixture(r, class_map or {}) for r in records]
     if class_names is None:
         sketches = [i for i, r in enumerate(records) if r.domain == "sketch"] or range(len(records))
-        class_names = sorted(
-            {records[i].class_names[label] for i in sketches for label in np.unique(shown[i])}
-        )
+        class_names = sorted({names[i][label] for i in sketches for label in np.unique(shown[i])})
+    if repeated := [name for name, n in collections.Counter(class_names).items() if n > 1]:
+        raise ValueError(f"class {repeated[0]!r} is listed twice; list each class once")
     index = {name: label for label, name in enumerate(class_names)}
     kinds: dict[bool, list[tuple[Records, np.ndarray, np.ndarray]]] = {True: [], False: []}
     counts = []
-    for source, labels in zip(records, shown, strict=True):
-        translation = np.array([index.get(name, -1) for name in source.class_names], np.int32)
-        translated = translation[labels]
+    for source, labels, own in zip(records, shown, names, strict=True):
+        translated = np.array([index.get(name, -1) for name in own], np.int32)[labels]
         rows = np.flatnonzero(translated >= 0)
         kinds[source.domain in DRAWN].append((source, rows, translated[rows]))
-        counts.append(Count(source.name, source.domain, len(rows), len(labels) - len(rows)))
+        others = collections.Counter(own[label] for label in labels[translated < 0])
+        per_class = np.bincount(translated[rows], minlength=len(class_names))
+        counts.append(
+            Count(
+                f"{source.name} [{source.split}]",
+                source.domain,
+                tuple(per_class.tolist()),
+                tuple(sorted(others.items())),
+            )
+        )
     drawings, photos = (_examples(kinds[drawn]) for drawn in (True, False))
     if not len(drawings) + len(photos):
-        sources = ", ".join(f"{r.name} [{r.split}]" for r in records)
+        sources = ", ".join(count.source for count in counts)
         raise ValueError(
             f"none of the examples in {sources} is of the {len(class_names)} classes wanted; "
             "choose data sets and classes that match"
         )
     return Mixture(tuple(class_names), drawings, photos, tuple(counts))
+
+
+def _names_in_mixture(records: Records, class_map: ClassMap) -> list[str]:
+    """The mixture's name of each of a data set's classes."""
+    data_set = records.name.partition("/")[0]
+    synonyms: dict[str, str] = {}
+    for name, sets in class_map.items():
+        for own in sets.get(data_set, ()):
+            if synonyms.setdefault(own, name) != name:
+                raise ValueError(
+                    f"the class map takes {own!r} of {data_set} for both {synonyms[own]!r} and "
+                    f"{name!r}; keep one"
+                )
+    return [synonyms.get(own, own) for own in records.class_names]
 
 
 def _labels_of(records: Records) -> np.ndarray:

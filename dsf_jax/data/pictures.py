@@ -3,11 +3,13 @@
 import os
 import pathlib
 import warnings
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 100_000_000
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -26,29 +28,50 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     """
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f"{path} is not a file; name an existing picture")
+    with pathlib.Path(path).open("rb") as file:
+        return decode_picture(file, str(path))
+
+
+def decode_picture(file: BinaryIO, where: str) -> np.ndarray:
+    """Reads a picture from an open file: see `read_picture`.
+
+    Args:
+      file: readable and seekable.
+      where: its name in messages.
+
+    Returns:
+      [h, w, 3] uint8.
+
+    Raises:
+      ValueError: when it is no picture, is damaged, or has more than `MAX_PIXELS` pixels.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", Image.DecompressionBombWarning
-            )  # the limit is checked here
-            with Image.open(path) as picture:
-                width, height = picture.size
-                if width * height > MAX_PIXELS:
-                    raise ValueError(
-                        f"{path} has {width} x {height} pixels, more than {MAX_PIXELS}; shrink it first"
-                    )
-                upright = ImageOps.exif_transpose(picture)
-                return np.asarray(_on_white(upright).convert("RGB"))
+            # Pillow warns of odd metadata and of large sizes; here a picture is read or refused.
+            warnings.simplefilter("ignore")
+            with Image.open(file, formats=FORMATS) as picture:
+                if picture.width * picture.height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
+                return np.asarray(_in_rgb(ImageOps.exif_transpose(picture)))
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{path} has more than {MAX_PIXELS} pixels; shrink it first") from error
+        raise ValueError(f"{where} has more than {MAX_PIXELS} pixels; shrink it first") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{where} is not a picture; replace or remove it") from error
     except (
-        OSError,
-        SyntaxError,
-        EOFError,
-    ) as error:  # Pillow raises SyntaxError for broken PNG chunks
+        Exception
+    ) as error:  # Pillow raises SyntaxError, struct.error, ValueError, ... for damage
+        reason = str(error).partition("\n")[0]
         raise ValueError(
-            f"{path} cannot be read as a picture ({error}); replace or remove it"
+            f"{where} cannot be read as a picture ({reason}); replace or remove it"
         ) from error
+
+
+def _in_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode in ("I", "F"):
+        raise ValueError("32 bits a value have no known white; save it with 8 or 16")
+    if picture.mode.startswith("I;16"):  # Pillow's own conversion cuts at 255
+        picture = Image.fromarray((np.asarray(picture) / 257).round().astype(np.uint8))
+    return _on_white(picture).convert("RGB")
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

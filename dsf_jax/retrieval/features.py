@@ -102,9 +102,16 @@ def extract(
 
     Returns:
       {layer: [n, d] float32}.
+
+    Raises:
+      ValueError: for an unknown layer, or no examples.
     """
     for layer in layers:
         check_layer(layer)
+    if not len(examples):
+        raise ValueError(
+            "there are no examples to embed; choose a data set and split that has some"
+        )
     blocks: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
     with tqdm(total=len(examples), unit="image", desc=label) as bar:
         for group in evaluation_groups(examples, batch_size):

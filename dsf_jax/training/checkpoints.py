@@ -7,7 +7,6 @@ when it is complete, whenever the writer dies.
 
 import contextlib
 import errno
-import json
 import os
 import pathlib
 import shutil
@@ -72,7 +71,7 @@ def manager(folder: str | os.PathLike[str], *, keep: int = 2) -> Iterator[ocp.Ch
       The manager for `save` and `restore`.
 
     Raises:
-      OSError: when the disk is full; whole checkpoints are kept, and no part of another.
+      OSError: when the disk is full. Whole checkpoints are kept, and no part of another.
     """
     path = pathlib.Path(folder).absolute()
     options = ocp.CheckpointManagerOptions(
@@ -88,9 +87,9 @@ def manager(folder: str | os.PathLike[str], *, keep: int = 2) -> Iterator[ocp.Ch
         if not there and path.is_dir() and not any(path.iterdir()):
             path.rmdir()
         # Orbax's storage reports a full disk as ValueError, in whatever is called next.
-        if os.strerror(errno.ENOSPC) not in str(error):
-            raise
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if "No space left on device" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
 
 
 def save(checkpoints: ocp.CheckpointManager, state: TrainState, card: ModelCard) -> None:
@@ -100,10 +99,15 @@ def save(checkpoints: ocp.CheckpointManager, state: TrainState, card: ModelCard)
       checkpoints: from `manager`.
       state: with params and opt_state.
       card: of the parameters.
+
+    Raises:
+      OSError: when the disk has too little space for it.
     """
     step = int(state.step)
     if step in checkpoints.all_steps():
         return
+    checkpoints.wait_until_finished()  # it would wait anyway; now its bytes are counted
+    _check_space(checkpoints.directory, (state.params, state.opt_state))
     checkpoints.save(
         step,
         args=ocp.args.Composite(
@@ -123,17 +127,21 @@ def restore(checkpoints: ocp.CheckpointManager, like: TrainState) -> TrainState 
 
     Returns:
       The state, or None where nothing has been saved.
+
+    Raises:
+      ValueError: when the checkpoint cannot be read.
     """
     step = checkpoints.latest_step()
     if step is None:
         return None
-    items = checkpoints.restore(
-        step,
-        args=ocp.args.Composite(
-            params=ocp.args.StandardRestore(_abstract(like.params)),
-            opt_state=ocp.args.StandardRestore(_abstract(like.opt_state)),
-        ),
-    )
+    with _reading(checkpoints, step):
+        items = checkpoints.restore(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(_abstract(like.params)),
+                opt_state=ocp.args.StandardRestore(_abstract(like.opt_state)),
+            ),
+        )
     return TrainState(jnp.int32(step), items.params, items.opt_state)
 
 
@@ -147,12 +155,14 @@ def save_model(folder: str | os.PathLike[str], params: Params, card: ModelCard) 
 
     Raises:
       FileExistsError: when there is a checkpoint in `folder`: nothing is ever overwritten.
+      OSError: when the disk has too little space; `folder` is then as it was.
     """
     with manager(folder) as checkpoints:
         if checkpoints.latest_step() is not None:
             raise FileExistsError(
                 f"{folder} already holds a checkpoint; choose another folder or remove it first"
             )
+        _check_space(checkpoints.directory, params)
         checkpoints.save(
             0,
             args=ocp.args.Composite(
@@ -178,7 +188,7 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[ModelCard, Params]:
     options = ocp.CheckpointManagerOptions(read_only=True)
     with ocp.CheckpointManager(path, options=options) as checkpoints:
         step = checkpoints.latest_step()
-        try:
+        with _reading(checkpoints, step):
             model = checkpoints.restore(
                 step, args=ocp.args.Composite(model=ocp.args.JsonRestore())
             ).model
@@ -188,12 +198,33 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[ModelCard, Params]:
             params = checkpoints.restore(
                 step, args=ocp.args.Composite(params=ocp.args.StandardRestore(_abstract(like)))
             ).params
-        except (KeyError, TypeError, ValueError, json.JSONDecodeError, FileNotFoundError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(
-                f"checkpoint {path / str(step)} cannot be read ({reason}); restore it from a copy or train again"
-            ) from error
     return card, params
+
+
+@contextlib.contextmanager
+def _reading(checkpoints: ocp.CheckpointManager, step: int) -> Iterator[None]:
+    """Turns what orbax raises over damaged files into one line that names the checkpoint."""
+    try:
+        yield
+    except Exception as error:  # whatever orbax trips over, the files are at fault
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"checkpoint {checkpoints.directory / str(step)} cannot be read ({reason}); "
+            "remove it to go on from an earlier one, or make it again"
+        ) from error
+
+
+def _check_space(folder: pathlib.Path, tree: Any) -> None:
+    """Refuses to start what would not fit: a save that fails half way says so many times over."""
+    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(
+            errno.ENOSPC,
+            f"a checkpoint takes up to {needed >> 20} MiB, and {free >> 20} MiB are free; "
+            "free some and run the command again",
+            str(folder),
+        )
 
 
 def _checkpoint_folder(folder: str | os.PathLike[str]) -> pathlib.Path:

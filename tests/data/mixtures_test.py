@@ -108,9 +108,9 @@ def test_classes_are_joined_by_name_and_are_those_that_sketches_show(zoo: Any) -
     )
     assert sorted(shown(mixture.photos, mixture.class_names)) == sorted(of("photo", wanted))
     assert mixture.counts == (
-        Count("zoo/sketch", "sketch", 5, 0),
-        Count("zoo/photo", "photo", 5, 2),
-        Count("zoo/edge", "edge", 2, 1),
+        Count("zoo/sketch [train]", "sketch", (2, 2, 1), ()),
+        Count("zoo/photo [train]", "photo", (3, 2, 0), (("yak", 2),)),
+        Count("zoo/edge [train]", "edge", (1, 0, 1), (("yak", 1),)),
     )
 
 
@@ -132,7 +132,7 @@ def test_examples_hold_points_or_square_photos(zoo: Any) -> None:
 def test_without_sketches_all_classes_that_are_shown_count(zoo: Any) -> None:
     mixture = mix(zoo("photo", "edge"))
     assert mixture.class_names == ("cat", "dog", "yak", "Äffchen 🐒")
-    assert [count.left_out for count in mixture.counts] == [0, 0]
+    assert [count.left_out for count in mixture.counts] == [(), ()]
 
 
 def test_given_classes_keep_their_order_and_unshown_ones_their_number(zoo: Any) -> None:
@@ -141,7 +141,10 @@ def test_given_classes_keep_their_order_and_unshown_ones_their_number(zoo: Any) 
     assert mixture.class_names == names
     assert sorted(shown(mixture.drawings, names)) == sorted(of("sketch", set(names)))
     assert sorted(shown(mixture.photos, names)) == sorted(of("photo", set(names)))
-    assert [(c.used, c.left_out) for c in mixture.counts] == [(2, 3), (5, 2)]
+    assert [(c.per_class, c.left_out) for c in mixture.counts] == [
+        ((0, 0, 2), (("dog", 2), ("Äffchen 🐒", 1))),
+        ((2, 0, 3), (("dog", 2),)),
+    ]
 
 
 def test_a_split_shows_its_own_classes(zoo: Any) -> None:
@@ -155,18 +158,40 @@ def test_a_split_shows_its_own_classes(zoo: Any) -> None:
 @pytest.mark.parametrize("domains", [("sketch",), ("sketch", "edge"), ("photo",)])
 def test_a_mixture_may_lack_photos_or_drawings(zoo: Any, domains: tuple[str, ...]) -> None:
     mixture = mix(zoo(*domains))
-    drawn = sum(count.used for count in mixture.counts if count.domain != "photo")
+    drawn = sum(sum(count.per_class) for count in mixture.counts if count.domain != "photo")
     assert len(mixture.drawings) == drawn == len(mixture.drawings.labels)
-    assert len(mixture.photos) == sum(count.used for count in mixture.counts) - drawn
+    assert len(mixture.photos) == sum(sum(count.per_class) for count in mixture.counts) - drawn
 
 
 def test_a_mixture_prints_what_it_took_and_left(zoo: Any) -> None:
     lines = str(mix(zoo("sketch", "photo"))).split("\n")
     assert [line.strip() for line in lines] == [
         "3 classes",
-        "sketch: 5 from zoo/sketch",
-        "photo: 5 from zoo/photo, 2 of other classes left out",
+        "sketch: 5 from zoo/sketch [train], 1 to 2 a class",
+        "photo: 5 from zoo/photo [train], 2 to 3 a class, none of 1 classes; "
+        "left out 2 of 1 classes not trained on: yak (2)",
     ]
+
+
+def test_a_map_of_synonyms_joins_classes_of_different_names(zoo: Any) -> None:
+    class_map = {"monkey": {"zoo": ["Äffchen 🐒", "yak"], "other set": ["cat"]}}
+    mixture = mix(zoo("sketch", "photo", "edge"), class_map=class_map)
+    assert mixture.class_names == ("cat", "dog", "monkey")
+    assert [count.per_class for count in mixture.counts] == [(2, 2, 1), (3, 2, 2), (1, 0, 2)]
+    assert all(count.left_out == () for count in mixture.counts)
+
+
+def test_a_map_that_contradicts_itself_is_an_error(zoo: Any) -> None:
+    class_map = {"monkey": {"zoo": ["yak"]}, "ape": {"zoo": ["yak"]}}
+    with pytest.raises(
+        ValueError, match="takes 'yak' of zoo for both 'monkey' and 'ape'; keep one"
+    ):
+        mix(zoo("photo"), class_map=class_map)
+
+
+def test_a_class_listed_twice_is_an_error(zoo: Any) -> None:
+    with pytest.raises(ValueError, match="class 'cat' is listed twice"):
+        mix(zoo("sketch"), ("cat", "dog", "cat"))
 
 
 def test_nothing_left_is_an_error(zoo: Any) -> None:

@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsf_jax.data.pictures import MAX_PIXELS, SUFFIXES, picture_files, read_picture
+from dsf_jax.data.pictures import (
+    MAX_PIXELS,
+    SUFFIXES,
+    decode_picture,
+    picture_files,
+    read_picture,
+)
 
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
 
@@ -139,7 +145,7 @@ def encoded(suffix):
     return buffer.getvalue()
 
 
-def assert_named(path, pattern="cannot be read as a picture"):
+def assert_named(path, pattern=" is not a picture| cannot be read as a picture"):
     with pytest.raises(ValueError, match=pattern) as caught:
         read_picture(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
@@ -223,6 +229,16 @@ def test_missing_files_and_folders_are_named(tmp_path):
         with pytest.raises(FileNotFoundError, match="is not a file; name an existing picture") as e:
             read_picture(path)
         assert str(path) in str(e.value)
+
+
+def test_open_files_are_decoded_and_named_as_told():
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 5, 3)).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    buffer.seek(0)
+    np.testing.assert_array_equal(decode_picture(buffer, "a.zip: b.png"), pixels)
+    with pytest.raises(ValueError, match=r"a\.zip: c\.png is not a picture"):
+        decode_picture(io.BytesIO(b"text"), "a.zip: c.png")
 
 
 def test_files_are_closed(tmp_path):

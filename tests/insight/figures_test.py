@@ -9,6 +9,7 @@ from dsf_jax.images.resize import edge_preserving_resize
 from dsf_jax.insight.figures import (
     HIT,
     MISS,
+    contact_sheet,
     ranked_results,
     resizing,
     save_figure,
@@ -28,7 +29,7 @@ def sketches(count, side=100):
     drawn = np.full((count, side, side), 255, np.uint8)
     for i in range(count):
         along = np.arange(15, side - 15)
-        for width in range(3):
+        for width in range(9):
             drawn[i, along, (along + 10 * i + width) % side] = 0
     return list(drawn)
 
@@ -55,7 +56,9 @@ METRICS = [
 def test_every_query_has_its_row_of_results():
     queries, results = pictures(2), [pictures(3, 1), pictures(3, 2)]
     figure = ranked_results(queries, results, title="nearest photos")
-    expected = [image for query, row in zip(queries, results, strict=True) for image in (query, *row)]
+    expected = [
+        image for query, row in zip(queries, results, strict=True) for image in (query, *row)
+    ]
     assert len(shown(figure)) == 8
     for got, want in zip(shown(figure), expected, strict=True):
         np.testing.assert_array_equal(got, want)
@@ -81,7 +84,9 @@ def test_without_hits_nothing_is_framed():
 
 
 def test_rows_of_different_lengths_leave_places_empty():
-    figure = ranked_results(pictures(3), [pictures(1, 1), pictures(4, 2), []], [[True], [False] * 4, []])
+    figure = ranked_results(
+        pictures(3), [pictures(1, 1), pictures(4, 2), []], [[True], [False] * 4, []]
+    )
     assert len(figure.axes) == 15
     assert [len(axes.images) for axes in figure.axes] == [1, 1, 0, 0, 0, *[1] * 5, 1, 0, 0, 0, 0]
     assert [axes.axison for axes in figure.axes] == [bool(axes.images) for axes in figure.axes]
@@ -120,6 +125,17 @@ def test_the_sixth_column_is_the_resizing_that_the_network_sees():
     np.testing.assert_array_equal(got, edge_preserving_resize(ink, size=100))
 
 
+@pytest.mark.parametrize(("count", "columns", "places"), [(5, 3, 6), (3, 3, 3), (1, 4, 4)])
+def test_a_contact_sheet_shows_every_image_with_its_caption(count, columns, places):
+    captions = [f"class {i}" for i in range(count)]
+    figure = contact_sheet(pictures(count), captions, columns=columns, title="sheet")
+    assert len(figure.axes) == places and figure.get_suptitle() == "sheet"
+    for got, want in zip(shown(figure), pictures(count), strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert [axes.get_title() for axes in figure.axes] == captions + [""] * (places - count)
+    assert [axes.axison for axes in figure.axes] == [i < count for i in range(places)]
+
+
 def test_curves_show_loss_and_accuracy_against_the_epoch():
     figure = training_curves(METRICS)
     assert [axes.get_title() for axes in figure.axes] == ["training loss", "training accuracy"]
@@ -135,12 +151,13 @@ FIGURES = {
         pictures(2), [pictures(3, 1), pictures(3, 2)], [[True, False, True]] * 2, title="é 猫"
     ),
     "resizing": lambda: resizing(sketches(1), size=50),
+    "sheet": lambda: contact_sheet(pictures(4), ["a", "b", "c", "d"], columns=3),
     "curves": lambda: training_curves(METRICS),
     "one line of metrics": lambda: training_curves(METRICS[:1]),
 }
 
 
-@pytest.mark.parametrize("name", [name for name in FIGURES if name != "ranked"] + ["ranked"])
+@pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.filterwarnings("ignore:Glyph .* missing from font")  # the machine's fonts, not ours
 def test_equal_figures_are_equal_files(tmp_path, name):
     for file in ("a.png", "b.png"):

@@ -79,7 +79,7 @@ def category_retrieval(
             gallery_labels,
             ks,
         )
-        for i in range(0, len(queries), QUERY_BLOCK)
+        for i in range(0, max(1, len(queries)), QUERY_BLOCK)
     ]
     total = functools.reduce(RankingSums.__add__, blocks)
     if not total.count:

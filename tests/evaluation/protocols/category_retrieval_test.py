@@ -34,7 +34,9 @@ def by_hand(queries, query_labels, gallery, gallery_labels, ks):
             score[f"recall@{k}"] = sum(relevant[:k]) / hits
             score[f"precision@{k}"] = sum(relevant[:k]) / k
         scores.append(score)
-    means = {name: float(np.mean([s[name] for s in scores])) for name in scores[0]} if scores else {}
+    means = (
+        {name: float(np.mean([s[name] for s in scores])) for name in scores[0]} if scores else {}
+    )
     return means, len(scores), without
 
 
@@ -51,9 +53,13 @@ def assert_equals_brute_force(queries, query_labels, gallery, gallery_labels, ks
 
 
 @hypothesis.given(
-    q=st.integers(1, 12), n=st.integers(1, 30), classes=st.integers(1, 6), seed=st.integers(0, 99)
+    # Few shapes, since each is compiled.
+    q=st.sampled_from([1, 9]),
+    n=st.sampled_from([1, 7, 30]),
+    classes=st.integers(1, 6),
+    seed=st.integers(0, 99),
 )
-@hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
 def test_equals_brute_force_with_ties_and_classes_without_photos(q, n, classes, seed):
     rng = np.random.default_rng(seed)
     query_labels, gallery_labels = rng.integers(0, classes, q), rng.integers(0, classes, n)
