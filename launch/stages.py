@@ -153,7 +153,15 @@ def train_on(
         )
 
     total = len(mixture.drawings) + len(mixture.photos)
-    return train(config, make_batches, card, params, run_dir, total_examples=total)
+    return train(
+        config,
+        make_batches,
+        card,
+        params,
+        run_dir,
+        total_examples=total,
+        data=list(map(str, mixture.counts)),
+    )
 
 
 def retrieval(

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import grain
 
-from dsf_jax.data.groups import Batch, collate
+from dsf_jax.data.groups import Batch, collate, pad_group
 from dsf_jax.data.mixtures import Examples, Mixture
 from dsf_jax.images.points import padded_length
 
 
 def drawings_per_batch(mixture: Mixture, batch_size: int) -> int:
-    """Returns how many of a batch's examples are drawings: their share of the mixture, so that shapes never change."""
+    """Returns how many of a batch's examples are drawings: their share of the mixture, so that shapes
+    never change."""
     drawings, photos = len(mixture.drawings), len(mixture.photos)
     if not drawings or not photos:
         return batch_size if drawings else 0
@@ -21,49 +22,62 @@ def drawings_per_batch(mixture: Mixture, batch_size: int) -> int:
     return min(max(round(batch_size * drawings / (drawings + photos)), 1), batch_size - 1)
 
 
-def training_batches(mixture: Mixture, *, batch_size: int, seed: int) -> grain.MapDataset:
+def training_batches(
+    mixture: Mixture, *, batch_size: int, seed: int, process: int = 0, processes: int = 1
+) -> grain.MapDataset:
     """Lists the batches of an endless training run: batch `step` depends on (seed, step) alone, so
     that a run resumes anywhere.
 
     Drawings and photos are shuffled apart, each anew in every one of its epochs, and stand in every
-    batch in the same proportion.
+    batch in the same proportion. Every process reads its own part of a batch and no other; parts
+    are padded with weight 0 to one size.
 
     Args:
       mixture: the examples.
       batch_size: examples of a batch over all devices and processes.
       seed: of the order.
+      process: which part to read, from 0.
+      processes: number of parts.
 
     Returns:
       A random-access data set of batches.
+
+    Raises:
+      ValueError: when a batch has fewer drawings or photos than there are processes.
     """
     drawn = drawings_per_batch(mixture, batch_size)
     length = longest_list(mixture.drawings)
-
-    def endless(examples: Examples, count: int) -> grain.MapDataset:
-        return (
-            grain.MapDataset.source(examples)
-            .seed(seed)
-            .shuffle()
-            .repeat()
-            .batch(count, batch_fn=list)
-        )
-
-    drawings = endless(mixture.drawings, drawn) if drawn else None
-    photos = endless(mixture.photos, batch_size - drawn) if drawn < batch_size else None
+    kinds = {
+        "drawings": (mixture.drawings, 0, drawn),
+        "photos": (mixture.photos, drawn, batch_size - drawn),
+    }
+    orders = {}
+    for kind, (examples, _, count) in kinds.items():
+        if 0 < count < processes:
+            raise ValueError(
+                f"batch_size={batch_size} gives {count} {kind} to {processes} processes; raise it"
+            )
+        if count:
+            rows = grain.MapDataset.range(len(examples)).seed(seed).shuffle().repeat()
+            orders[kind] = rows.batch(count, batch_fn=list)
 
     def read(step: int) -> Batch:
         batch = {}
-        if drawings is not None:
-            batch["drawings"] = collate(drawings[step], points_length=length)
-        if photos is not None:
-            batch["photos"] = collate(photos[step], first=drawn)
+        for kind, order in orders.items():
+            examples, first, count = kinds[kind]
+            start, stop = (count * part // processes for part in (process, process + 1))
+            own = [examples[row] for row in order[step][start:stop]]
+            points_length = length if kind == "drawings" else None
+            group = collate(own, first=first + start, points_length=points_length)
+            batch[kind] = pad_group(group, -(-count // processes))
         return batch
 
     return grain.MapDataset.range(2**31 - 1).map(read)
 
 
 def longest_list(drawings: Examples) -> int:
-    """Returns the length that all point lists of `drawings` fit into: one shape, one compilation, the same on every process."""
+    """Returns the length that all point lists of `drawings` fit into: one shape, one compilation, the
+    same on every process."""
     return padded_length(max((len(example["points"]) for example in drawings), default=0))
 
 

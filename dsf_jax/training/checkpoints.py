@@ -207,7 +207,7 @@ def _reading(checkpoints: ocp.CheckpointManager, step: int) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever orbax trips over, the files are at fault
-        reason = str(error).partition("\n")[0]
+        reason = str(error.__cause__ or error).partition("\n")[0]
         raise ValueError(
             f"checkpoint {checkpoints.directory / str(step)} cannot be read ({reason}); "
             "remove it to go on from an earlier one, or make it again"

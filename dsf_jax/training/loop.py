@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import grain
@@ -96,12 +96,10 @@ class TrainConfig:
 
 
 class Result(NamedTuple):
-    """How a run ended."""
+    """How a run ended: finished, or stopped by a signal, saved, and to go on when run again."""
 
     state: TrainState
-    finished: (
-        bool  # False: SIGTERM or SIGINT came, the state is saved, running again goes on from it
-    )
+    finished: bool
 
 
 def train(
@@ -112,17 +110,20 @@ def train(
     run_dir: str | os.PathLike[str],
     *,
     total_examples: int,
+    data: Sequence[str],
 ) -> Result:
     """Trains, or goes on training where a run in the same folder stopped.
 
     Args:
       config: of the run.
-      make_batches: lists the batches, random access by step, as `training_batches` and `cached_batches` do; not called when
-        nothing is left to train.
+      make_batches: lists the batches, random access by step, as `training_batches` and
+        `cached_batches` do; not called when nothing is left to train.
       card: of the model; its fresh layers learn at `fresh_multiplier` times the rate.
       params: start values, {layer: {"kernel", "bias"}}; donated: read the result's instead.
       run_dir: gets config.json, metrics.jsonl, TensorBoard files and checkpoints/.
       total_examples: that an epoch shows.
+      data: what is trained on, in words; kept with the configuration, and a run goes on with the
+        same data only.
 
     Returns:
       The final state.
@@ -133,7 +134,7 @@ def train(
     """
     run_dir = pathlib.Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    claim(run_dir, config, card)
+    claim(run_dir, config, card, data)
     steps = config.epochs * -(-total_examples // config.batch_size)
     model = card.network(dropout_rate=config.dropout_rate)
     optimiser, step = make_step(
@@ -168,23 +169,25 @@ def train(
     return Result(state, finished=True)
 
 
-def claim(run_dir: pathlib.Path, config: TrainConfig, card: ModelCard) -> None:
+def claim(run_dir: pathlib.Path, config: TrainConfig, card: ModelCard, data: Sequence[str]) -> None:
     """Writes config.json, or checks that the run in the folder has the same configuration.
 
     Args:
       run_dir: of the run.
       config: wanted.
       card: wanted.
+      data: wanted.
 
     Raises:
       ValueError: naming what differs, with both values.
     """
-    wanted = json.loads(json.dumps({"train": dataclasses.asdict(config), "model": card._asdict()}))
+    parts = {"train": dataclasses.asdict(config), "model": card._asdict(), "data": {"data": data}}
+    wanted = json.loads(json.dumps(parts))
     path = run_dir / CONFIG_FILE
     if not path.exists():
         write_whole(path, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
         return
-    there = json.loads(path.read_text())
+    there = _read_json(path, path.read_text())
     differing = [
         f"{name} is {_short(there.get(part, {}).get(name))} there and {_short(value)} now"
         for part, values in wanted.items()
@@ -195,6 +198,15 @@ def claim(run_dir: pathlib.Path, config: TrainConfig, card: ModelCard) -> None:
         raise ValueError(
             f"{run_dir} holds a run with another configuration: {'; '.join(differing)}; choose another folder"
         )
+
+
+def _read_json(path: pathlib.Path, text: str) -> dict[str, Any]:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); choose another folder, or remove it"
+        ) from error
 
 
 def _short(value: Any) -> str:
@@ -294,4 +306,4 @@ def read_metrics(run_dir: str | os.PathLike[str]) -> list[dict[str, float]]:
     """Reads a run's metrics, one dict a line; an incomplete last line, left by a kill, is dropped."""
     path = pathlib.Path(run_dir) / METRICS_FILE
     lines = path.read_text().split("\n")[:-1] if path.exists() else []
-    return [json.loads(line) for line in lines]
+    return [_read_json(path, line) for line in lines]

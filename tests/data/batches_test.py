@@ -138,3 +138,25 @@ def test_resuming_in_the_middle_equals_not_stopping():
 def test_steps_far_ahead_can_be_read_at_once():
     batches = training_batches(mixture(13, 7), batch_size=6, seed=4)
     assert_equal(next(prefetch(batches, 10**8, 10**8 + 1)), batches[10**8])
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_read_disjoint_parts_that_make_the_whole_batch(processes):
+    mixed = mixture(23, 11)
+    whole = training_batches(mixed, batch_size=11, seed=4)
+    parts = [
+        training_batches(mixed, batch_size=11, seed=4, process=i, processes=processes)
+        for i in range(processes)
+    ]
+    for step in range(9):
+        for kind, group in whole[step].items():
+            read = [part[step][kind] for part in parts]
+            assert len({tuple(x.shape for x in r.values()) for r in read}) == 1
+            for name, x in group.items():
+                real = np.concatenate([r[name][r["weight"] > 0] for r in read])
+                np.testing.assert_array_equal(real, x, err_msg=f"{kind} {name}")
+
+
+def test_a_batch_smaller_than_its_processes_is_refused():
+    with pytest.raises(ValueError, match="batch_size=6 gives 1 photos to 2 processes; raise it"):
+        training_batches(mixture(50, 10), batch_size=6, seed=0, processes=2)

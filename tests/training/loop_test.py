@@ -156,3 +156,18 @@ def test_signals_work_as_before_after_training(tmp_path):
     tiny.run(tmp_path)
     assert signal.getsignal(signal.SIGTERM) is before
     assert jax.device_count() == 8
+
+
+def test_other_data_in_the_same_folder_is_refused(tmp_path, monkeypatch):
+    tiny.run(tmp_path)
+    monkeypatch.setattr(tiny, "DATA", ("photos from somewhere",))
+    with pytest.raises(
+        ValueError, match=r"data is \['sketches from nowhere'\] there and \['photos"
+    ):
+        tiny.run(tmp_path)
+
+
+def test_a_damaged_configuration_is_named(tmp_path):
+    (tmp_path / loop.CONFIG_FILE).write_text("{")
+    with pytest.raises(ValueError, match="config.json is damaged"):
+        tiny.run(tmp_path)

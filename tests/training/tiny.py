@@ -21,6 +21,7 @@ SIZE = 35
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
 CARD = ModelCard("caffe", CLASSES, SIZE, ("fc8",))
 CONFIG = TrainConfig(epochs=4, batch_size=8, save_every=5, log_every=3)
+DATA = ("sketches from nowhere",)
 EXAMPLES = 40  # 20 steps
 
 
@@ -86,6 +87,7 @@ def run(run_dir, seconds=0.0, config=CONFIG):
         start_params(),
         run_dir,
         total_examples=EXAMPLES,
+        data=DATA,
     )
 
 
