@@ -1,9 +1,13 @@
 """The per-example work of a builder, on all cores of one machine, in order."""
 
+import collections
+import itertools
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
@@ -14,6 +18,9 @@ Result = TypeVar("Result")
 # late.
 _FEW_ITEMS = 64
 _CHUNK = 16
+# Chunks under way a process: enough that none waits, few enough that results do not pile up in
+# memory when whoever takes them is slower.
+_AHEAD = 4
 
 
 def ordered_map(
@@ -38,13 +45,38 @@ def ordered_map(
         return
     # "spawn", because forking a process in which JAX runs threads may hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+    chunks = (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
+    with ProcessPoolExecutor(processes, context, _start_worker) as pool:
+        under_way: collections.deque[Future[list[Result]]] = collections.deque()
         try:
-            yield from pool.map(function, items, chunksize=_CHUNK)
+            for chunk in itertools.islice(chunks, _AHEAD * processes):
+                under_way.append(pool.submit(_map_chunk, function, chunk))
+            while under_way:
+                results = under_way.popleft().result()
+                for chunk in itertools.islice(chunks, 1):
+                    under_way.append(pool.submit(_map_chunk, function, chunk))
+                yield from results
         except BrokenProcessPool as error:
             raise ChildProcessError(
-                f"a worker process of {function.__name__} died, probably for want of memory; "
-                "free some, or start fewer processes"
+                "a worker process died, probably for want of memory; free some, or start fewer "
+                "processes (a script that builds needs the guard `if __name__ == '__main__':`)"
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _map_chunk(function: Callable[[Item], Result], chunk: Sequence[Item]) -> list[Result]:
+    return [function(item) for item in chunk]
+
+
+def _start_worker() -> None:
+    """Leaves the answer to Ctrl-C to the parent process, and ends with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot end its workers: they would wait for work for ever."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+    os._exit(1)

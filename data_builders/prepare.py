@@ -1,27 +1,107 @@
 """Running a builder so that it ends whole, or not at all with one clear line."""
 
+import contextlib
 import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import tensorflow_datasets as tfds
 
+from data_builders.builder import DomainAbsent
+from data_builders.registry import builder_class, configurations
 
-def prepare(builder: tfds.core.DatasetBuilder) -> None:
+_HALF_BUILT = "incomplete.*"  # TFDS's name for the folder it writes into
+
+
+def prepare(builder: tfds.core.DatasetBuilder, **options: Any) -> None:
     """Builds a data set, unless it is there already.
 
     TFDS writes into a folder `incomplete.*` beside the final one, renames it at the very end, and
-    removes it on any exception: what lies in the final place is whole.
+    removes it on any exception: what lies in the final place is whole. What a killed build left
+    behind is removed here.
 
     Args:
       builder: any builder of data_builders.
+      **options: of TFDS's `download_and_prepare`.
 
     Raises:
-      OSError: when the disk is full; whatever else goes wrong, the builder's own error.
+      OSError: when the disk is full, or another process is building the same data set here;
+        whatever else goes wrong, the builder's own error.
     """
+    root = Path(builder.data_dir_root) / builder.name
+    with _alone_in(root):
+        for left in Path(builder.data_dir).parent.glob(_HALF_BUILT):
+            shutil.rmtree(left)
+        try:
+            builder.download_and_prepare(**options)
+        except (OSError, RuntimeError) as error:  # array_record reports a full disk as RuntimeError
+            if "No space left on device" not in str(error):
+                raise
+            raise OSError(
+                errno.ENOSPC,
+                "no space left; free some or choose another data_dir",
+                builder.data_dir,
+            ) from error
+        finally:
+            _remove_if_bare(root)
+
+
+def build(name: str, data_dir: Path, **options: Any) -> None:
+    """Builds all configurations of a data set that are not there yet, and prints what came of each.
+
+    Args:
+      name: of `DATASETS`.
+      data_dir: made if absent.
+      **options: of the builder.
+
+    Raises:
+      FileNotFoundError: when the source has nothing of any configuration.
+    """
+    absent = []
+    for config in configurations(name):
+        builder = builder_class(name)(config=config, data_dir=data_dir, **options)
+        there = builder.is_prepared()
+        try:
+            prepare(builder)
+        except DomainAbsent as error:
+            absent.append(str(error))
+            print(f"{name}/{config}: left out, {error}")
+            continue
+        splits = builder.info.splits.items()
+        counts = ", ".join(f"{split} {info.num_examples}" for split, info in splits)
+        done = "there already" if there else "built"
+        print(f"{name}/{config}: {counts} ({done}, {builder.data_dir})")
+        if skipped := str(getattr(builder, "skipped", "")):
+            print(f"{name}/{config}: {skipped}")
+    if len(absent) == len(configurations(name)):
+        raise FileNotFoundError(f"nothing to build: {'; '.join(absent)}")
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Locks a folder, which is made if absent; a killed process's lock goes with it.
+
+    Raises:
+      OSError: when another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        builder.download_and_prepare()
-    except (OSError, RuntimeError) as error:  # array_record reports a full disk as RuntimeError
-        if "No space left on device" not in str(error):
-            raise
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
         raise OSError(
-            errno.ENOSPC, "no space left; free some or choose another data_dir", builder.data_dir
+            f"{folder} is being built by another process; wait for it or choose another data_dir"
         ) from error
+    finally:
+        os.close(descriptor)
+
+
+def _remove_if_bare(root: Path) -> None:
+    """Removes the folder of a data set of which nothing has been built."""
+    if not any(path.is_file() and path.parent.name != ".config" for path in root.rglob("*")):
+        shutil.rmtree(root, ignore_errors=True)

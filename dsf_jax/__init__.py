@@ -7,8 +7,8 @@ images.points            a drawing -> its ink -> points on the canvas lattice
 images.resize            points -> a small map, and the interpolating resizes beside it
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
 models.alexnet           AlexNet, Caffe's and torchvision's: logits and every layer by name
-models.edge_detector     a photo -> its edges
 models.caffe             weight files of other frameworks -> arrays by layer
+models.edge_detector     a photo -> its edges
 models.weights_port      arrays by layer -> AlexNet's parameters, every name accounted for
 data.files               text files, written whole or not at all
 data.pictures            picture files of any kind -> RGB arrays

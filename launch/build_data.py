@@ -1,24 +1,87 @@
 """Builds a data set into a folder of records.
 
 python -m launch.build_data --dataset=openmoji --data_dir=data
+python -m launch.build_data --dataset=sketch_photo_folders --source=my_pictures --data_dir=data
+python -m launch.build_data --dataset=sketch_photo_folders --help
 """
 
 import pathlib
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, get_args
 
 from absl import flags
 
-from launch import command, stages
+from data_builders.builder import NoOptions, RecordsBuilder
+from data_builders.faults import OnError
+from data_builders.prepare import build
+from data_builders.registry import DATASETS, builder_class
+from launch import command
 
 _DATASET = flags.DEFINE_enum(
-    "dataset", None, sorted(stages.DATASETS), "Which data set.", required=True
+    "dataset",
+    None,
+    DATASETS,
+    "Which data set; with --help, lists its own flags too.",
+    required=True,
+)
+_SOURCE = flags.DEFINE_string(
+    "source", None, "Path or address of the data: see the data set's README in data_builders."
 )
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder that the prepared records go to.")
+_ON_ERROR = flags.DEFINE_enum(
+    "on_error",
+    "raise",
+    get_args(OnError),
+    "A broken file stops the build, or is counted and left out.",
+)
+_PROCESSES = flags.DEFINE_integer(
+    "processes", None, "Worker processes; by default one a core.", lower_bound=1
+)
+_BEAM = flags.DEFINE_bool("beam", False, "Run as an Apache Beam pipeline instead.")
 
 
 def main() -> None:
     """Builds the data set that the flags name."""
-    stages.build(_DATASET.value, pathlib.Path(_DATA_DIR.value))
+    build(_DATASET.value, pathlib.Path(_DATA_DIR.value), **builder_options())
+
+
+def builder_options() -> dict[str, Any]:
+    """Returns the builder's arguments that the flags give.
+
+    Raises:
+      ValueError: for a flag that the builder does not take.
+    """
+    builder = builder_class(_DATASET.value)
+    if not issubclass(builder, RecordsBuilder):
+        for flag in (_SOURCE, _ON_ERROR, _PROCESSES, _BEAM):
+            if flag.present:
+                raise ValueError(f"{_DATASET.value} takes no --{flag.name}; leave it away")
+        return {}
+    return {
+        "source": _SOURCE.value,
+        "options": command.config_from_flags(builder.OPTIONS),
+        "on_error": _ON_ERROR.value,
+        "processes": _PROCESSES.value,
+        "beam": _BEAM.value,
+    }
+
+
+def options_class(arguments: Sequence[str]) -> type:
+    """Returns the options of the data set that a command line names, to define flags of.
+
+    Flags must be defined before they are parsed, and which there are depends on one of them.
+    """
+    named = re.search(r"(?:^|\n)--?dataset[=\n](\w+)", "\n".join(arguments))
+    if named is None or named[1] not in DATASETS:
+        return NoOptions
+    try:
+        return getattr(builder_class(named[1]), "OPTIONS", NoOptions)
+    except ImportError:  # a missing package is reported when the builder is really needed
+        return NoOptions
 
 
 if __name__ == "__main__":
+    command.define_flags(options_class(sys.argv))
     command.run(main)

@@ -8,6 +8,7 @@ import pathlib
 import re
 import signal
 import sys
+import threading
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -18,6 +19,7 @@ from absl import app, flags, logging
 Config = TypeVar("Config")
 
 _DEFINE: dict[type, Any] = {
+    bool: flags.DEFINE_boolean,
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
     str: flags.DEFINE_string,
@@ -101,7 +103,16 @@ def _parse(arguments: Sequence[str]) -> list[str]:
     return rest
 
 
+def _main_thread_only(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Prints an uncaught exception, but not one of the storage library's threads: when a read or a
+    write fails, they report to an event loop that is closed by then.
+    """
+    if threading.current_thread() is threading.main_thread():
+        sys.__excepthook__(kind, error, trace)
+
+
 def _guarded(main: Callable[[], None]) -> None:
+    sys.excepthook = _main_thread_only
     jax.config.update(
         "jax_compilation_cache_dir",
         os.environ.get("JAX_COMPILATION_CACHE_DIR", str(compilation_cache())),
@@ -117,6 +128,28 @@ def _guarded(main: Callable[[], None]) -> None:
         fail(explain(error), 1)
 
 
+def new_file(path: str | None) -> pathlib.Path | None:
+    """Checks, before any work is done for it, that an output file can be made.
+
+    Args:
+      path: given by a flag, or None.
+
+    Returns:
+      The path, or None.
+
+    Raises:
+      OSError: when the file is there already, or its folder is not.
+    """
+    if path is None:
+        return None
+    file = pathlib.Path(path)
+    if file.exists():
+        raise FileExistsError(f"{file} exists, and nothing is overwritten; choose another name")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"{file.parent} is not a folder; make it, or choose another place")
+    return file
+
+
 def compilation_cache() -> pathlib.Path:
     """Returns the folder that compiled functions are kept in between runs."""
     return (
@@ -128,7 +161,9 @@ def compilation_cache() -> pathlib.Path:
 
 def explain(error: BaseException) -> str:
     """Words an error for the person at the terminal."""
-    if isinstance(error, OSError) and error.errno in _REMEDIES:
-        reason = os.strerror(error.errno).lower()
-        return f"{error.filename or 'the output'}: {reason}; {_REMEDIES[error.errno]}"
-    return str(error) or type(error).__name__
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error) or type(error).__name__
+    line = f"{error.filename or 'the output'}: {error.strerror}"
+    if error.strerror != os.strerror(error.errno):  # our own words, which say what to do
+        return line
+    return f"{line}; {_REMEDIES.get(error.errno, 'choose another place')}"

@@ -6,12 +6,12 @@ python -m launch.evaluate --what=retrieval --checkpoint=runs/quickstart --data_d
 
 import dataclasses
 import json
-import pathlib
 
 from absl import flags
 
-from dsf_jax.data.mixtures import drawing_fields
-from dsf_jax.data.records import open_records
+from dsf_jax.data.files import write_whole
+from dsf_jax.data.mixtures import DRAWN, drawing_fields
+from dsf_jax.data.records import Records, open_records
 from dsf_jax.evaluation.protocols.category_retrieval import RetrievalResult
 from dsf_jax.evaluation.protocols.recognition import RecognitionResult
 from dsf_jax.training.checkpoints import load_model
@@ -34,24 +34,29 @@ _JSON = flags.DEFINE_string("json", None, "File that the results go to as well; 
 
 def main() -> None:
     """Evaluates as the flags say."""
-    out = pathlib.Path(_JSON.value) if _JSON.value else None
-    if out and out.exists():
-        raise FileExistsError(f"{out} exists; choose another --json")
-    sketches = open_records(
-        _DATA_DIR.value, _SKETCHES.value, _SPLIT.value, fields=drawing_fields("sketch")
-    )
+    out = command.new_file(_JSON.value)
+    sketches = _open(_SKETCHES, DRAWN)
     results: list[RetrievalResult] | list[RecognitionResult]
     if _WHAT.value == "retrieval":
-        photos = open_records(
-            _DATA_DIR.value, _PHOTOS.value, _SPLIT.value, fields=drawing_fields("photo")
-        )
+        photos = _open(_PHOTOS, ("photo",))
         results = stages.retrieval(*load_model(_CHECKPOINT.value), sketches, photos)
     else:
         results = [stages.recognise(*load_model(_CHECKPOINT.value), sketches)]
     text = json.dumps([dataclasses.asdict(result) for result in results], indent=1)
     print(text)
     if out:
-        out.write_text(text + "\n")
+        write_whole(out, text + "\n")
+
+
+def _open(flag: flags.FlagHolder[str], domains: tuple[str, ...]) -> Records:
+    """Opens the data set that a flag names, if it holds what the flag is for."""
+    domain = open_records(_DATA_DIR.value, flag.value, _SPLIT.value, fields=("domain",)).domain
+    if domain not in domains:
+        raise ValueError(
+            f"--{flag.name}={flag.value} is of the domain {domain}, not {' or '.join(domains)}; "
+            "name another data set"
+        )
+    return open_records(_DATA_DIR.value, flag.value, _SPLIT.value, fields=drawing_fields(domain))
 
 
 if __name__ == "__main__":

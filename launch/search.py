@@ -29,6 +29,9 @@ _POLARITY = flags.DEFINE_enum(
 _FIGURE = flags.DEFINE_string(
     "figure", None, "PNG file to draw the ranking into; never overwritten."
 )
+flags.register_validator(
+    "figure", lambda path: path is None or path.lower().endswith(".png"), "must end in .png"
+)
 
 
 class Photos(Sequence[dict[str, Any]]):
@@ -49,9 +52,7 @@ class Photos(Sequence[dict[str, Any]]):
 
 def main() -> None:
     """Ranks the folder's pictures and prints the nearest."""
-    figure = pathlib.Path(_FIGURE.value) if _FIGURE.value else None
-    if figure and figure.exists():
-        raise FileExistsError(f"{figure} exists; choose another --figure")
+    figure = command.new_file(_FIGURE.value)
     sketch = read_picture(_SKETCH.value)
     points = points_from_image(sketch, polarity=cast(Polarity, _POLARITY.value))
     if not len(points):
@@ -75,7 +76,11 @@ def main() -> None:
         print(line)
     if figure:
         pictures = [read_picture(files[i]) for i in nearest.indices[0]]
-        save_figure(ranked_results([sketch], [pictures]), figure)
+        try:
+            save_figure(ranked_results([sketch], [pictures]), figure)
+        except BaseException:
+            figure.unlink(missing_ok=True)
+            raise
 
 
 def listing(distances: Sequence[float], files: Sequence[pathlib.Path]) -> Iterator[str]:

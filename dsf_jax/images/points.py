@@ -1,4 +1,5 @@
-"""Sketch pixels to point lists: binarise, thin (or not), put on the canvas lattice.
+"""Sketch pixels or pen strokes to point lists on the canvas lattice; pixels are binarised and thinned
+(or not) first.
 
 The canvas is a square of `CANVAS` = 681 units a side, x to the right, y down; a drawing that is not
 square lies centred on the canvas of its longer side. A point list is the set of canvas cells that
@@ -6,8 +7,9 @@ hold ink, [p, 2] uint16 (x, y), each cell once, in raster order. 681 is three ti
 third of a pixel of the network's input, so cells closer than that are one point, whatever the
 resolution of the source (method of the paper, section 3.1, "edge-preserving sketch resizing").
 
-Every list is gap-free: pixels that touch in the source (8-connectivity) become cells joined by a
-chain of touching cells, also where the source is coarser than the lattice.
+Every list is gap-free: pixels that touch in the source (8-connectivity), and points that follow each
+other in a stroke, become cells joined by a chain of touching cells, also where the source is coarser
+than the lattice.
 """
 
 from collections.abc import Sequence
@@ -19,6 +21,9 @@ from skimage.morphology import skeletonize
 CANVAS = 681
 PADDING = np.iinfo(np.uint16).max
 PADDED_LENGTHS = (512, 1024, 2048, 4096, 8192)
+
+_FARTHEST = 1e6  # canvas sides; rounding errors stay below a millionth of a cell up to there
+_SEGMENTS_AT_ONCE = 4096  # at most 682 cells each: some 50 MB of work space
 
 Polarity = Literal["black_on_white", "white_on_black"]
 
@@ -105,6 +110,74 @@ def points_from_image(
     return points_from_ink(ink_of(image, polarity=polarity, threshold=threshold), thinned=thinned)
 
 
+def points_from_strokes(
+    strokes: Sequence[np.ndarray], box: tuple[float, float, float, float]
+) -> np.ndarray:
+    """Lists the canvas points of pen strokes, without a picture in between.
+
+    The box plays the part of the picture: its longer side becomes the canvas, and it lies centred
+    on it. As on any drawing surface, what a stroke does outside of the box is not seen: the parts
+    inside stay, and nothing is drawn along the border. A wider box is a margin.
+
+    Args:
+      strokes: arrays [n, 2] of x, y in the box's units, y down, each a pen's way from touch to
+        lift; the points are joined by straight lines. A single point is a dot, none is nothing.
+      box: left, top, width, height. Its right and bottom edges belong to it.
+
+    Returns:
+      [p, 2] uint16 canvas points, unique, in raster order; each stroke's part inside the box is a
+      chain of touching cells. [0, 2] where nothing lies in the box.
+
+    Raises:
+      ValueError: for a box without area, another shape or dtype, or a point that is not finite or
+        further than a million canvas sides away.
+    """
+    corner = _corner(box)
+    occupied = np.zeros((CANVAS, CANVAS), bool)
+    for vertices in canvas_strokes(strokes, box):
+        starts, ends = (vertices, vertices) if len(vertices) == 1 else (vertices[:-1], vertices[1:])
+        for first in range(0, len(starts), _SEGMENTS_AT_ONCE):
+            some = slice(first, first + _SEGMENTS_AT_ONCE)
+            cells = _line_cells(*_clipped(starts[some], ends[some], corner, CANVAS - corner))
+            occupied[cells[:, 1], cells[:, 0]] = True
+    return _listed(occupied)
+
+
+def canvas_strokes(
+    strokes: Sequence[np.ndarray], box: tuple[float, float, float, float]
+) -> list[np.ndarray]:
+    """Moves strokes from their box to the canvas, as `points_from_strokes` does.
+
+    Args:
+      strokes: see `points_from_strokes`.
+      box: see `points_from_strokes`.
+
+    Returns:
+      The strokes in canvas units, [n, 2] float64; what lies in the box is in 0..681.
+
+    Raises:
+      ValueError: see `points_from_strokes`.
+    """
+    corner = _corner(box)
+    left, top, width, height = box
+    scale = CANVAS / max(width, height)
+    moved = []
+    for number, stroke in enumerate(strokes):
+        with np.errstate(over="ignore"):  # what overflows is told below
+            vertices = (_checked_stroke(stroke, number) - (left, top)) * scale + corner
+        near = (np.abs(vertices) <= _FARTHEST * CANVAS).all(axis=1)  # not so for NaN
+        if not near.all():
+            row = int(np.argmin(near))
+            x, y = np.asarray(stroke)[row]
+            raise ValueError(
+                f"point {row} of stroke {number} is ({x}, {y}), not finite or more than "
+                f"{_FARTHEST:.0e} times the size of box={box} away from it; repair or leave out the "
+                "stroke"
+            )
+        moved.append(vertices)
+    return moved
+
+
 def padded_length(length: int) -> int:
     """Returns the length that a list of `length` points is padded to: few lengths mean few
     compilations.
@@ -184,4 +257,74 @@ def _unique(cells: np.ndarray) -> np.ndarray:
     """Sorts canvas cells into raster order and drops repeated ones."""
     occupied = np.zeros((CANVAS, CANVAS), bool)
     occupied[cells[:, 1], cells[:, 0]] = True
+    return _listed(occupied)
+
+
+def _listed(occupied: np.ndarray) -> np.ndarray:
+    """Lists the occupied cells (x, y) of a canvas [CANVAS, CANVAS] bool in raster order."""
     return np.argwhere(occupied)[:, ::-1].astype(np.uint16)
+
+
+def _corner(box: tuple[float, float, float, float]) -> np.ndarray:
+    """Returns where the box's top left corner lies on the canvas, [2] x and y."""
+    size = np.array(box[2:], np.float64)
+    if not (size.min() > 0 and np.isfinite(box).all()):
+        raise ValueError(
+            f"box={box} must be left, top and a width and height above 0, all finite; enlarge it"
+        )
+    return (CANVAS - size * (CANVAS / size.max())) / 2
+
+
+def _checked_stroke(stroke: np.ndarray, number: int) -> np.ndarray:
+    """Returns a stroke as float64 [n, 2], or says what else it is."""
+    stroke = np.asarray(stroke)
+    if stroke.ndim != 2 or stroke.shape[1] != 2 or stroke.dtype.kind not in "iuf":
+        raise ValueError(
+            f"stroke {number} must be numbers [n, 2], got {stroke.dtype} {list(stroke.shape)}; "
+            "stack its x and y as columns"
+        )
+    return stroke.astype(np.float64)
+
+
+def _clipped(
+    starts: np.ndarray, ends: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts line segments down to an upright rectangle and drops those that miss it.
+
+    Args:
+      starts: [n, 2] float64; a segment holds the points `start + t (end - start)`, t in [0, 1].
+      ends: [n, 2] float64.
+      low: [2] the rectangle's corner nearest to the origin; it belongs to the rectangle.
+      high: [2] the opposite one; it belongs to it too.
+
+    Returns:
+      The starts and ends [m, 2] of what is left.
+    """
+    delta = ends - starts
+    still = delta == 0
+    slope = np.where(still, 1.0, delta)
+    # A coordinate that stands still bounds t not at all, or leaves nothing.
+    one = np.where(still, -np.inf, (low - starts) / slope)
+    other = np.where(still, np.inf, (high - starts) / slope)
+    inside = (starts >= low) & (starts <= high)
+    enter = np.maximum(np.minimum(one, other).max(axis=1), 0.0)[:, None]
+    leave = np.minimum(np.maximum(one, other).min(axis=1), 1.0)[:, None]
+    seen = (enter <= leave)[:, 0] & (inside | ~still).all(axis=1)
+    starts, delta, enter, leave = starts[seen], delta[seen], enter[seen], leave[seen]
+    return starts + enter * delta, starts + leave * delta
+
+
+def _line_cells(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Chains of touching cells [m, 2] along line segments [n, 2] that lie on the lattice.
+
+    A segment is sampled at steps of less than one cell in x and in y, ends included, so neighbouring
+    samples lie in the same cell or in touching ones.
+    """
+    # The millionth keeps a step below one cell after rounding too.
+    steps = np.ceil(np.abs(ends - starts).max(axis=1) + 1e-6).astype(int)
+    counts = steps + 1
+    segment = np.repeat(np.arange(len(starts)), counts)
+    sample = np.arange(len(segment)) - np.repeat(np.cumsum(counts) - counts, counts)
+    along = (sample / steps[segment])[:, None]
+    positions = starts[segment] * (1.0 - along) + ends[segment] * along
+    return np.clip(positions, 0, CANVAS - 1).astype(np.intp)

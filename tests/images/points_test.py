@@ -1,9 +1,12 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy.ndimage import label
+from PIL import Image, ImageDraw
+from scipy.ndimage import distance_transform_edt, label
 
 from dsf_jax.images import points as P
 
@@ -135,3 +138,176 @@ def test_padded_lengths_are_few_and_long_enough(n):
 def test_wrong_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+UNIT = (0.0, 0.0, 1.0, 1.0)
+STROKES = st.lists(
+    hnp.arrays(
+        np.float64,
+        st.tuples(st.integers(1, 6), st.just(2)),
+        elements=st.floats(-0.5, 1.5, allow_subnormal=False),
+    ),
+    min_size=1,
+    max_size=3,
+)
+INSIDE = STROKES.map(lambda strokes: [(stroke + 0.5) / 2 for stroke in strokes])
+
+
+def samples(stroke, step=2e-4):
+    """Points along a polyline, much closer than cells."""
+    if len(stroke) == 1:
+        return stroke
+    parts = []
+    for start, end in itertools.pairwise(stroke):
+        n = int(np.hypot(*(end - start)) / step) + 2
+        parts.append(start + np.linspace(0, 1, n)[:, None] * (end - start))
+    return np.concatenate(parts)
+
+
+@given(INSIDE)
+@settings(max_examples=30, deadline=None)
+def test_a_stroke_is_one_chain_of_cells_along_its_line(strokes):
+    for stroke in strokes:
+        points = P.points_from_strokes([stroke], UNIT)
+        assert pieces(on_lattice(points)) == 1
+        # Every cell is met by the line, and the line is never further than a touching cell.
+        along = samples(stroke) * P.CANVAS
+        centres = points + 0.5
+        for centre in centres[:: max(1, len(centres) // 50)]:
+            assert np.abs(along - centre).max(axis=1).min() < 0.5 + 0.2
+        met = np.clip(along, 0, P.CANVAS - 1).astype(int)
+        assert distance_transform_edt(~on_lattice(points))[met[:, 1], met[:, 0]].max() <= 1
+
+
+@given(STROKES)
+@settings(max_examples=30, deadline=None)
+def test_points_of_strokes_are_unique_sorted_and_the_union_of_each(strokes):
+    points = P.points_from_strokes(strokes, UNIT)
+    assert points.dtype == np.uint16 and points.shape[1:] == (2,)
+    assert points.max(initial=0) < P.CANVAS
+    assert np.all(np.diff(points[:, 1].astype(int) * P.CANVAS + points[:, 0]) > 0)
+    union = sum(on_lattice(P.points_from_strokes([stroke], UNIT)) for stroke in strokes) > 0
+    np.testing.assert_array_equal(on_lattice(points), union)
+
+
+@given(STROKES)
+@settings(max_examples=30, deadline=None)
+def test_strokes_outside_the_box_are_not_seen_and_leave_no_trace_on_its_border(strokes):
+    inner = on_lattice(P.points_from_strokes(strokes, UNIT))
+    for stroke in strokes:
+        along = samples(stroke)
+        seen = along[((along >= 0) & (along <= 1)).all(axis=1)] * P.CANVAS
+        cells = np.clip(seen, 0, P.CANVAS - 1).astype(int)
+        assert distance_transform_edt(~inner)[cells[:, 1], cells[:, 0]].max(initial=0) <= 1.5
+    everything = np.concatenate([samples(stroke) for stroke in strokes]) * P.CANVAS
+    for centre in (np.argwhere(inner)[:, ::-1] + 0.5)[::37]:
+        assert np.abs(everything - centre).max(axis=1).min() < 0.7
+
+
+@given(
+    INSIDE,
+    st.floats(-1e3, 1e3),
+    st.floats(-1e3, 1e3),
+    st.sampled_from([2.0**e for e in range(-6, 10)]),
+)
+@settings(max_examples=30, deadline=None)
+def test_the_units_of_the_box_do_not_matter(strokes, left, top, scale):
+    box = (left, top, scale, scale)
+    moved = [stroke * scale + (left, top) for stroke in strokes]
+    one = on_lattice(P.points_from_strokes(strokes, UNIT))
+    other = on_lattice(P.points_from_strokes(moved, box))
+    # Rounding may push a point that lies on a cell's border across it, no further.
+    for a, b in ((one, other), (other, one)):
+        assert distance_transform_edt(~a)[b].max(initial=0) <= 1.5
+
+
+def test_a_dot_is_one_cell_and_no_stroke_is_none():
+    dot = np.array([[0.25, 0.75]])
+    expected = [[int(0.25 * P.CANVAS), int(0.75 * P.CANVAS)]]
+    for strokes in ([dot], [np.repeat(dot, 5, axis=0)], [dot, np.zeros((0, 2))]):
+        np.testing.assert_array_equal(P.points_from_strokes(strokes, UNIT), expected)
+    for strokes in ([], [np.zeros((0, 2))], [dot + 2]):
+        assert P.points_from_strokes(strokes, UNIT).shape == (0, 2)
+
+
+def test_edges_of_the_box_belong_to_it():
+    corners = np.array([[0, 0], [7, 0], [7, 7], [0, 7], [0, 0]])
+    lattice = on_lattice(P.points_from_strokes([corners], (0, 0, 7, 7)))
+    expected = np.zeros_like(lattice)
+    expected[[0, -1]] = expected[:, [0, -1]] = True
+    np.testing.assert_array_equal(lattice, expected)
+
+
+@pytest.mark.parametrize("box", [(10, -5, 300, 100), (10, -5, 100, 300)])
+def test_a_box_that_is_not_square_keeps_its_proportions_in_the_middle(box):
+    left, top, width, height = box
+    turn = np.linspace(0, 2 * np.pi, 100)[:, None]
+    circle = np.hstack([np.cos(turn), np.sin(turn)]) * 50 + (left + width / 2, top + height / 2)
+    points = P.points_from_strokes([circle], box) + 0.5 - P.CANVAS / 2
+    assert np.abs(np.hypot(*points.T) - 50 / 300 * P.CANVAS).max() < 1
+    # What lies beyond the shorter side is as invisible as in a picture of that size.
+    across = np.array([[-999, -999], [999, 999]]) + np.array([left + width / 2, top + height / 2])
+    extent = np.ptp(P.points_from_strokes([across], box), axis=0)
+    np.testing.assert_allclose(extent, P.CANVAS / 3, atol=1)
+
+
+def test_a_circle_is_a_ring():
+    turn = np.linspace(0, 2 * np.pi, 720)[:, None]
+    circle = np.hstack([np.cos(turn), np.sin(turn)]) * 0.35 + 0.5
+    lattice = on_lattice(P.points_from_strokes([circle], UNIT))
+    y, x = np.mgrid[: P.CANVAS, : P.CANVAS] + 0.5 - P.CANVAS / 2
+    distance = np.abs(np.hypot(x, y) - 0.35 * P.CANVAS)
+    assert distance[lattice].max() < np.sqrt(0.5) + 0.01
+    assert pieces(lattice) == 1 and label(~lattice)[1] == 2
+    assert 0.88 < lattice.sum() / (2 * np.pi * 0.35 * P.CANVAS) < 1.02
+
+
+def test_strokes_give_the_points_of_their_thinned_picture():
+    """The picture's path and the strokes' path agree to two cells."""
+    rng = np.random.default_rng(3)
+    t = np.linspace(0, 1, 60)[:, None]
+    wave = np.hstack([0.1 + 0.8 * t, 0.3 + 0.15 * np.sin(9 * t)])
+    strokes = [wave, np.array([[0.2, 0.6], [0.8, 0.9], [0.3, 0.9]]), rng.uniform(0.1, 0.2, (1, 2))]
+    picture = Image.new("L", (1111, 1111), 255)
+    for stroke in strokes:
+        vertices = [tuple(map(float, vertex)) for vertex in stroke * 1111]
+        if len(vertices) == 1:
+            ImageDraw.Draw(picture).point(vertices)
+        ImageDraw.Draw(picture).line(vertices, fill=0, width=3, joint="curve")
+    drawn = on_lattice(P.points_from_image(np.asarray(picture)))
+    written = on_lattice(P.points_from_strokes(strokes, UNIT))
+    for one, other in ((drawn, written), (written, drawn)):
+        assert distance_transform_edt(~other)[one].max() <= 2.9  # two cells, diagonally
+
+
+def test_a_long_scribble_goes_in_blocks():
+    scribble = np.random.default_rng(0).uniform(0, 1, (2 * P._SEGMENTS_AT_ONCE, 2))
+    whole = on_lattice(P.points_from_strokes([scribble], UNIT))
+    halves = (scribble[: P._SEGMENTS_AT_ONCE + 1], scribble[P._SEGMENTS_AT_ONCE :])
+    np.testing.assert_array_equal(whole, on_lattice(P.points_from_strokes(halves, UNIT)))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e308, -1e7])
+def test_a_coordinate_without_a_place_is_named(bad):
+    strokes = [np.zeros((1, 2)), np.array([[1.0, 2.0], [3.0, bad]])]
+    with pytest.raises(ValueError, match=r"point 1 of stroke 1 is \(3.0, .*repair or leave out"):
+        P.points_from_strokes(strokes, (0, 0, 2, 1))
+
+
+@pytest.mark.parametrize("box", [(0, 0, 0, 1), (0, 0, 1, -1), (0, np.nan, 1, 1), (0, 0, np.inf, 1)])
+def test_a_box_without_area_is_an_error(box):
+    with pytest.raises(ValueError, match=r"box=.* above 0, all finite"):
+        P.points_from_strokes([], box)
+
+
+@pytest.mark.parametrize(
+    ("stroke", "what"),
+    [
+        (np.zeros((3, 3)), r"float64 \[3, 3\]"),
+        (np.zeros(4), r"float64 \[4\]"),
+        (np.array([["a", "b"]]), r"<U1 \[1, 2\]"),
+    ],
+)
+def test_what_is_no_stroke_is_named(stroke, what):
+    with pytest.raises(ValueError, match=rf"stroke 0 must be numbers \[n, 2\], got {what}"):
+        P.points_from_strokes([stroke], UNIT)

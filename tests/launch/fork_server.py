@@ -1,8 +1,8 @@
 """Runs launch scripts in forks of a process that has the libraries imported already: a start takes
 a tenth of a second, not four.
 
-Reads one JSON object a line from standard input: {"arguments", "folder", "out", "err"}; answers
-with the process id, and after the end with the exit status.
+Reads one JSON object a line from standard input, {"arguments", "folder", "out", "err"}; answers
+with the process id, and after its end with the exit status.
 """
 
 import json
@@ -14,7 +14,7 @@ from data_builders.openmoji import openmoji_dataset_builder  # noqa: F401
 from launch import command, stages  # noqa: F401
 
 
-def run(module: str, *arguments: str) -> None:
+def run(module, *arguments):
     """Does what `python -m module arguments` does."""
     sys.argv[1:] = arguments
     runpy.run_module(module, run_name="__main__", alter_sys=True)

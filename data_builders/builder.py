@@ -1,0 +1,297 @@
+"""What all builders of files have in common: source, options, faults, all cores or Beam.
+
+A builder says what is in its source (`plan`) and how one example becomes a record (a pure function);
+the rest is here.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from data_builders.downloads import Download, fetch, is_address
+from data_builders.faults import (
+    Attempt,
+    BadFile,
+    OnError,
+    Outcome,
+    Skipped,
+    check_classes,
+    without_repeats,
+)
+from data_builders.ordered_map import ordered_map
+from data_builders.records_format import Domain, record_features
+from data_builders.sources import SourceFile
+
+Record = dict[str, Any]
+
+
+class DomainAbsent(FileNotFoundError):
+    """The source holds nothing of this configuration, though it may of another: not an error yet."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NoOptions:
+    """A builder without options of its own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FileExample:
+    """One example that is one file.
+
+    Attributes:
+      key: unique in the data set; becomes the record's `source_id`.
+      class_name: its class.
+      file: where its content is.
+    """
+
+    key: str
+    class_name: str
+    file: SourceFile
+
+    @property
+    def where(self) -> str:
+        """The file, for messages."""
+        return self.file.where
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a builder is going to build.
+
+    Attributes:
+      class_names: in label order.
+      splits: {split: its examples}; an example has `key`, `where`, `class_name`, and is picklable.
+      make: example -> the record's own fields, at least `image`: a top-level function, or a
+        functools.partial of one. The fields label, class_name, domain and source_id are added.
+    """
+
+    class_names: Sequence[str]
+    splits: Mapping[str, Sequence[Any]]
+    make: Callable[[Any], Record]
+
+
+class RecordsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """A builder of records; the concrete ones are named `Builder`, each in a folder of its own."""
+
+    OPTIONS: ClassVar[type] = NoOptions  # a frozen dataclass; launch.build_data makes flags of it
+    DOWNLOADS: ClassVar[Mapping[str, Download]] = {}  # {configuration: the public file}
+    HOMEPAGE: ClassVar[str] = ""
+    LICENSE: ClassVar[str] = ""
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "See the README.md beside the builder."
+
+    def __init__(
+        self,
+        *,
+        source: str | Path | None = None,
+        options: Any = None,
+        on_error: OnError = "raise",
+        processes: int | None = None,
+        beam: bool = False,
+        file_format: str = "array_record",
+        **tfds_options: Any,
+    ) -> None:
+        """Sets the builder up; `download_and_prepare()` then does the work.
+
+        Args:
+          source: a path or URL of the data; by default TFDS's folder for what was downloaded by
+            hand (`--manual_dir`) if it is there, else the public address if there is one.
+          options: of the builder's `OPTIONS`; its defaults if None.
+          on_error: what a broken file does: "raise" stops, "skip" counts it in the summary.
+          processes: worker processes; by default one a core.
+          beam: run the per-example work as an Apache Beam pipeline instead.
+          file_format: TFDS's other formats need TensorFlow, or have no random access.
+          **tfds_options: TFDS's own: `config`, `data_dir`, `version`.
+        """
+        self.source, self.on_error, self.processes, self.beam = source, on_error, processes, beam
+        self.options = self.OPTIONS() if options is None else options
+        self.skipped = Skipped()
+        super().__init__(file_format=file_format, **tfds_options)
+        # What TFDS pickles a builder as: the arguments to make it anew with.
+        self._original_state.update(
+            source=source,
+            options=options,
+            on_error=on_error,
+            processes=processes,
+            beam=beam,
+            file_format=file_format,
+        )
+
+    @property
+    def domain(self) -> Domain:
+        """The domain of the records; by default the configuration's name."""
+        return self.builder_config.name
+
+    def plan(self, source: Path) -> Plan:
+        """Lists what is in the source; reads no more of it than that takes.
+
+        Args:
+          source: a folder or file; `source_files` says so if it does not exist.
+
+        Raises:
+          DomainAbsent: when the source has nothing of this configuration.
+        """
+        raise NotImplementedError
+
+    def features(self) -> dict[str, Any]:
+        """Describes the fields that the builder's records have beside those of the domain."""
+        return {}
+
+    def find_source(self, dl_manager: tfds.download.DownloadManager) -> Path:
+        """Returns the path of the data, downloaded if it has to be.
+
+        Raises:
+          FileNotFoundError: when nobody said where the data is.
+        """
+        downloads = Path(dl_manager.download_dir)
+        if self.source is not None and is_address(self.source):
+            return fetch(self._known_download(str(self.source)), downloads)
+        if self.source is not None:
+            return Path(self.source).expanduser().absolute()
+        try:
+            return Path(dl_manager.manual_dir)
+        except AssertionError:  # TFDS's word for a folder that does not exist
+            pass
+        if public := self.DOWNLOADS.get(self.builder_config.name):
+            return fetch(self._known_download(public.url), downloads)
+        raise FileNotFoundError(
+            f"{self.name} has no public address to download it from; give --source=PATH_OR_URL "
+            f"(data_builders/{self.name}/README.md tells what it accepts)"
+        )
+
+    def _known_download(self, url: str) -> Download:
+        """Adds what `DOWNLOADS` and the builder's checksums.tsv know of an address."""
+        known = [public for public in self.DOWNLOADS.values() if public.url == url]
+        sha256 = getattr((self.url_infos or {}).get(url), "checksum", "")
+        return dataclasses.replace(known[0] if known else Download(url), sha256=sha256)
+
+    def skip(self, fault: BadFile) -> None:
+        """Leaves a file out: raises, or counts it, as `on_error` says."""
+        if self.on_error == "raise":
+            raise fault
+        self.skipped.add(fault)
+
+    def download_and_prepare(self, **options: Any) -> None:
+        """Builds the data set, unless it is there: TFDS's own, with its `**options`.
+
+        Raises:
+          ValueError: when it is there, but built with other options.
+        """
+        built_with = (self.info.metadata or {}).get("options") if self.is_prepared() else None
+        asked_for = dataclasses.asdict(self.options)
+        for name, value in asked_for.items():
+            if built_with is not None and built_with.get(name, value) != value:
+                raise ValueError(
+                    f"{self.data_dir} was built with {name}={built_with[name]!r}, not {value!r}; "
+                    "remove it or choose another data_dir"
+                )
+        if self.beam:
+            from data_builders.pipeline import with_options
+
+            options["download_config"] = with_options(options.get("download_config"))
+        try:
+            super().download_and_prepare(**options)
+        finally:
+            tfds.enable_progress_bar()
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        """Describes the records; class names are known only with the source."""
+        fields = record_features(self.domain)
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict({**fields, **self.features()}),
+            homepage=self.HOMEPAGE or None,
+            license=self.LICENSE or None,
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        """Plans the build; TFDS then runs what this returns, a generator or pipeline a split."""
+        source = self.find_source(dl_manager)
+        tfds.disable_progress_bar()  # ours knows the total
+        plan = self.plan(source)
+        check_classes(plan.class_names, str(source))
+        self.info.features["label"].names = list(plan.class_names)
+        splits = _unique(plan.splits, self.on_error, self.skipped)
+        if not any(splits.values()):
+            raise ValueError(f"{source}: nothing to build; {self.skipped or 'it holds no example'}")
+        self.info.metadata["options"] = dataclasses.asdict(self.options)
+        self.info.metadata["skipped"] = self.skipped.counts
+        attempt = Attempt(plan.make, self.on_error)
+        return {
+            split: self._generate_examples(split, examples, attempt)
+            for split, examples in splits.items()
+            if examples  # TFDS cannot write an empty split
+        }
+
+    def _generate_examples(self, split: str, examples: Sequence[Any], attempt: Attempt[Any]) -> Any:
+        """Makes the records of a split, on all cores or as a Beam pipeline."""
+        if self.beam:
+            from data_builders.pipeline import record_pipeline
+
+            return record_pipeline(examples, attempt, self.domain)
+        return self._records(split, examples, attempt)
+
+    def _records(
+        self, split: str, examples: Sequence[Any], attempt: Attempt[Any]
+    ) -> Iterator[tuple[str, Record]]:
+        outcomes = ordered_map(attempt, examples, processes=self.processes)
+        made = 0
+        for outcome in tqdm(outcomes, f"{self.name} {split}", len(examples), disable=None):
+            if outcome.fault is not None:
+                self.skipped.add(outcome.fault)
+                continue
+            made += 1
+            yield keyed_record(outcome, self.domain)
+        self.info.metadata["skipped"] = self.skipped.counts
+        if not made:
+            raise ValueError(f"{self.name}: split {split} has nothing left: {self.skipped}")
+
+    def _process_pipeline_result(self, pipeline_result: Any) -> None:
+        """Reads the counts of skipped files from a Beam pipeline that has run."""
+        from data_builders.pipeline import skipped_files
+
+        for fault in skipped_files(pipeline_result):
+            self.skipped.add(fault)
+        self.info.metadata["skipped"] = self.skipped.counts
+
+
+def keyed_record(outcome: Outcome[Any], domain: Domain) -> tuple[str, Record]:
+    """Returns the key and the whole record of an example that came out well."""
+    example = outcome.example
+    return example.key, {
+        **(outcome.record or {}),
+        "label": example.class_name,
+        "class_name": example.class_name,
+        "domain": domain,
+        "source_id": example.key,
+    }
+
+
+def _unique(
+    splits: Mapping[str, Sequence[Any]], on_error: OnError, skipped: Skipped
+) -> dict[str, list[Any]]:
+    """Drops repeated keys, over all splits."""
+    pairs = [_InSplit(split, example) for split, examples in splits.items() for example in examples]
+    kept: dict[str, list[Any]] = {split: [] for split in splits}
+    for pair in without_repeats(pairs, on_error=on_error, skipped=skipped):
+        kept[pair.split].append(pair.example)
+    return kept
+
+
+@dataclasses.dataclass(frozen=True)
+class _InSplit:
+    """An example and the split that it belongs to."""
+
+    split: str
+    example: Any
+
+    @property
+    def key(self) -> str:
+        return self.example.key
+
+    @property
+    def where(self) -> str:
+        return self.example.where

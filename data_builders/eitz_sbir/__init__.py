@@ -1,0 +1,1 @@
+"""The SBIR benchmark of Eitz et al.: see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""The Flickr15k benchmark: see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""The HUST SI photos: see README.md beside this file."""

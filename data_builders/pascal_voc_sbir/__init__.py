@@ -1,0 +1,1 @@
+"""PASCAL VOC2007 for sketch-based retrieval: see README.md beside this file."""

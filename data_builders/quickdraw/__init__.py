@@ -1,0 +1,1 @@
+"""The Quick, Draw! data set: see README.md beside this file."""

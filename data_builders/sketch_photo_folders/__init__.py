@@ -1,0 +1,1 @@
+"""Folders of one's own sketches and photos: see README.md beside this file."""

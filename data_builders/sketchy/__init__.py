@@ -1,0 +1,1 @@
+"""The Sketchy database: see README.md beside this file."""

@@ -1,0 +1,164 @@
+"""The TFDS builder `sketchy`: photos of 125 classes, and sketches that were drawn from them.
+
+python -m launch.build_data --dataset=sketchy --source=256x256 --data_dir=prepared
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from data_builders.builder import DomainAbsent, FileExample, Plan, Record, RecordsBuilder
+from data_builders.faults import BadFile
+from data_builders.folders import photo_record
+from data_builders.pictures import sketch_record
+from data_builders.sources import SourceFile, below, class_folders, source_files
+from data_builders.splits import train_and_test
+
+SPLIT_SEED = 2016  # the year of the data set; any other number would do
+
+_VARIANT = "tx_"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What can be chosen.
+
+    Attributes:
+      sketch_variant: folder of the rendering of sketches, in the official layout.
+      photo_variant: folder of the rendering of photos, in the official layout.
+      test_share: share of every class's photos that is kept for testing, with their sketches.
+      split_seed: seed of that cut.
+      thinned: thin the strokes to centre lines.
+    """
+
+    sketch_variant: str = "tx_000000000000"
+    photo_variant: str = "tx_000000000000"
+    test_share: float = 0.1
+    split_seed: int = SPLIT_SEED
+    thinned: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Example(FileExample):
+    """A photo or a sketch.
+
+    Attributes:
+      photo_id: key of the photo that it is, or was drawn from: CLASS/NAME.
+    """
+
+    photo_id: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """What the splits are cut by; the photo itself need not be there.
+
+    Attributes:
+      key: CLASS/NAME.
+      where: a file that tells of it.
+    """
+
+    key: str
+    where: str
+
+
+class Builder(RecordsBuilder):
+    """Builds one domain: its configuration is "sketch" or "photo"."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012 (TFDS reads it from the class)
+    BUILDER_CONFIGS = [  # noqa: RUF012
+        tfds.core.BuilderConfig(name="sketch", description="The sketches, and their points."),
+        tfds.core.BuilderConfig(name="photo", description="The photos."),
+    ]
+    OPTIONS = Options
+    HOMEPAGE = "https://sketchy.eye.gatech.edu"
+
+    def features(self) -> dict[str, Any]:
+        """Adds to a sketch the `source_id` of the photo that it was drawn from."""
+        return {"photo_id": tfds.features.Text()} if self.domain == "sketch" else {}
+
+    def plan(self, source: Path) -> Plan:
+        """Cuts the photos of every class; a sketch goes where its photo goes."""
+        files = source_files(source)
+        variants = {"sketch": self.options.sketch_variant, "photo": self.options.photo_variant}
+        domains = {
+            domain: self._examples(
+                _of_variant(below(files, domain, beside=variants), variant), domain
+            )
+            for domain, variant in variants.items()
+        }
+        every = [*domains["photo"], *domains["sketch"]]
+        if not every:
+            raise FileNotFoundError(
+                f"{source} holds no picture in photo/ or sketch/; name the folder that holds these"
+            )
+        if not domains[self.domain]:
+            raise DomainAbsent(f"{source} has no pictures in {self.domain}/CLASS/")
+        cut = train_and_test(
+            _photos(every), test_share=self.options.test_share, seed=self.options.split_seed
+        )
+        split_of = {photo.key: split for split, photos in cut.items() for photo in photos}
+        splits: dict[str, list[Example]] = {split: [] for split in cut}
+        for example in domains[self.domain]:
+            splits[split_of[example.photo_id]].append(example)
+        make = functools.partial(drawn_record, thinned=self.options.thinned)
+        names = sorted({example.class_name for example in every})
+        return Plan(names, splits, make if self.domain == "sketch" else photo_record)
+
+    def _examples(self, files: Sequence[SourceFile], domain: str) -> list[Example]:
+        """Makes the files of a domain into examples; leaves out sketches that name no photo."""
+        examples = []
+        for class_name, members in class_folders(files).items():
+            for file in members:
+                name = file.path.stem
+                photo, dash, number = name.rpartition("-")
+                if domain == "photo":
+                    photo = name
+                elif not (photo and dash and number.isdecimal()):
+                    if domain == self.domain:
+                        self.skip(
+                            BadFile(
+                                file.where,
+                                "a sketch must be called PHOTO-NUMBER",
+                                "rename or remove it",
+                            )
+                        )
+                    continue
+                key, photo_id = f"{class_name}/{name}", f"{class_name}/{photo}"
+                examples.append(Example(key, class_name, file, photo_id))
+        return examples
+
+
+def drawn_record(example: Example, *, thinned: bool) -> Record:
+    """Returns what a record holds of a sketch."""
+    fields = sketch_record(example.file.read(), example.where, thinned=thinned)
+    return {**fields, "photo_id": example.photo_id}
+
+
+def _photos(examples: Iterable[Example]) -> dict[str, list[Photo]]:
+    """Lists the photos of each class, those included that are only drawn."""
+    classes: dict[str, dict[str, Photo]] = {}
+    for example in examples:
+        photos = classes.setdefault(example.class_name, {})
+        photos.setdefault(example.photo_id, Photo(example.photo_id, example.where))
+    return {name: list(photos.values()) for name, photos in classes.items()}
+
+
+def _of_variant(files: Sequence[SourceFile], variant: str) -> list[SourceFile]:
+    """Takes one rendering of the official layout, tx_*/CLASS/*; a layout without them as it is.
+
+    Raises:
+      ValueError: when there are renderings, but not this one.
+    """
+    renderings = {file.path.parts[0] for file in files if file.path.parts[0].startswith(_VARIANT)}
+    if renderings and variant not in renderings:
+        raise ValueError(
+            f"{files[0].where}: there is no rendering {variant!r} beside it, only "
+            f"{', '.join(sorted(renderings))}; choose one with --sketch_variant or --photo_variant"
+        )
+    return [file for file in files if not renderings or file.path.parts[0] == variant]

@@ -1,0 +1,184 @@
+"""An SVG drawing -> pen strokes, by sampling its curves: never through pixels.
+
+What counts as ink is what has a stroke paint, whatever its colour and width: the outlines of shapes
+that are only filled are not pen strokes. Files come from anywhere, so they are looked through before
+they are parsed; nothing they refer to is ever opened.
+"""
+
+import io
+import math
+import xml.parsers.expat
+from collections.abc import Iterator
+
+import numpy as np
+
+from data_builders.faults import BadFile
+from dsf_jax.images.points import CANVAS
+
+try:
+    import svgelements
+except ImportError as error:
+    raise ImportError(
+        "svgelements, which reads SVG files, is not installed; "
+        "run `pip install svgelements` or install this project's extra `data`"
+    ) from error
+
+# The largest of the TU-Berlin sketches has some 10^5 bytes.
+MAX_BYTES = 8 * 2**20
+MAX_ELEMENTS = 20_000
+MAX_DEPTH = 32
+MAX_SAMPLES = 1_000_000  # the canvas has half as many cells
+
+_SVG = "http://www.w3.org/2000/svg"
+_SHAPES = ("path", "line", "polyline", "polygon", "rect", "circle", "ellipse")
+_READ = ("svg", "g", "title", "desc", "style", *_SHAPES)
+_PASSED_OVER = ("defs", "metadata")  # with all that is in them
+
+Box = tuple[float, float, float, float]
+
+
+def strokes_from_svg(svg: bytes, where: str) -> tuple[list[np.ndarray], Box]:
+    """Samples the strokes of an SVG drawing in drawing order.
+
+    Transforms of all groups are chained, and shapes other than paths are followed along their
+    outlines. A stroke is what a pen draws without lifting: each `M` of a path begins one.
+
+    Args:
+      svg: the file.
+      where: its name in messages.
+
+    Returns:
+      Arrays [n, 2] float64 of x, y, and the drawing's box (left, top, width, height) in the same
+      units: what `points_from_strokes` takes. On curves, neighbouring samples are less than a cell
+      of the canvas apart; straight lines have their ends alone.
+
+    Raises:
+      BadFile: when it is not an SVG, is damaged, declares entities, is too large or too deeply
+        nested, has no size, or holds something that is not a shape (text, pictures, references) or
+        no stroke at all.
+    """
+    _look_through(svg, where)
+    try:
+        drawing = svgelements.SVG.parse(io.BytesIO(svg), on_error="raise")
+        shapes = [shape for shape in drawing.elements() if isinstance(shape, svgelements.Shape)]
+        paths = [shape.segments() for shape in shapes if shape.stroke.value is not None]
+        width, height = float(drawing.width), float(drawing.height)
+        controls = [control for path in paths for control in _controls(path)]
+    except Exception as error:  # the parser trips over damage in many ways, all of them the file's
+        raise BadFile(where, "a shape or transform in it cannot be read") from error
+    if not (min(width, height) > 0 and math.isfinite(max(width, height))):
+        raise BadFile(where, "has a size that is not above 0")
+    return _sampled(controls, CANVAS / max(width, height), where), (0.0, 0.0, width, height)
+
+
+def _look_through(svg: bytes, where: str) -> None:
+    """Raises BadFile for whatever must not be parsed, or would not be understood."""
+    if len(svg) > MAX_BYTES:
+        raise BadFile(where, f"larger than {MAX_BYTES} bytes for an SVG")
+    scan = _Scan(where)
+    parser = xml.parsers.expat.ParserCreate(namespace_separator=" ")
+    parser.StartElementHandler = scan.start
+    parser.EndElementHandler = scan.end
+    parser.EntityDeclHandler = scan.entity
+    try:
+        parser.Parse(svg, True)
+    except xml.parsers.expat.ExpatError as error:
+        raise BadFile(where, "empty file" if not svg else "not a whole SVG") from error
+
+
+class _Scan:
+    """What is counted and refused while a parser walks through the file."""
+
+    def __init__(self, where: str) -> None:
+        self.where, self.elements, self.depth, self.unread = where, 0, 0, 0
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        """Looks at an opening tag; `name` is "namespace tag" or, without a namespace, "tag"."""
+        namespace, _, tag = name.rpartition(" ")
+        self.elements += 1
+        self.depth += 1
+        if self.elements > MAX_ELEMENTS:
+            raise BadFile(self.where, f"more than {MAX_ELEMENTS} elements", "simplify or remove it")
+        if self.depth > MAX_DEPTH:
+            raise BadFile(self.where, f"more than {MAX_DEPTH} groups deep", "simplify or remove it")
+        is_svg = namespace in ("", _SVG)
+        if self.depth == 1:
+            if not is_svg or tag != "svg":
+                raise BadFile(self.where, "its root is not an SVG's")
+            if not {"viewBox", "width", "height"} & attributes.keys():
+                raise BadFile(self.where, "has neither a viewBox nor a size", "give it a viewBox")
+        if self.unread or tag in _PASSED_OVER or not is_svg:
+            self.unread += 1
+        elif tag not in _READ:
+            raise BadFile(
+                self.where,
+                f"holds <{tag}>, which is no pen stroke",
+                "convert it to paths, or remove it",
+            )
+
+    def end(self, name: str) -> None:
+        """Leaves an element."""
+        del name
+        self.depth -= 1
+        self.unread = max(0, self.unread - 1)
+
+    def entity(self, name: str, *_: object) -> None:
+        """Refuses any entity: small ones grow to gigabytes, external ones name other files."""
+        raise BadFile(
+            self.where, f"declares the entity {name[:40]!r}", "write its text out instead"
+        )
+
+
+def _controls(path: "svgelements.Path") -> Iterator[np.ndarray]:
+    """Yields the control points of a path's pieces: [1, 2] begins a stroke, [2, 2] is a line, [4, 2] a cubic."""
+    for segment in path:
+        if isinstance(segment, svgelements.Move):
+            yield _array(segment.end)
+        elif isinstance(segment, svgelements.Arc):
+            for cubic in segment.as_cubic_curves():
+                yield _array(cubic.start, cubic.control1, cubic.control2, cubic.end)
+        elif isinstance(segment, svgelements.QuadraticBezier):
+            start, middle, end = _array(segment.start, segment.control, segment.end)
+            yield np.stack([start, (start + 2 * middle) / 3, (2 * middle + end) / 3, end])
+        elif isinstance(segment, svgelements.CubicBezier):
+            yield _array(segment.start, segment.control1, segment.control2, segment.end)
+        else:
+            yield _array(segment.start, segment.end)
+
+
+def _array(*points: "svgelements.Point") -> np.ndarray:
+    return np.array([[point.x, point.y] for point in points], np.float64)
+
+
+def _sampled(controls: list[np.ndarray], scale: float, where: str) -> list[np.ndarray]:
+    """Strokes from the control points of their pieces; `scale` is the number of cells in a unit."""
+    strokes: list[list[np.ndarray]] = []
+    samples = 0
+    for control in controls:
+        # A cubic moves by at most 3 times its longest control leg while its parameter runs over 1.
+        reach = 3 * scale * np.abs(np.diff(control, axis=0)).max(initial=0)
+        if not reach <= MAX_SAMPLES:  # NaN as well
+            raise BadFile(where, "a curve leads to nowhere or far out of the drawing")
+        count = int(reach) + 1 if len(control) == 4 else 1
+        samples += count
+        if samples > MAX_SAMPLES:
+            raise BadFile(where, f"more than {MAX_SAMPLES} samples long", "simplify or remove it")
+        if len(control) == 1:
+            strokes.append([control])
+        elif not strokes:
+            raise BadFile(where, "a path does not begin with a move")
+        else:
+            strokes[-1].append(_cubic(control, count) if len(control) == 4 else control[1:])
+    # A move alone draws nothing in SVG; a line of no length is a dot.
+    drawn = [np.concatenate(parts) for parts in strokes if len(parts) > 1]
+    if not drawn:
+        raise BadFile(where, "nothing drawn", "give its shapes a stroke paint, or remove it")
+    return drawn
+
+
+def _cubic(control: np.ndarray, count: int) -> np.ndarray:
+    """Points [count, 2] of a cubic Bezier curve, its start left out."""
+    t = (np.arange(1, count + 1) / count)[:, None]
+    s = 1 - t
+    weights = np.hstack([s**3, 3 * s**2 * t, 3 * s * t**2, t**3])
+    return weights @ control

@@ -1,0 +1,1 @@
+"""The TU-Berlin sketches: see README.md beside this file."""

@@ -1,0 +1,103 @@
+"""Downloads from a server of this test: kept, compared, and never half there."""
+
+import functools
+import hashlib
+import http.server
+import socket
+import threading
+
+import pytest
+
+from data_builders import downloads
+from data_builders.downloads import Download, fetch, is_address
+
+CONTENT = bytes(range(256)) * 40
+
+
+class _Server(http.server.SimpleHTTPRequestHandler):
+    asked: list[str] = []  # noqa: RUF012
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        if self.path == "/short.zip":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            self.wfile.write(CONTENT[:1000])
+            return
+        if self.path == "/silent.zip":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            threading.Event().wait(1.0)
+            return
+        super().do_GET()
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("www")
+    (folder / "a b.zip").write_bytes(CONTENT)
+    handler = functools.partial(_Server, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def _files(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_file_is_downloaded_once_under_its_own_name(address, tmp_path):
+    sums = {kind: hashlib.new(kind, CONTENT).hexdigest() for kind in ("md5", "sha256")}
+    download = Download(f"{address}/a%20b.zip", **sums)
+    _Server.asked.clear()
+    for _ in range(2):
+        path = fetch(download, tmp_path)
+        assert path.name == "a b.zip" and path.read_bytes() == CONTENT
+    assert _Server.asked == ["/a%20b.zip"] and _files(tmp_path) == [path]
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha256"])
+def test_a_checksum_that_differs_removes_the_file(address, tmp_path, kind):
+    found, wrong = hashlib.new(kind, CONTENT).hexdigest(), "0" * 32
+    download = Download(f"{address}/a%20b.zip", **{kind: wrong})
+    with pytest.raises(ValueError) as caught:
+        fetch(download, tmp_path)
+    assert str(caught.value) == (
+        f"{download.url}: its {kind} is {found}, expected {wrong}; "
+        "try again, or download it by other means and give --source=PATH"
+    )
+    assert not _files(tmp_path)
+
+
+def test_a_download_that_is_cut_short_leaves_nothing(address, tmp_path):
+    with pytest.raises(OSError, match=r"broke off .*1000.*try again"):
+        fetch(Download(f"{address}/short.zip"), tmp_path)
+    assert not _files(tmp_path)
+
+
+def test_a_server_that_falls_silent_is_not_waited_for(address, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "_TIMEOUT", 0.2)
+    with pytest.raises(OSError, match=r"silent\.zip.*(timed out|Timeout).*try again"):
+        fetch(Download(f"{address}/silent.zip"), tmp_path)
+    assert not _files(tmp_path)
+
+
+def test_what_is_not_there_is_one_clear_line(address, tmp_path):
+    with pytest.raises(OSError, match=r"none\.zip cannot be downloaded .*404.*--source=PATH"):
+        fetch(Download(f"{address}/none.zip"), tmp_path)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/a.zip"
+        with pytest.raises(OSError, match=r"cannot be downloaded .*refused"):
+            fetch(Download(url), tmp_path)
+    assert not _files(tmp_path)
+
+
+def test_a_path_is_no_address(tmp_path):
+    assert is_address("https://a/b.zip") and not is_address(tmp_path) and not is_address("http/a")

