@@ -15,11 +15,11 @@ $(BIN)/python:
 
 # A stamp a set of extras, so that nothing is installed twice and a changed setup.py is noticed.
 $(VENV)/installed-demo: setup.py | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .[demo,pretrained]
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .[demo]
 	@touch $@
 
 $(VENV)/installed-test: setup.py | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .[demo,pretrained,test]
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .[test]
 	@touch $@
 
 quickstart: $(VENV)/installed-demo  ## install, then train on OpenMoji and retrieve unseen pictures from drawings

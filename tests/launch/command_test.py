@@ -18,6 +18,7 @@ REQUIRED = {
     "train": {"datasets": "openmoji/sketch", "init": "random", "run_dir": "nowhere"},
     "evaluate": {"checkpoint": "nowhere"},
     "search": {"checkpoint": "nowhere", "sketch": "nothing.png", "photos": "nowhere"},
+    "figures": {"what": "curves", "out": "nowhere.png"},
     "quickstart": {},
 }
 
@@ -28,7 +29,7 @@ def source_of(name):
 
 @pytest.fixture(scope="module")
 def helps(launch):
-    return {name: launch("{}".format(name), "--help").succeeded() for name in NAMES}
+    return {name: launch(name, "--help").succeeded() for name in NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -49,7 +50,9 @@ def test_help_begins_with_the_purpose_and_a_command(name, helps):
     assert re.search(rf"^python -m launch\.{name}( |$)", docstring, re.MULTILINE)
     # The command's flags are the script's.
     written = re.findall(r"--(\w+)", docstring)
-    assert set(written) <= set(re.findall(r"--(?:\[no\])?(\w+)", helps[name].partition("flags:")[2]))
+    assert set(written) <= set(
+        re.findall(r"--(?:\[no\])?(\w+)", helps[name].partition("flags:")[2])
+    )
 
 
 @pytest.mark.parametrize("name", ["search"])
@@ -91,6 +94,7 @@ def test_missing_flags_are_all_named(name, launch):
         ("search", "top", "0", "positive"),
         ("search", "polarity", "grey", "black_on_white|white_on_black"),
         ("search", "figure", "ranking.pdf", ".png"),
+        ("figures", "what", "weights", "curves|records"),
     ],
 )
 def test_wrong_values_are_named(name, flag, value, known, launch):
@@ -105,9 +109,7 @@ def test_every_field_of_a_configuration_has_its_flag(monkeypatch):
             command._DEFINE, kind, lambda *args, f=define: f(*args, flag_values=own)
         )
     define_enum = flags.DEFINE_enum
-    monkeypatch.setattr(
-        flags, "DEFINE_enum", lambda *args: define_enum(*args, flag_values=own)
-    )
+    monkeypatch.setattr(flags, "DEFINE_enum", lambda *args: define_enum(*args, flag_values=own))
     command.define_flags(TrainConfig)
     for field in dataclasses.fields(TrainConfig):
         flag = own[field.name]
@@ -187,6 +189,8 @@ def test_where_compiled_functions_are_kept(monkeypatch, tmp_path):
 
 
 def test_every_script_is_tested():
-    scripts = {p.stem for p in (ROOT / "launch").glob("*.py") if "command.run(main)" in p.read_text()}
+    scripts = {
+        p.stem for p in (ROOT / "launch").glob("*.py") if "command.run(main)" in p.read_text()
+    }
     assert scripts == set(NAMES)
     assert all(importlib.util.find_spec(f"launch.{name}") for name in NAMES)

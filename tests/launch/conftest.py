@@ -28,7 +28,11 @@ def data_dir(tmp_path_factory):
     """Prepared records of five emoji to train on and three to test with."""
     folder, svgs = (tmp_path_factory.mktemp(name) for name in ("data", "svgs"))
     for code in EMOJI:
-        (svg,) = (path for path in package_folder().glob(f"{code}*.svg") if path.stem.removesuffix("-FE0F") == code)
+        (svg,) = (
+            path
+            for path in package_folder().glob(f"{code}*.svg")
+            if path.stem.removesuffix("-FE0F") == code
+        )
         shutil.copy(svg, svgs)
     for domain in ("sketch", "photo", "edge"):
         prepare(Builder(config=domain, data_dir=folder, svg_folder=svgs, test_emoji=3))

@@ -11,6 +11,7 @@ import runpy
 import sys
 
 from data_builders.openmoji import openmoji_dataset_builder  # noqa: F401
+from dsf_jax.insight import figures  # noqa: F401
 from launch import command, stages  # noqa: F401
 
 

@@ -10,7 +10,7 @@ import time
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
-NAMES = ("build_data", "port_weights", "train", "evaluate", "search", "quickstart")
+NAMES = ("build_data", "port_weights", "train", "evaluate", "search", "figures", "quickstart")
 ALL = "openmoji/sketch,openmoji/photo,openmoji/edge"
 PROGRESS = re.compile(r"\d+%\||\d+ examples \[|^(\x1b\[A|\s)*$")
 
@@ -124,5 +124,3 @@ def wait_for(condition, seconds=120):
     while not condition():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.02)
-
-

@@ -1,0 +1,145 @@
+"""launch.search: a ranked list, or the picture that stands in its way."""
+
+import re
+import shutil
+import struct
+import zlib
+
+import pytest
+from PIL import Image, ImageDraw
+
+COLOURS = {"red.png": "#d22", "blue.jpg": "#22d", "grün/weiß nicht.png": "#2d2", "ring.webp": None}
+
+
+def drawing(size=200):
+    """Black on white, an outlined house."""
+    image = Image.new("L", (size, size), 255)
+    outline = [(0.2, 0.9), (0.2, 0.4), (0.5, 0.1), (0.8, 0.4), (0.8, 0.9), (0.2, 0.9)]
+    ImageDraw.Draw(image).line([(x * size, y * size) for x, y in outline], fill=0, width=4)
+    return image
+
+
+@pytest.fixture(scope="module")
+def sketch(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sketch") / "house.png"
+    drawing().save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Four pictures, one of them in a sub-folder with a name beyond ASCII, and what is no picture."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for i, (name, colour) in enumerate(COLOURS.items()):
+        image = Image.new("RGB", (160 + 20 * i, 120), "white")
+        box = (20, 20, 80 + 20 * i, 100)
+        ImageDraw.Draw(image).ellipse(box, fill=colour, outline="black", width=6)
+        (folder / name).parent.mkdir(exist_ok=True)
+        image.save(folder / name)
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+@pytest.fixture
+def given(run, sketch, photos):
+    return {"checkpoint": run[1], "sketch": sketch, "photos": photos}
+
+
+def ranking(told):
+    rows = [re.fullmatch(r" *(\d+)  (\d\.\d{4})  (.+)", line) for line in told.splitlines()]
+    return [(int(row[1]), float(row[2]), row[3]) for row in rows]
+
+
+def test_a_ranking(launch, given, photos, tmp_path):
+    figure = tmp_path / "ranking.png"
+    told = ranking(launch("search", top=99, figure=figure, **given).succeeded())
+    assert [rank for rank, _, _ in told] == [1, 2, 3, 4]  # all there are
+    assert {path for _, _, path in told} == {str(photos / name) for name in COLOURS}
+    distances = [distance for _, distance, _ in told]
+    assert distances == sorted(distances) and 0 < distances[0] and distances[-1] < 2**0.5
+    with Image.open(figure) as image:
+        image.load()
+        assert image.format == "PNG"
+    shorter = ranking(launch("search", top=2, **given).succeeded())
+    assert shorter == told[:2]
+
+
+def test_the_same_picture_is_nearest(launch, given, photos, tmp_path):
+    """Drawn and painted alike, the drawing itself has the least distance."""
+    folder = shutil.copytree(photos, tmp_path / "pictures")
+    shutil.copy(given["sketch"], folder / "itself.png")
+    told = ranking(launch("search", layer="L6", **(given | {"photos": folder})).succeeded())
+    assert told[0][2] == str(folder / "itself.png")
+
+
+def png(width, height, data):
+    def chunk(kind, body):
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+@pytest.fixture(scope="module")
+def broken(photos):
+    """File names and contents that cannot be read as a picture."""
+    return {
+        "empty.png": b"",
+        "text.png": b"Dear diary, today I drew a house.",
+        "truncated.jpg": (photos / "blue.jpg").read_bytes()[:800],
+        "truncated.png": (photos / "red.png").read_bytes()[:250],
+        "bomb.png": png(60_000, 60_000, bytes(100_000)),
+    }
+
+
+BROKEN = ["empty.png", "text.png", "truncated.jpg", "truncated.png", "bomb.png"]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_drawing_that_cannot_be_read(name, launch, given, broken, tmp_path):
+    (tmp_path / name).write_bytes(broken[name])
+    launch("search", **(given | {"sketch": tmp_path / name})).failed(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_picture_that_cannot_be_read(name, launch, given, broken, photos, tmp_path):
+    folder = shutil.copytree(photos, tmp_path / "pictures")
+    (folder / name).write_bytes(broken[name])
+    figure = tmp_path / "ranking.png"
+    result = launch("search", figure=figure, **(given | {"photos": folder}))
+    result.failed(folder / name)
+    assert result.out == "" and not figure.exists()
+
+
+def test_a_blank_drawing(launch, given, tmp_path):
+    Image.new("RGB", (80, 80), "white").save(tmp_path / "blank.png")
+    result = launch("search", **(given | {"sketch": tmp_path / "blank.png"}))
+    result.failed(tmp_path / "blank.png", "no strokes", "--polarity")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sketch": "/nowhere.png"}, ("/nowhere.png is not a file",)),
+        ({"photos": "/nowhere"}, ("/nowhere is not a folder",)),
+        ({"checkpoint": "/nowhere"}, ("/nowhere does not exist", "launch.train")),
+        ({"figure": "/nowhere/ranking.png"}, ("/nowhere is not a folder", "make it")),
+    ],
+)
+def test_what_is_missing_is_named(changes, words, launch, given):
+    launch("search", **(given | changes)).failed(*words)
+
+
+def test_a_folder_without_pictures(launch, given, tmp_path):
+    (tmp_path / "notes.txt").write_text("no picture")
+    launch("search", **(given | {"photos": tmp_path})).failed(tmp_path, "holds no picture", ".png")
+
+
+def test_a_figure_is_never_overwritten(launch, given, tmp_path):
+    figure = tmp_path / "ranking.png"
+    figure.write_text("mine")
+    launch("search", figure=figure, **given).failed(figure, "exists", "choose another")
+    assert figure.read_text() == "mine"
