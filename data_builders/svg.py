@@ -20,7 +20,7 @@ try:
 except ImportError as error:
     raise ImportError(
         "svgelements, which reads SVG files, is not installed; "
-        "run `pip install svgelements` or install this project's extra `data`"
+        "run `pip install svgelements` or install this project's extra `builders`"
     ) from error
 
 # The largest of the TU-Berlin sketches has some 10^5 bytes.
