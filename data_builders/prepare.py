@@ -1,11 +1,8 @@
 """Running a builder so that it ends whole, or not at all with one clear line."""
 
-import contextlib
 import errno
-import fcntl
-import os
+import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from data_builders.builder import DomainAbsent
 from data_builders.registry import builder_class, configurations
+from dsf_jax.data.files import only_writer
 
 _HALF_BUILT = "incomplete.*"  # TFDS's name for the folder it writes into
 
@@ -33,13 +31,14 @@ def prepare(builder: tfds.core.DatasetBuilder, **options: Any) -> None:
         whatever else goes wrong, the builder's own error.
     """
     root = Path(builder.data_dir_root) / builder.name
-    with _alone_in(root):
+    with only_writer(root):
         for left in Path(builder.data_dir).parent.glob(_HALF_BUILT):
             shutil.rmtree(left)
         try:
             builder.download_and_prepare(**options)
         except (OSError, RuntimeError) as error:  # array_record reports a full disk as RuntimeError
-            if "No space left on device" not in str(error):
+            # The second is TFDS's own, when the disk is full before it begins.
+            if not re.search("No space left on device|Not enough disk space", str(error)):
                 raise
             raise OSError(
                 errno.ENOSPC,
@@ -79,26 +78,6 @@ def build(name: str, data_dir: Path, **options: Any) -> None:
             print(f"{name}/{config}: {skipped}")
     if len(absent) == len(configurations(name)):
         raise FileNotFoundError(f"nothing to build: {'; '.join(absent)}")
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Locks a folder, which is made if absent; a killed process's lock goes with it.
-
-    Raises:
-      OSError: when another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise OSError(
-            f"{folder} is being built by another process; wait for it or choose another data_dir"
-        ) from error
-    finally:
-        os.close(descriptor)
 
 
 def _remove_if_bare(root: Path) -> None:

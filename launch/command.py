@@ -6,7 +6,6 @@ import inspect
 import os
 import pathlib
 import re
-import signal
 import sys
 import threading
 import typing
@@ -117,8 +116,6 @@ def _guarded(main: Callable[[], None]) -> None:
         "jax_compilation_cache_dir",
         os.environ.get("JAX_COMPILATION_CACHE_DIR", str(compilation_cache())),
     )
-    # An exit unwinds the stack, where half-written output is removed; death by the signal does not.
-    signal.signal(signal.SIGTERM, lambda *_: fail("terminated; run the command again", 143))
     try:
         main()
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ import json
 from absl import flags
 
 from dsf_jax.data.files import write_whole
-from dsf_jax.data.mixtures import DRAWN, drawing_fields
+from dsf_jax.data.mixtures import DRAWN, training_fields
 from dsf_jax.data.records import Records, open_records
 from dsf_jax.evaluation.protocols.category_retrieval import RetrievalResult
 from dsf_jax.evaluation.protocols.recognition import RecognitionResult
@@ -56,7 +56,7 @@ def _open(flag: flags.FlagHolder[str], domains: tuple[str, ...]) -> Records:
             f"--{flag.name}={flag.value} is of the domain {domain}, not {' or '.join(domains)}; "
             "name another data set"
         )
-    return open_records(_DATA_DIR.value, flag.value, _SPLIT.value, fields=drawing_fields(domain))
+    return open_records(_DATA_DIR.value, flag.value, _SPLIT.value, fields=training_fields(domain))
 
 
 if __name__ == "__main__":

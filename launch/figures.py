@@ -74,8 +74,7 @@ def _given(flag: flags.FlagHolder) -> str:
 def main() -> None:
     """Draws what the flags name."""
     out = pathlib.Path(_OUT.value)
-    if out.exists():
-        raise FileExistsError(f"{out} exists; choose another --out")
+    command.new_file(_OUT.value)
     if _WHAT.value == "records":
         dataset = _given(_DATASET)
         figure = records_sheet(

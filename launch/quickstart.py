@@ -20,10 +20,10 @@ import numpy as np
 from absl import flags
 
 from dsf_jax.data.files import write_whole
-from dsf_jax.data.mixtures import Examples, Mixture, drawing_fields, mix
+from dsf_jax.data.mixtures import Examples, Mixture, mix, training_fields
 from dsf_jax.data.records import Records, open_records
 from dsf_jax.evaluation.protocols.recognition import recognition
-from dsf_jax.images.points import CANVAS, points_from_image
+from dsf_jax.images.points import CANVAS, pad_points, points_from_image
 from dsf_jax.images.resize import LARGEST_SIZE, edge_preserving_resize
 from dsf_jax.insight.figures import ranked_results, resizing, save_figure, training_curves
 from dsf_jax.models.alexnet import Params
@@ -87,7 +87,7 @@ def _once(path: pathlib.Path, make: Callable[[], Any], *, as_json: bool = True) 
 
 def _test_records(data_dir: pathlib.Path) -> tuple[Records, Records]:
     sketches, photos = (
-        open_records(data_dir, name, "test", fields=(*drawing_fields(domain),))
+        open_records(data_dir, name, "test", fields=(*training_fields(domain),))
         for name, domain in zip(DATASETS[:2], ("sketch", "photo"), strict=True)
     )
     return sketches, photos
@@ -109,7 +109,7 @@ def recognised(card: ModelCard, params: Params, mixture: Mixture) -> dict[str, A
 def unseen_view(example: dict[str, Any]) -> dict[str, Any]:
     """Draws a sketch anew, turned and smaller than in any of the 18 views."""
     drawn = edge_preserving_resize(
-        example["points"], UNSEEN_ANGLE, False, UNSEEN_SCALE, size=LARGEST_SIZE
+        pad_points([example["points"]])[0], UNSEEN_ANGLE, False, UNSEEN_SCALE, size=LARGEST_SIZE
     )
     return {
         "points": points_from_image(np.asarray(drawn)),
@@ -146,7 +146,7 @@ def ranking_figure(card: ModelCard, params: Params, sketches: Records, photos: R
         [sketches[int(i)]["image"][..., 0] for i in chosen],
         [[photos[int(j)]["image"] for j in row] for row in nearest],
         hits.tolist(),
-        title="unseen line drawings, and the nearest of 300 unseen pictures (framed: the same emoji)",
+        title=f"unseen line drawings, and the nearest of {len(photos)} unseen pictures (framed: the same emoji)",
     )
 
 

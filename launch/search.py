@@ -76,11 +76,7 @@ def main() -> None:
         print(line)
     if figure:
         pictures = [read_picture(files[i]) for i in nearest.indices[0]]
-        try:
-            save_figure(ranked_results([sketch], [pictures]), figure)
-        except BaseException:
-            figure.unlink(missing_ok=True)
-            raise
+        save_figure(ranked_results([sketch], [pictures]), figure)
 
 
 def listing(distances: Sequence[float], files: Sequence[pathlib.Path]) -> Iterator[str]:

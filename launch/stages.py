@@ -9,7 +9,7 @@ import jax
 
 from data_builders.prepare import build as build
 from dsf_jax.data.batches import training_batches
-from dsf_jax.data.mixtures import ClassMap, Mixture, domains_of, drawing_fields, mix
+from dsf_jax.data.mixtures import ClassMap, Mixture, domains_of, mix, training_fields
 from dsf_jax.data.records import Records, open_records
 from dsf_jax.evaluation.protocols.category_retrieval import RetrievalResult, category_retrieval
 from dsf_jax.evaluation.protocols.recognition import RecognitionResult, recognition
@@ -49,7 +49,7 @@ def ported(
     card = ModelCard(variant, names, size, LAYERS)
     random = jax.device_get(init_params(card.network(), seed, size=size))
     params, report = port_weights(weights, random, variant=variant, partial=partial)
-    return card._replace(fresh_layers=tuple(report.random)), params, report
+    return card._replace(fresh_layers=tuple(report.random)), jax.device_put(params), report
 
 
 def open_mixture(
@@ -81,17 +81,23 @@ def open_mixture(
     parts = [(name, own or split) for name, _, own in (spec.partition(":") for spec in datasets)]
     domains = [open_records(data_dir, *part, fields=("domain",)).domain for part in parts]
     if missing := [domain for domain in wanted if domain not in domains]:
+        given = [f"{name} ({domain})" for (name, _), domain in zip(parts, domains, strict=True)]
         raise ValueError(
-            f"mixture {mixture} needs the domain {' and '.join(missing)}, but "
-            f"{', '.join(datasets)} have {', '.join(sorted(set(domains)))}; "
-            "add a data set or choose another mixture"
+            f"mixture {mixture} needs the domain {' and '.join(missing)}; the data sets given are "
+            f"{', '.join(given) or 'none'}; add a data set or choose another mixture"
         )
-    records = [
-        open_records(data_dir, *part, fields=drawing_fields(domain))
+    opened = [
+        open_records(data_dir, *part, fields=training_fields(domain))
         for part, domain in zip(parts, domains, strict=True)
-        if domain in wanted
     ]
-    return mix(records, class_names, class_map=class_map)
+    used = [records for records, domain in zip(opened, domains, strict=True) if domain in wanted]
+    unused = [records for records in opened if records not in used]
+    mixed = mix(used, class_names, class_map=class_map)
+    left_out = tuple(
+        f"{r.domain:>6}: none of {len(r)} from {r.name} [{r.split}]; mixture {mixture} has no {r.domain}"
+        for r in unused
+    )
+    return mixed._replace(not_used=left_out)
 
 
 def read_class_list(path: str | None) -> list[str] | None:
@@ -139,9 +145,15 @@ def train_on(
 ) -> Result:
     """Trains on a mixture, with cached convolutions where the configuration asks for them."""
 
-    def make_batches() -> grain.MapDataset:
+    def make_batches(params: Params) -> grain.MapDataset:
         if not config.cached_views:
-            return training_batches(mixture, batch_size=config.batch_size, seed=config.seed)
+            return training_batches(
+                mixture,
+                batch_size=config.batch_size,
+                seed=config.seed,
+                process=jax.process_index(),
+                processes=jax.process_count(),
+            )
         return cached_batches(
             mixture,
             card.network(),

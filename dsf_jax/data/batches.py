@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import grain
+import numpy as np
 
 from dsf_jax.data.groups import Batch, collate, pad_group
 from dsf_jax.data.mixtures import Examples, Mixture
@@ -11,7 +12,8 @@ from dsf_jax.images.points import padded_length
 
 def drawings_per_batch(mixture: Mixture, batch_size: int) -> int:
     """Returns how many of a batch's examples are drawings: their share of the mixture, so that shapes
-    never change."""
+    never change.
+    """
     drawings, photos = len(mixture.drawings), len(mixture.photos)
     if not drawings or not photos:
         return batch_size if drawings else 0
@@ -52,13 +54,15 @@ def training_batches(
         "photos": (mixture.photos, drawn, batch_size - drawn),
     }
     orders = {}
-    for kind, (examples, _, count) in kinds.items():
+    for number, (kind, (examples, _, count)) in enumerate(kinds.items()):
         if 0 < count < processes:
             raise ValueError(
                 f"batch_size={batch_size} gives {count} {kind} to {processes} processes; raise it"
             )
         if count:
-            rows = grain.MapDataset.range(len(examples)).seed(seed).shuffle().repeat()
+            # Each kind has a seed of its own: kinds of one size would come in one order otherwise.
+            own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+            rows = grain.MapDataset.range(len(examples)).seed(own_seed).shuffle().repeat()
             orders[kind] = rows.batch(count, batch_fn=list)
 
     def read(step: int) -> Batch:
@@ -77,7 +81,8 @@ def training_batches(
 
 def longest_list(drawings: Examples) -> int:
     """Returns the length that all point lists of `drawings` fit into: one shape, one compilation, the
-    same on every process."""
+    same on every process.
+    """
     return padded_length(max((len(example["points"]) for example in drawings), default=0))
 
 

@@ -129,6 +129,7 @@ class Mixture(NamedTuple):
     drawings: Examples
     photos: Examples
     counts: tuple[Count, ...]
+    not_used: tuple[str, ...] = ()  # data sets whose domain the mixture does not have, in words
 
     def __str__(self) -> str:
         """Returns the counts as a table, one line a data set."""
@@ -137,10 +138,11 @@ class Mixture(NamedTuple):
     def _lines(self) -> Iterator[str]:
         yield f"{len(self.class_names)} classes"
         yield from map(str, self.counts)
+        yield from self.not_used
 
 
-def drawing_fields(domain: str) -> tuple[str, ...]:
-    """Returns the record fields that training reads: drawings are never decoded, only their points."""
+def training_fields(domain: str) -> tuple[str, ...]:
+    """Returns the record fields that training reads: of drawings the points, never the image."""
     return ("points", "label") if domain in DRAWN else ("image", "label")
 
 
@@ -153,7 +155,7 @@ def mix(
     """Joins prepared data sets into one mixture; classes are matched by name.
 
     Args:
-      records: the data sets, opened with `drawing_fields`, each of one domain.
+      records: the data sets, opened with `training_fields`, each of one domain.
       class_names: the classes in label order; by default those that the sketches show (or, without
         sketches, all that are shown), sorted.
       class_map: synonyms, {class: {data set: [its names of the class]}}, the data set without its
@@ -166,6 +168,7 @@ def mix(
     Raises:
       ValueError: when nothing is left, a class is listed twice, or the map contradicts itself.
     """
+    _check_map(class_map or {}, records)
     shown = [_labels_of(r) for r in records]
     names = [_names_in_mixture(r, class_map or {}) for r in records]
     if class_names is None:
@@ -198,6 +201,24 @@ def mix(
             "choose data sets and classes that match"
         )
     return Mixture(tuple(class_names), drawings, photos, tuple(counts))
+
+
+def _check_map(class_map: ClassMap, records: Sequence[Records]) -> None:
+    """Refuses a map that speaks of none of the data sets, or of classes that they do not have."""
+    known: dict[str, set[str]] = collections.defaultdict(set)
+    for r in records:
+        known[r.name.partition("/")[0]].update(r.class_names)
+    mapped = [(s, name) for sets in class_map.values() for s, own in sets.items() for name in own]
+    if class_map and not any(data_set in known for data_set, _ in mapped):
+        raise ValueError(
+            f"the class map names {_listed(sorted({s for s, _ in mapped}))}, but the data sets are "
+            f"{', '.join(known)}; use their names"
+        )
+    if wrong := [(s, name) for s, name in mapped if s in known and name not in known[s]]:
+        data_set, name = wrong[0]
+        raise ValueError(
+            f"the class map names {name!r} of {data_set}, which has no such class; correct it"
+        )
 
 
 def _names_in_mixture(records: Records, class_map: ClassMap) -> list[str]:

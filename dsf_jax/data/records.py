@@ -41,6 +41,11 @@ class Records(Sequence[dict[str, Any]]):
             raise ValueError(
                 f"{self.folder} has no split {split!r}; its splits are {', '.join(splits)}"
             ) from error
+        if not splits[split].num_examples:
+            raise ValueError(
+                f"{self.folder} has no record in split {split!r}; choose a larger part of "
+                f"{', '.join(splits)}"
+            )
         if unknown := set(self.fields or ()) - set(features):
             raise ValueError(
                 f"{self.folder} has no field {', '.join(map(repr, sorted(unknown)))}; "

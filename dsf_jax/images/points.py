@@ -245,12 +245,15 @@ def _pairs(ink: np.ndarray, step: tuple[int, int]) -> np.ndarray:
 
 
 def _area_cells(ink: np.ndarray, side: int) -> np.ndarray:
-    """All cells whose centre lies in an ink pixel, for sources coarser than the lattice: a pixel is a square, and stays one."""
-    square = np.zeros((side, side), bool)
-    top, left = (side - ink.shape[0]) // 2, (side - ink.shape[1]) // 2
-    square[top : top + ink.shape[0], left : left + ink.shape[1]] = ink
-    source = ((np.arange(CANVAS) + 0.5) * (side / CANVAS)).astype(int)
-    return np.argwhere(square[source][:, source])[:, ::-1].astype(np.uint16)
+    """All cells whose centre lies in an ink pixel, for sources coarser than the lattice: a pixel is a
+    square, and stays one.
+    """
+    height, width = ink.shape
+    centre = (np.arange(CANVAS) + 0.5) * (side / CANVAS)  # in source pixels from the square's edge
+    row, column = (np.floor(centre - (side - n) / 2).astype(int) for n in (height, width))
+    inside = ((row >= 0) & (row < height))[:, None] & ((column >= 0) & (column < width))
+    covered = ink[np.clip(row, 0, height - 1)][:, np.clip(column, 0, width - 1)]
+    return np.argwhere(covered & inside)[:, ::-1].astype(np.uint16)
 
 
 def _unique(cells: np.ndarray) -> np.ndarray:

@@ -38,12 +38,16 @@ def sketch_views(
     return jax.vmap(resize, in_axes=(None, 0, 0))(points, VIEW_ANGLES, VIEW_FLIPS)
 
 
-def _photo_corners(side: int, size: int) -> np.ndarray:
-    """[v, 2] (top, left) of the 3 x 3 patches, each twice (plain, flipped)."""
+def _check_fits(side: int, size: int) -> None:
     if size > side:
         raise ValueError(
             f"patches of size={size} do not fit into a photo of {side}; photos are {PHOTO_SIZE}"
         )
+
+
+def _photo_corners(side: int, size: int) -> np.ndarray:
+    """[v, 2] (top, left) of the 3 x 3 patches, each twice (plain, flipped)."""
+    _check_fits(side, size)
     steps = np.array([0, (side - size) // 2, side - size])
     grid = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(9, 2)
     return np.repeat(grid, 2, axis=0)
@@ -82,7 +86,9 @@ def central_patch(photo: jax.Array, *, size: int = SIZE) -> jax.Array:
     Returns:
       [..., size, size, c] uint8.
     """
-    top, left = (photo.shape[-3] - size) // 2, (photo.shape[-2] - size) // 2
+    height, width = photo.shape[-3:-1]
+    _check_fits(min(height, width), size)
+    top, left = (height - size) // 2, (width - size) // 2
     return photo[..., top : top + size, left : left + size, :]
 
 

@@ -1,5 +1,6 @@
 """Every picture that the paper shows, made from arrays; each function returns a matplotlib figure."""
 
+import io
 import os
 from collections.abc import Sequence
 
@@ -7,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dsf_jax.data.files import write_whole
 from dsf_jax.images.points import pad_points, points_from_image
 from dsf_jax.images.resize import SIZE, edge_preserving_resize, interpolating_resize
 
@@ -143,4 +145,6 @@ def training_curves(metrics: Sequence[dict[str, float]]) -> Figure:
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Writes a figure as PNG, with no time or version in it: equal figures are equal files."""
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    write_whole(path, buffer.getvalue())

@@ -200,8 +200,8 @@ class _Port:
         if self.problems:
             raise ValueError(
                 f"{self.source.path}: does not fit the {self.variant} network: "
-                f"{'; '.join(self.problems)}. Layers that shall stay random go into fresh; "
-                "partial allows missing ones"
+                f"{'; '.join(self.problems)}. Missing layers may stay random with partial "
+                "(--partial); another fc8 needs its num_classes (--num_classes)"
             )
         if not self.loaded:
             raise ValueError(

@@ -227,11 +227,17 @@ def _check_space(folder: pathlib.Path, tree: Any) -> None:
         )
 
 
+def has_checkpoint(folder: str | os.PathLike[str]) -> bool:
+    """Tells whether a checkpoint folder has a complete step."""
+    path = pathlib.Path(folder)
+    return path.is_dir() and any(child.name.isdigit() for child in path.iterdir())
+
+
 def _checkpoint_folder(folder: str | os.PathLike[str]) -> pathlib.Path:
     """The folder itself, or the `checkpoints` in it, whichever has a step."""
     path = pathlib.Path(folder).absolute()
     for candidate in (path, path / FOLDER):
-        if candidate.is_dir() and any(child.name.isdigit() for child in candidate.iterdir()):
+        if has_checkpoint(candidate):
             return candidate
     what = "holds no checkpoint" if path.is_dir() else "does not exist"
     raise FileNotFoundError(

@@ -5,6 +5,7 @@ import itertools
 
 import grain
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
@@ -48,22 +49,27 @@ def cached_batches(
       A random-access, endless data set of {"pool5": group} batches, a group with "pool5" [b, 6, 6,
       256] float32.
     """
-    features, labels = [], []
+    if jax.process_count() > 1:
+        raise ValueError("cached views need one process; set cached_views=0 to train on several")
     total = len(mixture.drawings) + len(mixture.photos)
+    shape = jax.eval_shape(
+        lambda p: model.apply({"params": p}, jnp.zeros((1, size, size, 3)))[1]["pool5"], params
+    ).shape
+    features = np.empty((total * views, *shape[1:]), np.float32)
+    labels = np.empty(total * views, np.int32)
+    done = 0
     with tqdm(total=total * views, unit="image", desc="convolutions") as bar:
         for view, examples in itertools.product(range(views), (mixture.drawings, mixture.photos)):
             first = 0 if examples is mixture.drawings else len(mixture.drawings)
             for group in evaluation_groups(examples, 64):
                 real = int(group["weight"].sum())
-                group["example"] += (
-                    first  # the number of an example in the mixture: its views differ from all others'
-                )
-                features.append(
-                    np.asarray(_pool5(model, params, group, np.int32(view), seed, size))[:real]
-                )
-                labels.append(group["label"][:real])
+                group["example"] += first  # its number in the mixture: its views are its own
+                pool5 = _pool5(model, params, group, np.int32(view), seed, size)
+                features[done : done + real] = np.asarray(pool5)[:real]
+                labels[done : done + real] = group["label"][:real]
+                done += real
                 bar.update(real)
-    return _shuffled(np.concatenate(features), np.concatenate(labels), batch_size, seed)
+    return _shuffled(features, labels, batch_size, seed)
 
 
 def _shuffled(

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -12,11 +13,12 @@ from typing import Any, NamedTuple
 import grain
 import jax
 import numpy as np
+import optax
 import tensorboardX
 from tqdm import tqdm
 
 from dsf_jax.data.batches import prefetch
-from dsf_jax.data.files import write_whole
+from dsf_jax.data.files import only_writer, write_whole
 from dsf_jax.models.alexnet import Params
 from dsf_jax.training import checkpoints
 from dsf_jax.training.checkpoints import ModelCard
@@ -31,12 +33,13 @@ from dsf_jax.training.step import (
 )
 
 CONFIG_FILE, METRICS_FILE = "config.json", "metrics.jsonl"
+MAY_CHANGE = ("epochs", "save_every", "log_every")  # when a run goes on
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides the result of a training run; the defaults are the paper's, or
-    Caffe's where it says "as AlexNet".
+    """The settings of a training run: the paper's where it gives them (learning rate; momentum, decay
+    and dropout "as AlexNet"). What it leaves open is in BUILD_NOTES.md.
 
     Attributes:
       epochs: how many times as many examples are shown as the mixture holds.
@@ -78,6 +81,8 @@ class TrainConfig:
             raise ValueError(
                 f"dropout_rate={self.dropout_rate} and momentum={self.momentum} must lie in [0, 1)"
             )
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed={self.seed} must lie between 0 and {2**31 - 1}")
         if self.cached_views < 0 or (self.cached_views and self.train_layers == "all"):
             raise ValueError(
                 f"cached_views={self.cached_views} needs frozen convolutions, not "
@@ -104,7 +109,7 @@ class Result(NamedTuple):
 
 def train(
     config: TrainConfig,
-    make_batches: Callable[[], grain.MapDataset],
+    make_batches: Callable[[Params], grain.MapDataset],
     card: ModelCard,
     params: Params,
     run_dir: str | os.PathLike[str],
@@ -117,7 +122,8 @@ def train(
     Args:
       config: of the run.
       make_batches: lists the batches, random access by step, as `training_batches` and
-        `cached_batches` do; not called when nothing is left to train.
+        `cached_batches` do, from the parameters that training goes on with; not called when nothing
+        is left to train.
       card: of the model; its fresh layers learn at `fresh_multiplier` times the rate.
       params: start values, {layer: {"kernel", "bias"}}; donated: read the result's instead.
       run_dir: gets config.json, metrics.jsonl, TensorBoard files and checkpoints/.
@@ -129,12 +135,27 @@ def train(
       The final state.
 
     Raises:
-      ValueError: when the folder holds a run with another configuration.
-      FloatingPointError: when the loss is not finite; the last checkpoint is kept.
+      ValueError: when the folder holds a run with another configuration, data or start, or a
+        checkpoint that cannot be read.
+      FloatingPointError: when the loss or a parameter is not finite; no such state is saved.
+      OSError: when another process writes to the folder, or the disk is full.
     """
     run_dir = pathlib.Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    claim(run_dir, config, card, data)
+    with only_writer(run_dir):
+        return _train(config, make_batches, card, params, run_dir, total_examples, data)
+
+
+def _train(
+    config: TrainConfig,
+    make_batches: Callable[[Params], grain.MapDataset],
+    card: ModelCard,
+    params: Params,
+    run_dir: pathlib.Path,
+    total_examples: int,
+    data: Sequence[str],
+) -> Result:
+    claim(run_dir, config, card, params, data)
     steps = config.epochs * -(-total_examples // config.batch_size)
     model = card.network(dropout_rate=config.dropout_rate)
     optimiser, step = make_step(
@@ -148,12 +169,16 @@ def train(
     trained_card = card._replace(
         fresh_layers=tuple(x for x in card.fresh_layers if x not in TRAINED[config.train_layers])
     )
-    with checkpoints.manager(run_dir / checkpoints.FOLDER) as saved, _stop_signals() as stopped:
+    with checkpoints.manager(run_dir / checkpoints.FOLDER) as saved:
         state = init_state(params, optimiser, config.train_layers)
         state = checkpoints.restore(saved, state) or state
         first = int(state.step)
-        with _Log(run_dir, config, first, steps, total_examples) as log:
-            batches = prefetch(make_batches(), first, steps) if first < steps else iter(())
+        # Until the first step there is nothing to save, and a signal ends the process as usual.
+        batches = prefetch(make_batches(state.params), first, steps) if first < steps else iter(())
+        with (
+            _stop_signals() as stopped,
+            _Log(run_dir, config, first, steps, total_examples) as log,
+        ):
             for number, batch in zip(range(first, steps), batches, strict=True):
                 state, metrics = parallel_step(state, split(batch))
                 # The order is a contract: metrics of a step are on disk before the checkpoint that
@@ -162,42 +187,74 @@ def train(
                 log.add(number + 1, metrics)
                 if stopped or (number + 1) % config.save_every == 0:
                     log.write()
-                    checkpoints.save(saved, state, trained_card)
+                    _save_finite(saved, state, trained_card)
                 if stopped:
-                    return Result(state, finished=False)
-        checkpoints.save(saved, state, trained_card)
+                    return Result(state, finished=number + 1 == steps)
+        _save_finite(saved, state, trained_card)
     return Result(state, finished=True)
 
 
-def claim(run_dir: pathlib.Path, config: TrainConfig, card: ModelCard, data: Sequence[str]) -> None:
-    """Writes config.json, or checks that the run in the folder has the same configuration.
+def _save_finite(saved: Any, state: TrainState, card: ModelCard) -> None:
+    """Saves a state that training can go on from, and refuses any other."""
+    if not np.isfinite(optax.tree.norm(state.params)):
+        raise FloatingPointError(_diverged("a parameter is not finite", int(state.step)))
+    checkpoints.save(saved, state, card)
+
+
+def _diverged(what: str, step: int) -> str:
+    return (
+        f"{what} at step {step}; start again in another run_dir with a lower learning_rate "
+        "(checkpoints before that step are kept)"
+    )
+
+
+def claim(
+    run_dir: pathlib.Path,
+    config: TrainConfig,
+    card: ModelCard,
+    params: Params,
+    data: Sequence[str],
+) -> None:
+    """Writes config.json; where a run has got as far as a checkpoint, checks that it is this one.
+
+    A run may go on for more epochs, and save and log at other steps; all else must be as it was.
 
     Args:
       run_dir: of the run.
       config: wanted.
       card: wanted.
+      params: the start values; their fingerprint is kept.
       data: wanted.
 
     Raises:
       ValueError: naming what differs, with both values.
     """
-    parts = {"train": dataclasses.asdict(config), "model": card._asdict(), "data": {"data": data}}
+    start = {"data": data, "fingerprint of the start values": fingerprint(params)}
+    parts = {"train": dataclasses.asdict(config), "model": card._asdict(), "start": start}
     wanted = json.loads(json.dumps(parts))
     path = run_dir / CONFIG_FILE
-    if not path.exists():
-        write_whole(path, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
-        return
-    there = _read_json(path, path.read_text())
+    begun = path.exists() and checkpoints.has_checkpoint(run_dir / checkpoints.FOLDER)
+    there = _read_json(path, path.read_text(encoding="utf-8")) if begun else wanted
     differing = [
         f"{name} is {_short(there.get(part, {}).get(name))} there and {_short(value)} now"
         for part, values in wanted.items()
         for name, value in values.items()
-        if there.get(part, {}).get(name) != value
+        if name not in MAY_CHANGE and there.get(part, {}).get(name) != value
     ]
     if differing:
         raise ValueError(
-            f"{run_dir} holds a run with another configuration: {'; '.join(differing)}; choose another folder"
+            f"{run_dir} holds a run with another configuration: {'; '.join(differing)}; "
+            "choose another folder"
         )
+    write_whole(path, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
+
+
+def fingerprint(params: Params) -> str:
+    """Digests parameters: equal values, equal text."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(jax.device_get(params)):
+        digest.update(np.ascontiguousarray(leaf).data)
+    return digest.hexdigest()[:16]
 
 
 def _read_json(path: pathlib.Path, text: str) -> dict[str, Any]:
@@ -249,7 +306,7 @@ class _Log:
         kept = [line for line in read_metrics(run_dir) if line["step"] <= first]
         write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a")
-        self._board = tensorboardX.SummaryWriter(str(run_dir / "tensorboard"), purge_step=first)
+        self._board = tensorboardX.SummaryWriter(str(run_dir / "tensorboard"), purge_step=first + 1)
         self._bar = tqdm(
             total=steps * config.batch_size,
             initial=first * config.batch_size,
@@ -287,9 +344,7 @@ class _Log:
                 np.sum([m[name][0] for m in sums]) / np.sum([m[name][1] for m in sums])
             )
         if not np.isfinite(line["loss"]):
-            raise FloatingPointError(
-                f"the loss is {line['loss']} at step {step}; lower learning_rate, the last checkpoint is kept"
-            )
+            raise FloatingPointError(_diverged(f"the loss is {line['loss']}", step))
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         for name in ("loss", "accuracy"):
@@ -305,5 +360,5 @@ class _Log:
 def read_metrics(run_dir: str | os.PathLike[str]) -> list[dict[str, float]]:
     """Reads a run's metrics, one dict a line; an incomplete last line, left by a kill, is dropped."""
     path = pathlib.Path(run_dir) / METRICS_FILE
-    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
     return [_read_json(path, line) for line in lines]

@@ -27,6 +27,9 @@ TRAINED = {
 }
 
 
+DROPOUT = 1  # tells the keys of dropout from those of views, which are the examples' own
+
+
 class TrainState(flax.struct.PyTreeNode):
     """What a training run carries from step to step.
 
@@ -52,8 +55,9 @@ class Optimisation(NamedTuple):
 
 
 def sgd(settings: Optimisation) -> optax.GradientTransformation:
-    """Builds Caffe's SGD: v <- m v + lr * multiplier * (g + decay * w), w <- w - v; biases are not
-    decayed.
+    """Builds SGD with Caffe's update: v <- m v + lr * multiplier * (g + decay * w), w <- w - v.
+
+    Biases are not decayed, and learn at their kernel's rate.
 
     Args:
       settings: `fresh_layers` start from random values and learn at `fresh_multiplier` times the
@@ -199,7 +203,8 @@ def train_step(
     Returns:
       The state after the step and {"loss", "accuracy"} as (sum, count) over the whole batch.
     """
-    dropout_keys = example_keys(seed + 1, state.step, _joined(batch, "example"))
+    keys = example_keys(seed, state.step, _joined(batch, "example"))
+    dropout_keys = jax.vmap(lambda key: jax.random.fold_in(key, DROPOUT))(keys)
     if "pool5" in batch:
         forward: Callable[..., Any] = functools.partial(model.apply, start="pool5")
         inputs = batch["pool5"]["pool5"]

@@ -14,9 +14,9 @@ from dsf_jax.data.mixtures import (
     MIXTURES,
     Count,
     domains_of,
-    drawing_fields,
     mix,
     square_photo,
+    training_fields,
 )
 from dsf_jax.data.records import open_records
 
@@ -76,7 +76,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def zoo(data_dir: Path) -> Any:
     def records(*domains: str, split: str = "train") -> list[Any]:
         return [
-            open_records(data_dir, f"zoo/{domain}", split, fields=drawing_fields(domain))
+            open_records(data_dir, f"zoo/{domain}", split, fields=training_fields(domain))
             for domain in domains
         ]
 

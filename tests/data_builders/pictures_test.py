@@ -72,6 +72,7 @@ def _deep_rgb():
 )
 def test_all_others_are_made_plain(data, kind):
     made = photo_bytes(data, "a")
+    assert made is not data
     with Image.open(io.BytesIO(made)) as picture:
         assert (picture.format, picture.mode) == (kind, "RGB") and not picture.getexif()
     expected = decode_picture(io.BytesIO(data), "a").astype(int)

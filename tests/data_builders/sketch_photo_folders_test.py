@@ -287,14 +287,16 @@ def test_a_killed_build_leaves_no_process_and_the_next_one_is_whole(tmp_path):
     data_dir = tmp_path / "data"
     command = [sys.executable, "-m", "launch.build_data", f"--dataset={NAME}"]
     command += [f"--source={source}", f"--data_dir={data_dir}", "--processes=2"]
-    killed = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    killed = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     half = lambda: list(data_dir.glob(f"{NAME}/sketch/incomplete.*"))  # noqa: E731
     _wait_for(lambda: half() and len(_children(killed.pid)) >= 2, 60)
-    with pytest.raises(OSError, match="is being built by another process"):
+    with pytest.raises(OSError, match="by another process; wait for it"):
         _build(data_dir, source, "sketch")
     children = _children(killed.pid)
     os.kill(killed.pid, signal.SIGKILL)
-    killed.communicate()
+    killed.wait()
     _wait_for(lambda: not any(map(_alive, children)), 20)
     assert half() and list_datasets(data_dir) == {}
     _build(data_dir, source, "sketch", processes=1)

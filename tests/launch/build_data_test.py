@@ -46,7 +46,7 @@ def test_ctrl_c_leaves_nothing_half_built(tmp_path):
     data_dir = tmp_path / "data"
     result = from_shell(
         tmp_path, "build_data", dataset="openmoji", data_dir=data_dir,
-        send=signal.SIGINT, when="Rendering",
+        send=signal.SIGINT, when="Downloading and preparing",
     )  # fmt: skip
     result.failed("interrupted", "run the command again", status=130)
     assert files_in(data_dir) == [] and list_datasets(data_dir) == {}

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -57,13 +58,17 @@ class Launcher:
     def __init__(self, folder):
         """Starts the process; `folder` gets what is printed, and compiled functions."""
         self.out, self.err = folder / "out", folder / "err"
+        self._running = None
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.launch.fork_server"], cwd=ROOT, text=True,
+            [sys.executable, "-u", "-m", "tests.launch.fork_server"], cwd=ROOT, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(folder),
         )  # fmt: skip
 
     def start(self, name, *positional, folder=ROOT, **values):
         """Starts a script; returns its process id."""
+        if self._running:  # a test failed before it waited
+            os.kill(self._running, signal.SIGKILL)
+            self.wait()
         job = {
             "arguments": arguments_of(name, positional, values),
             "folder": str(folder),
@@ -72,11 +77,12 @@ class Launcher:
         }
         self._server.stdin.write(json.dumps(job) + "\n")
         self._server.stdin.flush()
-        return int(self._server.stdout.readline())
+        self._running = int(self._server.stdout.readline())
+        return self._running
 
     def wait(self):
         """Waits for the end of what was started."""
-        status = int(self._server.stdout.readline())
+        status, self._running = int(self._server.stdout.readline()), None
         return Result(status, self.out.read_text(), self.err.read_text())
 
     def __call__(self, name, *positional, folder=ROOT, **values):
@@ -95,25 +101,26 @@ def environment(folder):
 
 
 def from_shell(folder, name, *positional, send=None, when=None, **values):
-    """Runs `python -m launch.name`, in a process group of its own as a shell does.
+    """Runs `python -m launch.name`.
 
     Args:
       folder: for caches and what is printed.
       name: of the script.
       *positional: further arguments.
-      send: a signal for the group, as Ctrl-C sends SIGINT.
-      when: the words on standard error after which it is sent.
+      send: a signal, which comes in the second second of work.
+      when: the words on standard output that tell that work has begun.
       **values: flags.
     """
     out, err = folder / "shell_out", folder / "shell_err"
     with out.open("w") as stdout, err.open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", *arguments_of(name, positional, values)], cwd=ROOT,
-            env=environment(folder), stdout=stdout, stderr=stderr, start_new_session=True,
+            [sys.executable, "-u", "-m", *arguments_of(name, positional, values)], cwd=ROOT,
+            env=environment(folder), stdout=stdout, stderr=stderr,
         )  # fmt: skip
         if send:
-            wait_for(lambda: when in err.read_text() or process.poll() is not None)
-            os.killpg(process.pid, send)
+            wait_for(lambda: when in out.read_text() or process.poll() is not None)
+            time.sleep(1.5)
+            process.send_signal(send)
         status = process.wait(timeout=120)
     return Result(status, out.read_text(), err.read_text())
 

@@ -56,7 +56,7 @@ def test_a_ranking(launch, given, photos, tmp_path):
     assert [rank for rank, _, _ in told] == [1, 2, 3, 4]  # all there are
     assert {path for _, _, path in told} == {str(photos / name) for name in COLOURS}
     distances = [distance for _, distance, _ in told]
-    assert distances == sorted(distances) and 0 < distances[0] and distances[-1] < 2**0.5
+    assert distances == sorted(distances) and distances[0] > 0 and distances[-1] < 2**0.5
     with Image.open(figure) as image:
         image.load()
         assert image.format == "PNG"

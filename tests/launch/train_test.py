@@ -121,19 +121,6 @@ def test_sigterm_saves_and_the_same_command_goes_on(launch, training, tmp_path):
     assert [line["step"] for line in read_metrics(run_dir)] == list(range(1, 81))
 
 
-def test_sigterm_before_the_first_step(launch, training, tmp_path):
-    given = training | {"run_dir": tmp_path / "run"}
-    process = launch.start("train", **given)
-    wait_for(
-        lambda: "AlexNet on" in launch.out.read_text() or "5 classes" in launch.out.read_text()
-    )
-    os.kill(process, signal.SIGTERM)
-    result = launch.wait()
-    if result.status:  # in the loop already, the run is saved instead
-        result.failed("terminated", "run the command again", status=143)
-    assert result.lines == [] or len(result.lines) == 1
-
-
 def test_a_disk_that_fills_up_keeps_the_earlier_checkpoint(launch, training, small_disk):
     disk = small_disk(300)  # one checkpoint takes 196 MiB
     given = training | {"run_dir": disk / "run", "save_every": 2}

@@ -226,7 +226,7 @@ def test_everything_wrong_is_told_at_once() -> None:
         "- conv3/kernel [1, 2, 6, 8]: missing; "
         "+ fc7/blob2 [4]: unknown; "
         "+ conv3a (kernel [8, 6, 1, 2], bias [8]): unknown. "
-        "Layers that shall stay random go into fresh; partial allows missing ones"
+        "Missing layers may stay random with partial (--partial); another fc8 needs its num_classes (--num_classes)"
     )
 
 

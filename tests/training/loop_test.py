@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 
+from dsf_jax.data.files import only_writer
 from dsf_jax.training import checkpoints, loop
 from tests.training import tiny
 
@@ -127,7 +128,7 @@ def test_another_configuration_in_the_same_folder_is_refused(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path):
     wild = dataclasses.replace(tiny.CONFIG, learning_rate=1e30)
-    with pytest.raises(FloatingPointError, match="at step 3; lower learning_rate"):
+    with pytest.raises(FloatingPointError, match="at step 3; start again in another run_dir"):
         tiny.run(tmp_path, config=wild)
     assert complete_steps(tmp_path) == []
 
@@ -168,6 +169,44 @@ def test_other_data_in_the_same_folder_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_damaged_configuration_is_named(tmp_path):
+    tiny.run(tmp_path)
     (tmp_path / loop.CONFIG_FILE).write_text("{")
-    with pytest.raises(ValueError, match="config.json is damaged"):
+    with pytest.raises(ValueError, match=r"config\.json is damaged"):
+        tiny.run(tmp_path)
+
+
+def test_a_run_may_go_on_for_more_epochs_and_log_at_other_steps(tmp_path):
+    tiny.run(tmp_path)
+    longer = dataclasses.replace(tiny.CONFIG, epochs=5, log_every=1)
+    went_on = tiny.run(tmp_path, config=longer)
+    assert int(went_on.state.step) == 25
+    straight = tiny.run(tmp_path / "straight", config=longer)
+    assert_bit_equal(tiny.flat(went_on.state.params), tiny.flat(straight.state.params))
+
+
+def test_other_start_values_in_the_same_folder_are_refused(tmp_path, monkeypatch):
+    tiny.run(tmp_path)
+    other = jax.tree.map(lambda x: x + 1, tiny.start_params())
+    monkeypatch.setattr(tiny, "start_params", lambda: other)
+    with pytest.raises(ValueError, match="fingerprint of the start values is"):
+        tiny.run(tmp_path)
+
+
+def test_a_refused_start_leaves_no_claim_on_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiny, "batches", lambda seconds: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        tiny.run(tmp_path, config=dataclasses.replace(tiny.CONFIG, seed=9))
+    monkeypatch.undo()
+    assert tiny.run(tmp_path).finished
+
+
+def test_parameters_that_are_not_finite_are_never_saved(tmp_path):
+    wild = dataclasses.replace(tiny.CONFIG, learning_rate=1e30, save_every=1)
+    with pytest.raises(FloatingPointError, match="not finite at step 1"):
+        tiny.run(tmp_path, config=wild)
+    assert complete_steps(tmp_path) == []
+
+
+def test_two_processes_never_write_one_run(tmp_path):
+    with only_writer(tmp_path), pytest.raises(OSError, match="is being written by another process"):
         tiny.run(tmp_path)

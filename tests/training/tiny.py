@@ -82,7 +82,7 @@ def batches(seconds=0.0):
 def run(run_dir, seconds=0.0, config=CONFIG):
     return train(
         config,
-        lambda: batches(seconds),
+        lambda params: batches(seconds),
         TinyCard(*CARD),
         start_params(),
         run_dir,

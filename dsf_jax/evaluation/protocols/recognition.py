@@ -1,10 +1,9 @@
 """Accuracy of sketch recognition, single angle and voted over 18 views."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -12,7 +11,6 @@ from dsf_jax.data.groups import content, evaluation_groups
 from dsf_jax.models.alexnet import AlexNet, Params
 from dsf_jax.recognition.voting import single_angle, vote
 
-Classifier = Callable[..., jax.Array]
 BATCH_SIZE = 32
 
 
