@@ -73,9 +73,10 @@ def build(name: str, data_dir: Path, **options: Any) -> None:
         splits = builder.info.splits.items()
         counts = ", ".join(f"{split} {info.num_examples}" for split, info in splits)
         done = "there already" if there else "built"
-        print(f"{name}/{config}: {counts} ({done}, {builder.data_dir})")
+        written = f"{name}/{builder.builder_config.name}"  # as --datasets and --photos take it
+        print(f"{written}: {counts} ({done}, {builder.data_dir})")
         if skipped := str(getattr(builder, "skipped", "")):
-            print(f"{name}/{config}: {skipped}")
+            print(f"{written}: {skipped}")
     if len(absent) == len(configurations(name)):
         raise FileNotFoundError(f"nothing to build: {'; '.join(absent)}")
 

@@ -70,7 +70,9 @@ def main() -> None:
     after = _once(out / "after.json", lambda: scores(card, params, data_dir))
     seen = _once(out / "recognition.json", lambda: recognised(card, params, mixture))
     draw(out, card, params, data_dir)
-    seconds, memory = time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = time.monotonic() - started
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)  # of the children, the largest
+    memory = sum(resource.getrusage(who).ru_maxrss for who in whose)
     text = report(mixture, before, after, seen, str(ported_layers), seconds, memory / 2**20)
     _once(out / "report.md", lambda: text, as_json=False)
     print((out / "report.md").read_text())

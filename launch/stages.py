@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import sys
 from collections.abc import Sequence
 
 import grain
@@ -203,5 +204,5 @@ def retrieval(
 def recognise(card: ModelCard, params: Params, sketches: Records) -> RecognitionResult:
     """Scores single angle and voting on the sketches whose class the checkpoint knows."""
     mixture = mix([sketches], card.class_names)
-    print(mixture)
+    print(mixture, file=sys.stderr)  # standard output is for the result
     return recognition(card.network(), params, mixture.drawings, size=card.size)

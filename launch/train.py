@@ -30,7 +30,10 @@ _CLASSES = flags.DEFINE_string(
     "classes", None, "File of class names, one a line; by default those that the sketches show."
 )
 _CLASS_MAP = flags.DEFINE_string(
-    "class_map", None, 'JSON file of synonyms: {"class": {"data set": ["its name of it"]}}.'
+    "class_map",
+    None,
+    'JSON file of synonyms: {"class": {"data set": ["its names of it"]}}, '
+    "a data set being what stands before the / of its name: sketchy, edge_maps.",
 )
 _INIT = flags.DEFINE_string(
     "init",
