@@ -8,7 +8,8 @@ images.resize            points -> a small map, and the interpolating resizes be
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
 models.alexnet           AlexNet, Caffe's and torchvision's: logits and every layer by name
 models.caffe             weight files of other frameworks -> arrays by layer
-models.edge_detector     a photo -> its edges
+models.hed               a photo -> how strong an edge is at every pixel
+models.edge_detector     a photo -> its edges, by one of three detectors
 models.weights_port      arrays by layer -> AlexNet's parameters, every name accounted for
 data.files               text files, written whole or not at all
 data.pictures            picture files of any kind -> RGB arrays

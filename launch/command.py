@@ -7,7 +7,6 @@ import os
 import pathlib
 import re
 import sys
-import threading
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -102,16 +101,16 @@ def _parse(arguments: Sequence[str]) -> list[str]:
     return rest
 
 
-def _main_thread_only(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Prints an uncaught exception, but not one of the storage library's threads: when a read or a
-    write fails, they report to an event loop that is closed by then.
+def _print_unraisable(unraisable: Any) -> None:
+    """Prints an exception that had nobody to go to, as Python does, but for one kind: the storage
+    library's threads report to an event loop that a failed read or write has closed.
     """
-    if threading.current_thread() is threading.main_thread():
-        sys.__excepthook__(kind, error, trace)
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def _guarded(main: Callable[[], None]) -> None:
-    sys.excepthook = _main_thread_only
+    sys.unraisablehook = _print_unraisable
     jax.config.update(
         "jax_compilation_cache_dir",
         os.environ.get("JAX_COMPILATION_CACHE_DIR", str(compilation_cache())),

@@ -81,7 +81,7 @@ def file_of(step, item):
 
 
 @pytest.mark.parametrize(
-    ("item", "content"), [("params", "half"), ("params", None), ("model", "half"), ("model", None)]
+    ("item", "content"), [("params", "half"), ("params", None), ("model", "half")]
 )
 def test_a_damaged_checkpoint_is_named(item, content, launch, given, run, tmp_path):
     folder = shutil.copytree(run[1], tmp_path / "run", copy_function=os.link)

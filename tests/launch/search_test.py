@@ -104,7 +104,7 @@ def test_a_drawing_that_cannot_be_read(name, launch, given, broken, tmp_path):
     launch("search", **(given | {"sketch": tmp_path / name})).failed(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", ["text.png", "truncated.jpg", "bomb.png"])
 def test_a_picture_that_cannot_be_read(name, launch, given, broken, photos, tmp_path):
     folder = shutil.copytree(photos, tmp_path / "pictures")
     (folder / name).write_bytes(broken[name])

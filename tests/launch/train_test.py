@@ -1,5 +1,6 @@
 """launch.train: it ends with a checkpoint, or with one line and the checkpoints that there were."""
 
+import errno
 import json
 import os
 import re
@@ -108,17 +109,17 @@ def test_a_damaged_checkpoint_is_named(launch, run, training, tmp_path):
 
 def test_sigterm_saves_and_the_same_command_goes_on(launch, training, tmp_path):
     run_dir = tmp_path / "run"
-    given = training | {"epochs": 20, "log_every": 1, "run_dir": run_dir}  # 80 steps
+    given = training | {"epochs": 10, "log_every": 1, "run_dir": run_dir}  # 40 steps
     process = launch.start("train", **given)
     metrics = run_dir / "metrics.jsonl"
     wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 2)
     os.kill(process, signal.SIGTERM)
     told = launch.wait().succeeded()
     (stopped,) = steps_in(run_dir)
-    assert 2 <= stopped < 80
+    assert 2 <= stopped < 40
     assert f"step {stopped}: stopped by a signal; run the same command to go on" in told
-    assert "step 80: trained" in launch("train", **given).succeeded()
-    assert [line["step"] for line in read_metrics(run_dir)] == list(range(1, 81))
+    assert "step 40: trained" in launch("train", **given).succeeded()
+    assert [line["step"] for line in read_metrics(run_dir)] == list(range(1, 41))
 
 
 def test_a_disk_that_fills_up_keeps_the_earlier_checkpoint(launch, training, small_disk):
@@ -130,3 +131,13 @@ def test_a_disk_that_fills_up_keeps_the_earlier_checkpoint(launch, training, sma
     subprocess.run(["mount", "-o", "remount,size=900m", disk], check=True)
     assert "step 4: trained" in launch("train", **given).succeeded()
     assert steps_in(disk / "run") == [2, 4]
+
+
+def test_a_save_that_fails_half_way_leaves_nothing(tmp_path):
+    """When the disk fills up between the check and the write, orbax's storage says so."""
+    folder = tmp_path / "checkpoints"
+    with pytest.raises(OSError, match="No space left") as caught, checkpoints.manager(folder):
+        (folder / "3.orbax-checkpoint-tmp").mkdir()
+        raise ValueError("RESOURCE_EXHAUSTED: Failed to write: No space left on device [28]")
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(folder)
+    assert not folder.exists()
