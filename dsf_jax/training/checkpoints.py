@@ -107,7 +107,7 @@ def save(checkpoints: ocp.CheckpointManager, state: TrainState, card: ModelCard)
     if step in checkpoints.all_steps():
         return
     checkpoints.wait_until_finished()  # it would wait anyway; now its bytes are counted
-    _check_space(checkpoints.directory, (state.params, state.opt_state))
+    check_space(checkpoints.directory, (state.params, state.opt_state))
     checkpoints.save(
         step,
         args=ocp.args.Composite(
@@ -162,7 +162,7 @@ def save_model(folder: str | os.PathLike[str], params: Params, card: ModelCard) 
             raise FileExistsError(
                 f"{folder} already holds a checkpoint; choose another folder or remove it first"
             )
-        _check_space(checkpoints.directory, params)
+        check_space(checkpoints.directory, params)
         checkpoints.save(
             0,
             args=ocp.args.Composite(
@@ -214,7 +214,7 @@ def _reading(checkpoints: ocp.CheckpointManager, step: int) -> Iterator[None]:
         ) from error
 
 
-def _check_space(folder: pathlib.Path, tree: Any) -> None:
+def check_space(folder: pathlib.Path, tree: Any) -> None:
     """Refuses to start what would not fit: a save that fails half way says so many times over."""
     needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
     free = shutil.disk_usage(folder).free

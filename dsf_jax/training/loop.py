@@ -74,15 +74,23 @@ class TrainConfig:
         """Refuses values that no run can have."""
         for name in ("epochs", "batch_size", "save_every", "log_every"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate={self.learning_rate} must be above 0")
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1; raise it")
+        for name in ("learning_rate", "fresh_multiplier"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} must be above 0 and finite; change it"
+                )
+        if not 0 <= self.weight_decay < np.inf:
+            raise ValueError(
+                f"weight_decay={self.weight_decay} must be finite and not below 0; change it"
+            )
         if not 0 <= self.dropout_rate < 1 or not 0 <= self.momentum < 1:
             raise ValueError(
-                f"dropout_rate={self.dropout_rate} and momentum={self.momentum} must lie in [0, 1)"
+                f"dropout_rate={self.dropout_rate} and momentum={self.momentum} must lie in [0, 1); "
+                "change them"
             )
         if not 0 <= self.seed < 2**31:
-            raise ValueError(f"seed={self.seed} must lie between 0 and {2**31 - 1}")
+            raise ValueError(f"seed={self.seed} must lie between 0 and {2**31 - 1}; change it")
         if self.cached_views < 0 or (self.cached_views and self.train_layers == "all"):
             raise ValueError(
                 f"cached_views={self.cached_views} needs frozen convolutions, not "
@@ -173,6 +181,8 @@ def _train(
         state = init_state(params, optimiser, config.train_layers)
         state = checkpoints.restore(saved, state) or state
         first = int(state.step)
+        if first < steps:
+            checkpoints.check_space(saved.directory, (state.params, state.opt_state))
         # Until the first step there is nothing to save, and a signal ends the process as usual.
         batches = prefetch(make_batches(state.params), first, steps) if first < steps else iter(())
         with (

@@ -31,8 +31,9 @@ def test_retrieval_of_unseen_emoji(launch, given, tmp_path):
 
 
 def test_recognition_of_trained_emoji(launch, given):
-    told = launch("evaluate", what="recognition", split="train", **given).succeeded()
-    (result,) = json.loads(told[told.index("\n[") :])
+    told = launch("evaluate", what="recognition", split="train", **given)
+    assert told.status == 0 and told.lines[0] == "5 classes" and len(told.lines) == 2
+    (result,) = json.loads(told.out)  # nothing else is on standard output
     assert result["examples"] == result["classes"] == 5
     for kind in ("single_angle", "voting"):
         assert result[kind] * 5 == pytest.approx(round(result[kind] * 5))

@@ -142,7 +142,10 @@ def test_an_incomplete_line_of_metrics_is_dropped(tmp_path):
     ("change", "message"),
     [
         ({"epochs": 0}, "epochs=0 must be at least 1"),
-        ({"learning_rate": 0.0}, "learning_rate=0.0 must be above 0"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0 must be above 0 and finite"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan must be above 0 and finite"),
+        ({"weight_decay": -1.0}, "weight_decay=-1.0 must be finite and not below 0"),
+        ({"seed": -1}, "seed=-1 must lie between 0 and"),
         ({"dropout_rate": 1.0}, r"dropout_rate=1.0 and momentum=0.9 must lie in \[0, 1\)"),
         ({"cached_views": 2}, "cached_views=2 needs frozen convolutions, not train_layers='all'"),
     ],
