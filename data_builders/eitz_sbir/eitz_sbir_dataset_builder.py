@@ -46,7 +46,7 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True)
-class RatedImage:
+class RatedImage(FileExample):
     """One image to build.
 
     Attributes:
@@ -56,15 +56,7 @@ class RatedImage:
       rating: the higher, the better.
     """
 
-    key: str
-    class_name: str
-    file: SourceFile
     rating: float
-
-    @property
-    def where(self) -> str:
-        """The file, for messages."""
-        return self.file.where
 
 
 class Builder(RecordsBuilder):

@@ -45,7 +45,7 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True)
-class Photo:
+class Photo(FileExample):
     """One photo to build.
 
     Attributes:
@@ -55,15 +55,7 @@ class Photo:
       objects: all its objects.
     """
 
-    key: str
-    class_name: str
-    file: SourceFile
     objects: tuple[VocObject, ...]
-
-    @property
-    def where(self) -> str:
-        """The file, for messages."""
-        return self.file.where
 
 
 class Builder(RecordsBuilder):

@@ -215,7 +215,15 @@ def _reading(checkpoints: ocp.CheckpointManager, step: int) -> Iterator[None]:
 
 
 def check_space(folder: pathlib.Path, tree: Any) -> None:
-    """Refuses to start what would not fit: a save that fails half way says so many times over."""
+    """Refuses to start what would not fit: a save that fails half way says so many times over.
+
+    Args:
+      folder: that a checkpoint is to go to.
+      tree: its arrays, taken at their uncompressed size.
+
+    Raises:
+      OSError: when they are larger than what is free on the folder's disk.
+    """
     needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
     free = shutil.disk_usage(folder).free
     if needed > free:
