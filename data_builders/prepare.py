@@ -1,5 +1,6 @@
 """Running a builder so that it ends whole, or not at all with one clear line."""
 
+import contextlib
 import errno
 import re
 import shutil
@@ -82,6 +83,9 @@ def build(name: str, data_dir: Path, **options: Any) -> None:
 
 
 def _remove_if_bare(root: Path) -> None:
-    """Removes the folder of a data set of which nothing has been built."""
+    """Removes the folder of a data set of which nothing has been built, and TFDS's empty ones."""
     if not any(path.is_file() and path.parent.name != ".config" for path in root.rglob("*")):
         shutil.rmtree(root, ignore_errors=True)
+    for empty in (root.parent / "downloads" / "extracted", root.parent / "downloads"):
+        with contextlib.suppress(OSError):  # it is not there, or holds something
+            empty.rmdir()

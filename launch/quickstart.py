@@ -197,7 +197,7 @@ non-interpolated average precision over the whole gallery, ties in gallery order
 
 The convolutions stayed frozen: {CONFIG.cached_views} random views of each example passed them once. fc6 to fc8 were trained for
 {CONFIG.epochs} epochs at batch {CONFIG.batch_size} and learning rate
-{CONFIG.learning_rate * CONFIG.fresh_multiplier:g}. The edge maps are Canny's.
+{CONFIG.learning_rate * CONFIG.fresh_multiplier:g}, without dropout. The edge maps are Canny's.
 
 ![training curves](curves.png)
 

@@ -185,7 +185,7 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[ModelCard, Params]:
       ValueError: when the checkpoint cannot be read or does not fit its own card.
     """
     path = _checkpoint_folder(folder)
-    options = ocp.CheckpointManagerOptions(read_only=True)
+    options = ocp.CheckpointManagerOptions(read_only=True, create=False, save_interval_steps=0)
     with ocp.CheckpointManager(path, options=options) as checkpoints:
         step = checkpoints.latest_step()
         with _reading(checkpoints, step):
