@@ -60,6 +60,7 @@ def main() -> None:
         class_names=stages.read_class_list(_CLASSES.value),
         class_map=stages.read_class_map(_CLASS_MAP.value),
     )
+    print(mixture.per_class())
     print(mixture)
     card, params = stages.starting_point(
         _INIT.value, _VARIANT.value, mixture.class_names, config.seed

@@ -135,6 +135,13 @@ class Mixture(NamedTuple):
         """Returns the counts as a table, one line a data set."""
         return "\n".join(self._lines())
 
+    def per_class(self) -> str:
+        """Returns one line a class: how many examples of each data set it has."""
+        return "\n".join(
+            f"{name}: {', '.join(f'{c.per_class[k]} {c.domain}' for c in self.counts)}"
+            for k, name in enumerate(self.class_names)
+        )
+
     def _lines(self) -> Iterator[str]:
         yield f"{len(self.class_names)} classes"
         yield from map(str, self.counts)

@@ -173,6 +173,14 @@ def test_a_mixture_prints_what_it_took_and_left(zoo: Any) -> None:
     ]
 
 
+def test_every_class_is_counted_in_every_domain(zoo: Any) -> None:
+    assert mix(zoo("sketch", "photo", "edge")).per_class().split("\n") == [
+        "cat: 2 sketch, 3 photo, 1 edge",
+        "dog: 2 sketch, 2 photo, 0 edge",
+        "Äffchen 🐒: 1 sketch, 0 photo, 1 edge",
+    ]
+
+
 def test_a_map_of_synonyms_joins_classes_of_different_names(zoo: Any) -> None:
     class_map = {"monkey": {"zoo": ["Äffchen 🐒", "yak"], "other set": ["cat"]}}
     mixture = mix(zoo("sketch", "photo", "edge"), class_map=class_map)
