@@ -9,6 +9,7 @@ normalisation as a banded matrix product, pools as a maximum of strided slices. 
 the textbook forms compute, to rounding.
 """
 
+import functools
 import math
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -146,19 +147,61 @@ def _last(vector: np.ndarray | jax.Array, like: jax.Array) -> jax.Array:
 
 def _convolve(x: jax.Array, kernel: jax.Array, conv: Conv) -> jax.Array:
     """[b, h, w, c] x [s, s, c / groups, features]: each group by itself, which XLA's CPU backend runs 4 to 8 times faster."""
+    if conv.stride > 1:
+        strided = functools.partial(_strided_convolution, conv=conv)
+        whole = functools.partial(_convolution, conv=conv)
+        return jax.lax.platform_dependent(x, kernel, cpu=strided, default=whole)
     outputs = [
-        jax.lax.conv_general_dilated(
-            part,
-            part_kernel,
-            window_strides=(conv.stride, conv.stride),
-            padding=[(conv.padding, conv.padding)] * 2,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        _convolution(part, part_kernel, conv)
         for part, part_kernel in zip(
             jnp.split(x, conv.groups, axis=-1), jnp.split(kernel, conv.groups, axis=-1), strict=True
         )
     ]
     return outputs[0] if conv.groups == 1 else jnp.concatenate(outputs, axis=-1)
+
+
+def _convolution(x: jax.Array, kernel: jax.Array, conv: Conv) -> jax.Array:
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(conv.stride, conv.stride),
+        padding=[(conv.padding, conv.padding)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def _strided_convolution(x: jax.Array, kernel: jax.Array, conv: Conv) -> jax.Array:
+    """A strided convolution of one group as matrix products, image by image, so that the patches
+    stay in the cache and the backward pass makes them anew: on a CPU twice as fast forward and
+    three times with the kernel's gradient.
+
+    The image is cut into stride x stride cells, which become channels; the kernel, filled with
+    zeros to whole cells, then moves by one cell.
+    """
+    stride, span = conv.stride, -(-conv.kernel // conv.stride)  # cells that the kernel spans
+    height, width = ((n + 2 * conv.padding - conv.kernel) // stride + 1 for n in x.shape[1:3])
+    filled = [
+        (conv.padding, (n + span - 1) * stride - length - conv.padding, 0)
+        for n, length in zip((height, width), x.shape[1:3], strict=True)
+    ]  # the far end may be negative: what no window reaches is cut off
+    x = jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *filled, (0, 0, 0)])
+    depth = stride * stride * x.shape[-1]
+    cells = x.reshape(len(x), height + span - 1, stride, width + span - 1, stride, x.shape[-1])
+    cells = cells.transpose(0, 1, 3, 2, 4, 5).reshape(*cells.shape[:2], cells.shape[3], depth)
+    missing = span * stride - conv.kernel
+    kernel = jnp.pad(kernel, [(0, missing), (0, missing), (0, 0), (0, 0)])
+    kernel = kernel.reshape(span, stride, span, stride, -1, conv.features)
+    rows = kernel.transpose(0, 2, 1, 3, 4, 5).reshape(span, span * depth, conv.features)
+
+    @jax.checkpoint
+    def convolve(image: jax.Array) -> jax.Array:
+        patches = jnp.concatenate([image[:, j : j + width] for j in range(span)], axis=-1)
+        products = [
+            patches[i : i + height].reshape(-1, span * depth) @ rows[i] for i in range(span)
+        ]
+        return functools.reduce(jnp.add, products).reshape(height, width, conv.features)
+
+    return jax.lax.map(convolve, cells)
 
 
 def response_norm(x: jax.Array) -> jax.Array:
