@@ -9,6 +9,7 @@ from setuptools import find_packages, setup
 REQUIRED = [
     "absl-py>=2.5",
     "chex>=0.1.92",
+    "flatbuffers>=25.12.19",  # jax.export serialises with it
     "flax>=0.12.8",
     "grain>=0.2.18",
     "importlib_resources>=7.1",  # tensorflow-datasets imports it without declaring it
@@ -19,6 +20,7 @@ REQUIRED = [
     "orbax-checkpoint>=0.12.8",
     "pillow>=12.3",
     "protobuf>=6.33",
+    "safetensors>=0.8.0",
     "scikit-image>=0.26",
     "tensorboardX>=2.6.5",
     "tensorflow-datasets>=4.9.10",

@@ -6,29 +6,45 @@ other (tests/import_order_test.py reads the list).
 images.points            a drawing -> its ink -> points on the canvas lattice
 images.resize            points -> a small map, and the interpolating resizes beside it
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
+images.descriptors       HOG and raw pixels, hand-made descriptors to compare with
 models.alexnet           AlexNet, Caffe's and torchvision's: logits and every layer by name
 models.caffe             weight files of other frameworks -> arrays by layer
 models.hed               a photo -> how strong an edge is at every pixel
 models.edge_detector     a photo -> its edges, by one of three detectors
 models.weights_port      arrays by layer -> AlexNet's parameters, every name accounted for
+models.weights_writer    AlexNet's parameters -> files of Caffe and PyTorch
 data.files               text files, written whole or not at all
 data.pictures            picture files of any kind -> RGB arrays
 data.groups              examples -> padded arrays, the unit that travels to the device
 data.records             prepared data sets on disk -> random access
 data.mixtures            which domains and classes a network is trained on
 data.batches             examples -> shuffled training batches, random access by step
-training.parallel        one step on all devices
-training.step            loss, optimiser, one step
+training.parallel        one step on all devices of all processes
+training.optimiser       Caffe's SGD: schedules, rates by layer
+training.step            loss, gradients, one step
+training.config          the settings of a run, each default once
 training.checkpoints     states and models on disk
 training.frozen          random views through frozen convolutions, once
+training.run_directory   what a run writes down of itself
+training.metrics_log     watching a run: bar, lines, TensorBoard
 training.loop            configuration and data -> trained state, resumable
 recognition.voting       what a sketch shows, by one view or by the vote of 18
 retrieval.features       L2-normalised features of layers 6 and 7
+retrieval.feature_files  features on disk, written block by block, resumable
 retrieval.euclidean      exact nearest neighbours, block by block
-evaluation.ranking       average precision, precision and recall of rankings
+evaluation.ranking       average precision, bounded or not, P@K, recall, NDCG, Kendall's tau
+evaluation.results       one result with its intervals, one JSON file
+evaluation.protocols.tu_berlin           accuracy, single angle and voted -> one result
 evaluation.protocols.category_retrieval  sketches against photos of the same classes -> one result
-evaluation.protocols.recognition         accuracy, single angle and voted -> one result
+evaluation.protocols.voc_retrieval       all positives and ever more negatives -> one result
+evaluation.protocols.eitz_sbir           closeness against people's ratings -> one result
+evaluation.baselines     hand-made descriptors of examples, a linear classifier
+evaluation.tables        results -> the paper's tables, its numbers beside ours
+insight.inversion        what a layer keeps of a picture: pictures that give the same features
+insight.activations      how alike a layer sees sketch and photo; filters in numbers
 insight.figures          pictures of rankings, resizings and training curves
+exported                 reads a model that was exported; goes along with it as load.py
+export                   a model in one folder that runs without this package
 
 Dimension letters: b batch, h w height width, c channels, p points, v views, n gallery items,
 q queries, d feature size, k classes.

@@ -15,7 +15,7 @@ from dsf_jax.data.records import open_records
 from dsf_jax.images.points import pad_points
 from dsf_jax.images.resize import edge_preserving_resize
 from dsf_jax.insight.figures import contact_sheet, save_figure, training_curves
-from dsf_jax.training.loop import read_metrics
+from dsf_jax.training.metrics_log import read_metrics
 from launch import command
 
 _WHAT = flags.DEFINE_enum(

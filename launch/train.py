@@ -2,27 +2,65 @@ r"""Trains AlexNet on prepared data sets; run the same command again to go on wh
 
 python -m launch.train --data_dir=data --init=runs/ported --run_dir=runs/emoji \
     --datasets=openmoji/sketch,openmoji/photo,openmoji/edge --mixture=S+I+E
+
+Three folds, one model each (--fold=all, or --fold=0, 1, 2 by processes of their own):
+
+python -m launch.train --data_dir=data --init=runs/ported --run_dir=runs/S+I --fold=all \
+    --datasets=tu_berlin/sketch,hust_si/photo --mixture=S+I
 """
 
+import json
 import pathlib
-from typing import get_args
+import statistics
+from collections.abc import Mapping
+from typing import Any, cast, get_args
 
 import jax
 from absl import flags
 
+from dsf_jax.data.files import write_whole
 from dsf_jax.data.mixtures import MIXTURES
+from dsf_jax.images.views import Resizing
 from dsf_jax.models.alexnet import Variant
-from dsf_jax.training.loop import TrainConfig
-from launch import command, stages
+from dsf_jax.training.checkpoints import with_classes
+from dsf_jax.training.config import TrainConfig
+from dsf_jax.training.loop import held_out_accuracy
+from dsf_jax.training.parallel import is_primary
+from dsf_jax.training.run_directory import read_config
+from launch import cluster, command, stages
+
+ALL = "all"
+FOLDS_FILE = "folds.json"
 
 command.define_flags(TrainConfig)
+flags.adopt_module_key_flags(cluster)
+_RUN_DIR = flags.DEFINE_string(
+    "run_dir", None, "Folder of the run: checkpoints, metrics, configuration.", required=True
+)
+_REPEAT = flags.DEFINE_string(
+    "repeat",
+    None,
+    "Folder of a run to repeat in another --run_dir: its settings stand for all flags not given.",
+)
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of prepared records.")
 _DATASETS = flags.DEFINE_list(
     "datasets", None, "Prepared data sets, each of one domain, as NAME or NAME:SPLIT: "
-    "tu_berlin/sketch:fold0+fold1,hust_si/photo.",
-    required=True,
+    "tu_berlin/sketch:fold0+fold1,hust_si/photo. Must be given, unless --repeat is.",
 )  # fmt: skip
-_SPLIT = flags.DEFINE_string("split", "train", "Split of the data sets to train on.")
+_SPLIT = flags.DEFINE_string("split", "train", "Split of data sets named without one.")
+_FOLD = flags.DEFINE_string(
+    "fold",
+    None,
+    "Holds this fold, 0, 1 or 2, out of the data sets that have folds (tu_berlin/sketch), trains on "
+    f"the others in RUN_DIR/foldN; {ALL} does so with each and writes mean and spread of the "
+    f"held-out accuracies to RUN_DIR/{FOLDS_FILE}.",
+)
+_HELD_OUT = flags.DEFINE_list(
+    "held_out",
+    [],
+    "Data sets, NAME:SPLIT, that are scored at every checkpoint and not trained on, single angle; "
+    "--fold sets it.",
+)
 _MIXTURE = flags.DEFINE_enum(
     "mixture", "S+I+E", list(MIXTURES), "Domains to train on: S sketches, I photos, E edge maps."
 )
@@ -38,37 +76,157 @@ _CLASS_MAP = flags.DEFINE_string(
 _INIT = flags.DEFINE_string(
     "init",
     None,
-    f"Checkpoint to start from (see launch.port_weights), or {stages.RANDOM}.",
-    required=True,
+    f"Checkpoint to start from (see launch.port_weights), or {stages.RANDOM}. Must be given, unless "
+    "--repeat is.",
 )
 _VARIANT = flags.DEFINE_enum(
     "variant", "caffe", get_args(Variant), f"Which AlexNet, with --init={stages.RANDOM}."
 )
-_RUN_DIR = flags.DEFINE_string(
-    "run_dir", None, "Folder of the run: checkpoints, metrics, configuration.", required=True
+_RESIZING = flags.DEFINE_enum(
+    "resizing",
+    None,
+    get_args(Resizing),
+    "How drawings get to the network's size, in training and whenever the model is used: their "
+    "points, or, to compare with, their pixels by interpolation. By default as --init has it.",
 )
+# What config.json keeps beside TrainConfig's own fields, so that --repeat has it.
+_KEPT = (_DATA_DIR, _DATASETS, _SPLIT, _FOLD, _HELD_OUT, _MIXTURE, _INIT, _VARIANT, _RESIZING)
+
+
+@flags.multi_flags_validator(
+    ["datasets", "init", "repeat"], message="--datasets and --init must be given, or --repeat"
+)
+def _complete(values: Mapping[str, Any]) -> bool:
+    return bool(values["repeat"] or (values["datasets"] and values["init"]))
+
+
+def _say(text: Any) -> None:
+    """Prints, on one process of the run."""
+    if is_primary():
+        print(text, flush=True)
+
+
+def _take_over(run: str | None) -> dict[str, Any]:
+    """Gives flags that are not given the values of a run; returns what it kept beside flags."""
+    if run is None:
+        return {}
+    config = read_config(run)
+    for name, value in {**config["train"], **config["command"]["flags"]}.items():
+        if flags.FLAGS[name].using_default_value:
+            flags.FLAGS[name].value = value
+    return config
+
+
+def _train_once(
+    config: TrainConfig,
+    repeated: Mapping[str, Any],
+    run_dir: pathlib.Path,
+    datasets: list[str],
+    held_out: list[str],
+    fold: str | None,
+) -> bool:
+    """Trains one model; tells whether it is finished."""
+    kept = {flag.name: flag.value for flag in _KEPT} | {"fold": fold}
+    class_map = stages.read_class_map(_CLASS_MAP.value)
+    class_names = stages.read_class_list(_CLASSES.value)
+    if repeated:
+        class_map = class_map or repeated["command"]["class_map"]
+        class_names = class_names or repeated["model"]["class_names"]
+    card, params = stages.starting_point(
+        cast(str, _INIT.value),
+        _VARIANT.value,
+        resizing=cast(Resizing | None, _RESIZING.value),
+        seed=config.seed,
+    )
+    mixture = stages.open_mixture(
+        _DATA_DIR.value,
+        datasets,
+        _SPLIT.value,
+        _MIXTURE.value,
+        class_names=class_names,
+        class_map=class_map,
+        resizing=card.resizing,
+        size=card.size,
+    )
+    _say(mixture.per_class())
+    _say(mixture)
+    scored = stages.open_held_out(
+        _DATA_DIR.value,
+        held_out,
+        _SPLIT.value,
+        class_names=mixture.class_names,
+        class_map=class_map,
+        resizing=card.resizing,
+        size=card.size,
+    )
+    if scored:
+        _say(f"held out: {len(scored.drawings)} drawings and {len(scored.photos)} photos")
+    card, params = with_classes(card, params, mixture.class_names, seed=config.seed)
+    where = f"{jax.device_count()} {jax.default_backend()} device(s)"
+    _say(f"{card.variant} AlexNet on {where} of {jax.process_count()} process(es)")
+    result = stages.train_on(
+        config,
+        mixture,
+        card,
+        params,
+        run_dir,
+        held_out=scored,
+        command={"flags": kept, "class_map": class_map},
+    )
+    done = "trained" if result.finished else "stopped by a signal; run the same command to go on"
+    _say(f"step {int(result.state.step)}: {done}, saved in {run_dir}")
+    if result.finished and (accuracy := held_out_accuracy(run_dir)) is not None:
+        _say(f"accuracy on held-out data, single angle: {accuracy:.4f}")
+    return result.finished
+
+
+def _train_folds(config: TrainConfig, repeated: Mapping[str, Any], run_dir: pathlib.Path) -> None:
+    """Trains one fold, or all and their summary."""
+    datasets = cast(list[str], _DATASETS.value)
+    count = stages.count_folds(_DATA_DIR.value, datasets)
+    known = [str(i) for i in range(count)]
+    if _FOLD.value not in (*known, ALL):
+        raise ValueError(
+            f"--fold={_FOLD.value} is unknown; choose one of {', '.join(known)}, {ALL}"
+        )
+    for fold in known if _FOLD.value == ALL else [_FOLD.value]:
+        names, held_out = stages.with_fold(_DATA_DIR.value, datasets, int(fold), count)
+        _say(f"\nfold {fold} of {count} is held out")
+        own = run_dir / f"fold{fold}"
+        if not _train_once(config, repeated, own, names, held_out, fold):
+            return
+    if _FOLD.value == ALL and is_primary():
+        _summarise(run_dir, known)
+
+
+def _summarise(run_dir: pathlib.Path, folds: list[str]) -> None:
+    accuracies = [held_out_accuracy(run_dir / f"fold{fold}") for fold in folds]
+    taken = [accuracy for accuracy in accuracies if accuracy is not None]
+    summary = {
+        "held_out_accuracy": dict(zip(folds, accuracies, strict=True)),
+        "mean": statistics.mean(taken),
+        "standard deviation": statistics.stdev(taken),
+    }
+    write_whole(run_dir / FOLDS_FILE, json.dumps(summary, indent=1) + "\n")
+    _say(
+        f"single angle over {len(folds)} folds: {summary['mean']:.4f}, standard deviation "
+        f"{summary['standard deviation']:.4f}, from {min(taken):.4f} to {max(taken):.4f}"
+    )
 
 
 def main() -> None:
     """Trains as the flags say."""
+    cluster.join()
+    repeated = _take_over(_REPEAT.value)
     config = command.config_from_flags(TrainConfig)
-    mixture = stages.open_mixture(
-        _DATA_DIR.value,
-        _DATASETS.value,
-        _SPLIT.value,
-        _MIXTURE.value,
-        class_names=stages.read_class_list(_CLASSES.value),
-        class_map=stages.read_class_map(_CLASS_MAP.value),
-    )
-    print(mixture.per_class())
-    print(mixture)
-    card, params = stages.starting_point(
-        _INIT.value, _VARIANT.value, mixture.class_names, config.seed
-    )
-    print(f"{card.variant} AlexNet on {jax.device_count()} {jax.default_backend()} device(s)")
-    result = stages.train_on(config, mixture, card, params, pathlib.Path(_RUN_DIR.value))
-    done = "trained" if result.finished else "stopped by a signal; run the same command to go on"
-    print(f"step {int(result.state.step)}: {done}, saved in {_RUN_DIR.value}")
+    run_dir = pathlib.Path(_RUN_DIR.value)
+    if _FOLD.value is None:
+        datasets = cast(list[str], _DATASETS.value)  # there, by `_complete`
+        _train_once(config, repeated, run_dir, datasets, _HELD_OUT.value, None)
+    elif _HELD_OUT.value:
+        raise ValueError("--fold holds its own fold out; leave out --held_out, or --fold")
+    else:
+        _train_folds(config, repeated, run_dir)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -10,9 +11,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "dsf_jax"
 
 def listed():
     lines = ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text())).splitlines()
-    return [
-        f"dsf_jax.{line.split()[0]}" for line in lines if "  " in line and "." in line.split()[0]
-    ]
+    return [f"dsf_jax.{line.split()[0]}" for line in lines if re.match(r"[\w.]+  +\S", line)]
 
 
 def name_of(path):
@@ -59,8 +58,13 @@ OWNERS = {
     "matplotlib": "dsf_jax.insight.figures",
     "grain": "dsf_jax.data.batches",
     "google": "dsf_jax.models.caffe",
+    "safetensors": "dsf_jax.exported",
 }
-ALSO = {"grain": {"dsf_jax.training.frozen", "dsf_jax.training.loop"}}
+ALSO = {
+    "grain": {"dsf_jax.training.frozen", "dsf_jax.training.loop"},
+    "safetensors": {"dsf_jax.export"},
+    "skimage": {"dsf_jax.images.descriptors"},
+}
 
 
 @pytest.mark.parametrize("library", sorted(OWNERS))

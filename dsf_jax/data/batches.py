@@ -79,11 +79,53 @@ def training_batches(
     return grain.MapDataset.range(2**31 - 1).map(read)
 
 
+def held_out_batches(
+    mixture: Mixture, *, batch_size: int, process: int = 0, processes: int = 1
+) -> grain.MapDataset:
+    """Lists the batches that show every example once, in order: drawings, then photos.
+
+    Args:
+      mixture: the examples.
+      batch_size: examples of a batch over all devices and processes, a multiple of `processes`; the
+        last batch of each kind is padded with weight 0.
+      process: which part to read, from 0.
+      processes: number of parts.
+
+    Returns:
+      A random-access data set of batches of one kind each.
+    """
+    length = longest_list(mixture.drawings)
+    each = -(-batch_size // processes)
+    parts = [
+        (kind, examples, first)
+        for kind, examples in (("drawings", mixture.drawings), ("photos", mixture.photos))
+        for first in range(0, len(examples), each * processes)
+    ]
+
+    def read(number: int) -> Batch:
+        kind, examples, first = parts[number]
+        start = first + process * each
+        own = [examples[row] for row in range(start, min(start + each, len(examples)))]
+        # A process that has nothing left shows the last example, with weight 0.
+        group = collate(
+            own or [examples[len(examples) - 1]],
+            first=start,
+            points_length=length if kind == "drawings" else None,
+        )
+        if not own:
+            group["weight"][:] = 0.0
+        return {kind: pad_group(group, each)}
+
+    return grain.MapDataset.range(len(parts)).map(read)
+
+
 def longest_list(drawings: Examples) -> int:
     """Returns the length that all point lists of `drawings` fit into: one shape, one compilation, the
-    same on every process.
+    same on every process; 0 where drawings do not travel as points.
     """
-    return padded_length(max((len(example["points"]) for example in drawings), default=0))
+    if not len(drawings) or "points" not in drawings[0]:
+        return 0
+    return padded_length(max(len(example["points"]) for example in drawings))
 
 
 def prefetch(

@@ -1,18 +1,20 @@
 """Groups, the unit that travels to the device: arrays over the examples of one kind. NumPy alone.
 
-A group holds "points" [b, p, 2] uint16 (drawings) or "photo" [b, 256, 256, 3] uint8, and "label"
-[b] int32, "weight" [b] float32 (0 for padding), "example" [b] int32: the number of the example
-within the whole batch, from which its random numbers are derived.
+A group holds "points" [b, p, 2] uint16 (drawings that the device resizes), "drawing" [b, h, w]
+uint8 (drawings that are resized already) or "photo" [b, 256, 256, 3] uint8, and "label" [b] int32,
+"weight" [b] float32 (0 for padding), "example" [b] int32: the number of the example within the
+whole batch, from which its random numbers are derived.
 A batch is {"drawings": group, "photos": group}; either may be absent.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from dsf_jax.images.points import pad_points
 
+CONTENTS = ("points", "drawing", "photo")
 Group = dict[str, np.ndarray]
 Batch = dict[str, Group]
 
@@ -25,16 +27,17 @@ def collate(
     Args:
       examples: b examples of `Examples`.
       first: number of the first one within the whole batch.
-      points_length: p that point lists are padded to; by default that of the longest.
+      points_length: p that point lists are padded to, by default that of the longest; of no
+        meaning for other contents.
 
     Returns:
       A group.
     """
-    if "points" in examples[0]:
-        content = {"points": pad_points([e["points"] for e in examples], points_length)}
-    else:
-        content = {"photo": np.stack([e["photo"] for e in examples])}
-    return content | {
+    (kind,) = (name for name in CONTENTS if name in examples[0])
+    contents = [e[kind] for e in examples]
+    padded = pad_points(contents, points_length) if kind == "points" else np.stack(contents)
+    return {
+        kind: padded,
         "label": np.array([e["label"] for e in examples], np.int32),
         "weight": np.ones(len(examples), np.float32),
         "example": np.arange(first, first + len(examples), dtype=np.int32),
@@ -42,22 +45,26 @@ def collate(
 
 
 def content(group: Group) -> Group:
-    """Returns a group's "points" or "photo" alone: what views are made of."""
-    return {name: group[name] for name in ("points", "photo") if name in group}
+    """Returns a group's points, drawing or photo alone: what views are made of."""
+    return {name: group[name] for name in CONTENTS if name in group}
 
 
-def evaluation_groups(examples: Sequence[dict[str, Any]], batch_size: int) -> Iterator[Group]:
+def evaluation_groups(
+    examples: Sequence[dict[str, Any]], batch_size: int, *, numbers: Iterable[int] | None = None
+) -> Iterator[Group]:
     """Goes once through examples in order; the last group is padded with weight 0, so that all hold
     the same number.
 
     Args:
       examples: drawings or photos.
       batch_size: b.
+      numbers: of the groups wanted, from 0; all by default.
 
     Yields:
       Groups of `batch_size` examples.
     """
-    for first in range(0, len(examples), batch_size):
+    for number in range(-(-len(examples) // batch_size)) if numbers is None else numbers:
+        first = number * batch_size
         group = collate(
             [examples[i] for i in range(first, min(first + batch_size, len(examples)))], first=first
         )

@@ -1,14 +1,16 @@
 """Which examples a network is trained on: S, S+I, S+E or S+I+E, in one list of classes (section 3.2 of the paper)."""
 
 import collections
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from dsf_jax.data.records import Records
-from dsf_jax.images.views import PHOTO_SIZE
+from dsf_jax.images.resize import SIZE
+from dsf_jax.images.views import PHOTO_SIZE, Resizing, check_resizing
 
 MIXTURES = {
     "S": ("sketch",),
@@ -18,7 +20,9 @@ MIXTURES = {
 }
 ClassMap = Mapping[str, Mapping[str, Sequence[str]]]
 
-DRAWN = ("sketch", "edge")  # domains that travel as points; photos travel as pixels
+DRAWN = ("sketch", "edge")  # domains of drawings
+EDGE_PRESERVING: Resizing = "edge_preserving"
+_PILLOW = {"bilinear": Image.Resampling.BILINEAR, "cubic": Image.Resampling.BICUBIC}
 
 
 def domains_of(mixture: str) -> tuple[str, ...]:
@@ -32,12 +36,18 @@ class Examples(Sequence[dict[str, Any]]):
     """Records of one kind, drawings or photos, labelled with the classes of a mixture; random
     access.
 
-    An example is {"points": [p, 2] uint16, "label": int} for a drawing and {"photo": [256, 256, 3]
-    uint8, "label": int} for a photo.
+    An example is {"photo": [256, 256, 3] uint8, "label": int} for a photo, {"points": [p, 2]
+    uint16, "label": int} for a drawing, or {"drawing": [size, size] uint8, "label": int} where
+    drawings are resized by interpolation.
     """
 
     def __init__(
-        self, records: Sequence[Records], rows: Sequence[np.ndarray], labels: Sequence[np.ndarray]
+        self,
+        records: Sequence[Records],
+        rows: Sequence[np.ndarray],
+        labels: Sequence[np.ndarray],
+        *,
+        resize_drawing: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         """Joins the given rows of several records.
 
@@ -45,8 +55,10 @@ class Examples(Sequence[dict[str, Any]]):
           records: the sources.
           rows: [n_i] of each source, the records taken.
           labels: [n_i] of each source, their labels.
+          resize_drawing: brings the image of a drawing to the network's size; None for photos, and
+            for drawings that travel as points.
         """
-        self._records = list(records)
+        self._records, self._resize_drawing = list(records), resize_drawing
         self._source = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
         self._row = (
             np.concatenate([np.asarray(r, np.int64) for r in rows])
@@ -67,6 +79,8 @@ class Examples(Sequence[dict[str, Any]]):
         """Reads one example."""
         record = self._records[self._source[index]][int(self._row[index])]
         label = int(self.labels[index])
+        if self._resize_drawing:
+            return {"drawing": self._resize_drawing(record["image"]), "label": label}
         if "points" in record:
             return {"points": record["points"], "label": label}
         return {"photo": square_photo(record["image"]), "label": label}
@@ -87,6 +101,35 @@ def square_photo(photo: np.ndarray) -> np.ndarray:
     return np.asarray(
         Image.fromarray(photo).resize((PHOTO_SIZE, PHOTO_SIZE), Image.Resampling.BILINEAR)
     )
+
+
+def small_drawing(image: np.ndarray, *, resizing: Resizing, size: int = SIZE) -> np.ndarray:
+    """Resizes a drawing's pixels by interpolation, anti-aliased: what Table 1 compares with the
+    resizing of its points.
+
+    A drawing that is not square lies centred on a square of paper of its longer side, as its points
+    do.
+
+    Args:
+      image: [h, w], [h, w, 1] or [h, w, 3] uint8, black on white.
+      resizing: "bilinear" or "cubic".
+      size: h = w of the result.
+
+    Returns:
+      [size, size] uint8, grey.
+
+    Raises:
+      ValueError: for another resizing.
+    """
+    if resizing not in _PILLOW:
+        raise ValueError(
+            f"resizing={resizing!r} does not interpolate; choose one of {', '.join(_PILLOW)}"
+        )
+    grey = Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image).convert("L")
+    side = max(grey.size)
+    square = Image.new("L", (side, side), "white")
+    square.paste(grey, ((side - grey.width) // 2, (side - grey.height) // 2))
+    return np.asarray(square.resize((size, size), _PILLOW[resizing]))
 
 
 class Count(NamedTuple):
@@ -148,9 +191,12 @@ class Mixture(NamedTuple):
         yield from self.not_used
 
 
-def training_fields(domain: str) -> tuple[str, ...]:
-    """Returns the record fields that training reads: of drawings the points, never the image."""
-    return ("points", "label") if domain in DRAWN else ("image", "label")
+def training_fields(domain: str, resizing: Resizing = EDGE_PRESERVING) -> tuple[str, ...]:
+    """Returns the record fields that a network is shown: of drawings the points alone or, where
+    resizing interpolates, the image alone.
+    """
+    points = domain in DRAWN and resizing == EDGE_PRESERVING
+    return ("points", "label") if points else ("image", "label")
 
 
 def mix(
@@ -158,16 +204,21 @@ def mix(
     class_names: Sequence[str] | None = None,
     *,
     class_map: ClassMap | None = None,
+    resizing: Resizing = EDGE_PRESERVING,
+    size: int = SIZE,
 ) -> Mixture:
     """Joins prepared data sets into one mixture; classes are matched by name.
 
     Args:
-      records: the data sets, opened with `training_fields`, each of one domain.
+      records: the data sets, each of one domain; `training_fields` of them are read, whatever they
+        were opened for.
       class_names: the classes in label order; by default those that the sketches show (or, without
         sketches, all that are shown), sorted.
       class_map: synonyms, {class: {data set: [its names of the class]}}, the data set without its
         configuration: "sketchy", not "sketchy/photo". A name that is not in the map stands for
         itself.
+      resizing: of drawings, as the network's model card says.
+      size: h = w of the network's input, for the resizings that interpolate.
 
     Returns:
       The mixture. Records of other classes are left out and counted.
@@ -175,6 +226,7 @@ def mix(
     Raises:
       ValueError: when nothing is left, a class is listed twice, or the map contradicts itself.
     """
+    check_resizing(resizing)
     _check_map(class_map or {}, records)
     shown = [_labels_of(r) for r in records]
     names = [_names_in_mixture(r, class_map or {}) for r in records]
@@ -189,7 +241,9 @@ def mix(
     for source, labels, own in zip(records, shown, names, strict=True):
         translated = np.array([index.get(name, -1) for name in own], np.int32)[labels]
         rows = np.flatnonzero(translated >= 0)
-        kinds[source.domain in DRAWN].append((source, rows, translated[rows]))
+        shown_fields = training_fields(source.domain, resizing)
+        wanted = Records(source.folder, source.split, fields=shown_fields)
+        kinds[source.domain in DRAWN].append((wanted, rows, translated[rows]))
         others = collections.Counter(own[label] for label in labels[translated < 0])
         per_class = np.bincount(translated[rows], minlength=len(class_names))
         counts.append(
@@ -200,7 +254,10 @@ def mix(
                 tuple(sorted(others.items())),
             )
         )
-    drawings, photos = (_examples(kinds[drawn]) for drawn in (True, False))
+    interpolate = None
+    if resizing != EDGE_PRESERVING:
+        interpolate = functools.partial(small_drawing, resizing=resizing, size=size)
+    drawings, photos = _examples(kinds[True], interpolate), _examples(kinds[False])
     if not len(drawings) + len(photos):
         sources = ", ".join(count.source for count in counts)
         raise ValueError(
@@ -247,6 +304,9 @@ def _labels_of(records: Records) -> np.ndarray:
     return np.array([record["label"] for record in labels], np.int32)
 
 
-def _examples(parts: list[tuple[Records, np.ndarray, np.ndarray]]) -> Examples:
+def _examples(
+    parts: list[tuple[Records, np.ndarray, np.ndarray]],
+    resize_drawing: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Examples:
     records, rows, labels = zip(*parts, strict=True) if parts else ((), (), ())
-    return Examples(records, rows, labels)
+    return Examples(records, rows, labels, resize_drawing=resize_drawing)

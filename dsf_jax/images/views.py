@@ -1,8 +1,8 @@
 """The 18 views of a sketch, the 18 views of a photo, and one of them at random for training (section 3.1 of the paper)."""
 
 import functools
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, get_args
 
 import chex
 import jax
@@ -10,7 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsf_jax.images.points import Polarity
-from dsf_jax.images.resize import SIZE, edge_preserving_resize
+from dsf_jax.images.resize import SIZE, edge_preserving_resize, interpolating_resize
+
+# How a drawing gets to the size of the network's input: its points on the device, or, what Table 1
+# compares that with, its pixels on the host, which the device then turns.
+Resizing = Literal["edge_preserving", "bilinear", "cubic"]
 
 PHOTO_SIZE = 256  # photos are resized to this square, and patches are taken from it
 ANGLES = np.linspace(
@@ -18,6 +22,14 @@ ANGLES = np.linspace(
 )  # the paper says steps of 11.5; nine equal ones are 11.25
 VIEW_ANGLES = np.repeat(ANGLES, 2)  # [v]
 VIEW_FLIPS = np.tile([False, True], 9)  # [v]
+
+
+def check_resizing(resizing: str) -> None:
+    """Raises ValueError unless `resizing` names a way to resize drawings."""
+    if resizing not in get_args(Resizing):
+        raise ValueError(
+            f"resizing={resizing!r} is unknown; choose one of {', '.join(get_args(Resizing))}"
+        )
 
 
 @functools.partial(jax.jit, static_argnames=("size", "polarity"))
@@ -36,6 +48,71 @@ def sketch_views(
     """
     resize = functools.partial(edge_preserving_resize, size=size, polarity=polarity)
     return jax.vmap(resize, in_axes=(None, 0, 0))(points, VIEW_ANGLES, VIEW_FLIPS)
+
+
+def upright_drawing(drawing: jax.Array, *, size: int = SIZE) -> jax.Array:
+    """Returns a resized drawing as it is, if it has the network's size.
+
+    Args:
+      drawing: [size, size] uint8, black on white.
+      size: h = w of the network's input.
+
+    Returns:
+      [size, size] uint8.
+
+    Raises:
+      ValueError: for a drawing of another size.
+    """
+    if drawing.shape != (size, size):
+        raise ValueError(
+            f"a drawing has shape {drawing.shape}, the network takes {(size, size)}; resize it to "
+            f"size={size} when it is read"
+        )
+    return drawing
+
+
+def turned_drawing(
+    drawing: jax.Array,
+    angle: jax.Array | float = 0.0,
+    flip: jax.Array | bool = False,
+    *,
+    size: int = SIZE,
+) -> jax.Array:
+    """Flips and rotates a resized drawing, with linear interpolation; what comes into the picture is
+    paper.
+
+    Args:
+      drawing: [size, size] uint8, black on white.
+      angle: [] degrees, counter-clockwise.
+      flip: [] bool, mirror left and right before rotating.
+      size: h = w of the network's input.
+
+    Returns:
+      [size, size] uint8.
+
+    Raises:
+      ValueError: for a drawing of another size.
+    """
+    return interpolating_resize(
+        upright_drawing(drawing, size=size), angle, flip, size=size, method="linear"
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("size",))
+def drawing_views(drawing: jax.Array, *, size: int = SIZE) -> jax.Array:
+    """Makes the 18 views of a resized drawing: the angles and flips of `sketch_views`.
+
+    Args:
+      drawing: [size, size] uint8, black on white.
+      size: h = w of each view.
+
+    Returns:
+      [18, size, size] uint8.
+    """
+    turn = functools.partial(turned_drawing, size=size)
+    return jax.vmap(turn, in_axes=(None, 0, 0))(
+        drawing, jnp.asarray(VIEW_ANGLES), jnp.asarray(VIEW_FLIPS)
+    )
 
 
 def _check_fits(side: int, size: int) -> None:
@@ -103,10 +180,27 @@ def random_sketch_view(key: jax.Array, points: jax.Array, *, size: int = SIZE) -
     Returns:
       [size, size] uint8.
     """
+    return edge_preserving_resize(points, *_random_turn(key), size=size)
+
+
+def random_drawing_view(key: jax.Array, drawing: jax.Array, *, size: int = SIZE) -> jax.Array:
+    """Makes one of the 18 views of a resized drawing, each equally likely.
+
+    Args:
+      key: [] PRNG key of this example at this step.
+      drawing: [size, size] uint8, black on white.
+      size: h = w of the view.
+
+    Returns:
+      [size, size] uint8.
+    """
+    return turned_drawing(drawing, *_random_turn(key), size=size)
+
+
+def _random_turn(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Draws the angle and the flip of one of the 18 views."""
     view = jax.random.randint(key, (), 0, len(VIEW_ANGLES))
-    return edge_preserving_resize(
-        points, jnp.asarray(VIEW_ANGLES)[view], jnp.asarray(VIEW_FLIPS)[view], size=size
-    )
+    return jnp.asarray(VIEW_ANGLES)[view], jnp.asarray(VIEW_FLIPS)[view]
 
 
 def random_photo_view(key: jax.Array, photo: jax.Array, *, size: int = SIZE) -> jax.Array:
@@ -125,21 +219,42 @@ def random_photo_view(key: jax.Array, photo: jax.Array, *, size: int = SIZE) -> 
     return _patch(photo, corners[view], jnp.asarray(VIEW_FLIPS)[view], size)
 
 
+class _Views(NamedTuple):
+    """The views of one kind of content, made from one example each."""
+
+    plain: Callable[..., jax.Array]  # content, size
+    random: Callable[..., jax.Array]  # key, content, size
+    every: Callable[..., jax.Array]  # content, size
+
+
+_VIEWS = {
+    "points": _Views(edge_preserving_resize, random_sketch_view, sketch_views),
+    "drawing": _Views(upright_drawing, random_drawing_view, drawing_views),
+    "photo": _Views(central_patch, random_photo_view, photo_views),
+}
+
+
+def _views_of(group: Mapping[str, Any]) -> tuple[_Views, Any]:
+    """Finds a group's content, and what makes views of it."""
+    (name,) = _VIEWS.keys() & group.keys()
+    return _VIEWS[name], group[name]
+
+
 @functools.partial(jax.jit, static_argnames=("size",))
 def plain_view(group: Mapping[str, Any], *, size: int = SIZE) -> jax.Array:
     """Makes the one view of each example that features and single-angle classes are taken from:
     upright, or the middle patch.
 
     Args:
-      group: "points" [b, p, 2] uint16 or "photo" [b, h, w, c] uint8.
+      group: "points" [b, p, 2] uint16, "drawing" [b, size, size] uint8 or "photo" [b, h, w, c]
+        uint8.
       size: h = w of the views.
 
     Returns:
       [b, size, size] or [b, size, size, c] uint8.
     """
-    if "points" in group:
-        return jax.vmap(functools.partial(edge_preserving_resize, size=size))(group["points"])
-    return central_patch(group["photo"], size=size)
+    views, content = _views_of(group)
+    return jax.vmap(functools.partial(views.plain, size=size))(content)
 
 
 @functools.partial(jax.jit, static_argnames=("size",))
@@ -154,9 +269,8 @@ def random_view(keys: jax.Array, group: Mapping[str, Any], *, size: int = SIZE) 
     Returns:
       [b, size, size] or [b, size, size, c] uint8.
     """
-    if "points" in group:
-        return jax.vmap(functools.partial(random_sketch_view, size=size))(keys, group["points"])
-    return jax.vmap(functools.partial(random_photo_view, size=size))(keys, group["photo"])
+    views, content = _views_of(group)
+    return jax.vmap(functools.partial(views.random, size=size))(keys, content)
 
 
 @functools.partial(jax.jit, static_argnames=("size",))
@@ -170,6 +284,5 @@ def all_views(group: Mapping[str, Any], *, size: int = SIZE) -> jax.Array:
     Returns:
       [b, 18, size, size] or [b, 18, size, size, c] uint8.
     """
-    if "points" in group:
-        return jax.vmap(functools.partial(sketch_views, size=size))(group["points"])
-    return jax.vmap(functools.partial(photo_views, size=size))(group["photo"])
+    views, content = _views_of(group)
+    return jax.vmap(functools.partial(views.every, size=size))(content)

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -126,7 +126,7 @@ def contact_sheet(
 
 
 def training_curves(metrics: Sequence[dict[str, float]]) -> Figure:
-    """Draws loss and accuracy against the epoch.
+    """Draws loss and accuracy against the epoch, of training and, where there is any, held-out data.
 
     Args:
       metrics: lines of metrics.jsonl, as `read_metrics` gives them.
@@ -135,11 +135,45 @@ def training_curves(metrics: Sequence[dict[str, float]]) -> Figure:
       The figure.
     """
     figure = Figure(figsize=(8, 3), layout="constrained")
-    epochs = [line["epoch"] for line in metrics]
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axes.plot(epochs, [line[name] for line in metrics], color="#33658a")
-        axes.set(xlabel="epoch", title=f"training {name}", ylim=(0, None))
+        for key, label, style in (
+            (name, "training", {"color": "#33658a"}),
+            (f"held_out_{name}", "held out", {"color": "#c1440e", "marker": "o"}),
+        ):
+            lines = [line for line in metrics if key in line]
+            if lines:
+                epochs = [line["epoch"] for line in lines]
+                axes.plot(epochs, [line[key] for line in lines], label=label, **style)
+        axes.set(xlabel="epoch", title=name, ylim=(0, None))
         axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def retrieval_curves(
+    curves: Mapping[str, Mapping[str, Sequence[tuple[int, float, float, float]]]], *, score: str
+) -> Figure:
+    """Draws Fig. 4: how retrieval suffers as negatives join, one panel a class, one line a network.
+
+    Args:
+      curves: {network: {class: [(negatives, value, low, high)], ascending}}.
+      score: what the values are, for the axis.
+
+    Returns:
+      The figure.
+    """
+    classes = list(dict.fromkeys(name for own in curves.values() for name in own))
+    figure = Figure(figsize=(4.2 * len(classes), 3.4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(classes), squeeze=False)[0], classes, strict=True):
+        for network, own in curves.items():
+            if name not in own:
+                continue
+            negatives, values, low, high = zip(*own[name], strict=True)
+            (line,) = axes.plot(negatives, values, marker="o", label=network)
+            axes.fill_between(negatives, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        axes.set(title=name, xlabel="negatives", ylabel=score, ylim=(0, 1.02))
+        axes.grid(alpha=0.3)
+        axes.legend(loc="lower left", fontsize=8)
     return figure
 
 

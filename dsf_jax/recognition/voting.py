@@ -23,7 +23,8 @@ def single_angle(
     Args:
       model: the network.
       params: its parameters.
-      group: "points" [b, p, 2] uint16 or "photo" [b, h, w, 3] uint8.
+      group: "points" [b, p, 2] uint16, "drawing" [b, size, size] uint8 or "photo" [b, h, w, 3]
+        uint8.
       size: h = w of the network's input.
 
     Returns:
@@ -41,7 +42,8 @@ def vote(
     Args:
       model: the network.
       params: its parameters.
-      group: "points" [b, p, 2] uint16 or "photo" [b, h, w, 3] uint8.
+      group: "points" [b, p, 2] uint16, "drawing" [b, size, size] uint8 or "photo" [b, h, w, 3]
+        uint8.
       size: h = w of the network's input.
 
     Returns:

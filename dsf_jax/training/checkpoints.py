@@ -10,17 +10,21 @@ import errno
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
+from dsf_jax.images.views import Resizing
 from dsf_jax.models.alexnet import AlexNet, Params, check_variant, init_params
+from dsf_jax.training.parallel import replicate, replication
 from dsf_jax.training.step import TrainState
 
 FOLDER = "checkpoints"  # within a run directory
+SCORE = "held_out_accuracy"
+LATEST, BEST = "latest", "best"
 
 
 class ModelCard(NamedTuple):
@@ -30,6 +34,7 @@ class ModelCard(NamedTuple):
     class_names: tuple[str, ...]
     size: int  # h = w of the network's input
     fresh_layers: tuple[str, ...]  # layers whose values are random still
+    resizing: Resizing = "edge_preserving"  # of drawings, before they are shown to the network
 
     def network(self, **options: Any) -> AlexNet:
         """Builds the network that the parameters belong to; `options` are `AlexNet`'s own."""
@@ -63,9 +68,11 @@ def with_classes(
 def manager(folder: str | os.PathLike[str], *, keep: int = 2) -> Iterator[ocp.CheckpointManager]:
     """Opens a checkpoint folder for writing; leaving the context waits for saves under way.
 
+    Several processes open it together, save together and restore together; the first one writes.
+
     Args:
       folder: made if absent.
-      keep: how many latest checkpoints stay.
+      keep: how many latest checkpoints stay; the best of those that have a score stays too.
 
     Yields:
       The manager for `save` and `restore`.
@@ -74,8 +81,12 @@ def manager(folder: str | os.PathLike[str], *, keep: int = 2) -> Iterator[ocp.Ch
       OSError: when the disk is full. Whole checkpoints are kept, and no part of another.
     """
     path = pathlib.Path(folder).absolute()
+    kept = ocp.checkpoint_managers
+    best = kept.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
     options = ocp.CheckpointManagerOptions(
-        preservation_policy=ocp.checkpoint_managers.LatestN(keep), cleanup_tmp_directories=True
+        preservation_policy=kept.AnyPreservationPolicy([kept.LatestN(keep), best]),
+        best_fn=_score,
+        cleanup_tmp_directories=True,
     )
     there = path.exists()
     try:
@@ -92,13 +103,24 @@ def manager(folder: str | os.PathLike[str], *, keep: int = 2) -> Iterator[ocp.Ch
         raise
 
 
-def save(checkpoints: ocp.CheckpointManager, state: TrainState, card: ModelCard) -> None:
+def _score(metrics: Mapping[str, float]) -> float:
+    return metrics[SCORE]
+
+
+def save(
+    checkpoints: ocp.CheckpointManager,
+    state: TrainState,
+    card: ModelCard,
+    *,
+    score: float | None = None,
+) -> None:
     """Starts saving a state under its step; a step that is there already is left as it is.
 
     Args:
       checkpoints: from `manager`.
       state: with params and opt_state.
       card: of the parameters.
+      score: accuracy on held-out data, if it was taken: the higher the better.
 
     Raises:
       OSError: when the disk has too little space for it.
@@ -111,11 +133,19 @@ def save(checkpoints: ocp.CheckpointManager, state: TrainState, card: ModelCard)
     checkpoints.save(
         step,
         args=ocp.args.Composite(
-            params=ocp.args.StandardSave(state.params),
-            opt_state=ocp.args.StandardSave(state.opt_state),
+            params=ocp.args.StandardSave(_storable(state.params)),
+            opt_state=ocp.args.StandardSave(_storable(state.opt_state)),
             model=ocp.args.JsonSave(card._asdict()),
         ),
+        metrics=None if score is None else {SCORE: score},
     )
+
+
+def _storable(tree: Any) -> Any:
+    """What several processes hold alike passes through the host: orbax takes arrays of one process's
+    devices for a part of the whole.
+    """
+    return tree if jax.process_count() == 1 else jax.device_get(tree)
 
 
 def restore(checkpoints: ocp.CheckpointManager, like: TrainState) -> TrainState | None:
@@ -126,7 +156,7 @@ def restore(checkpoints: ocp.CheckpointManager, like: TrainState) -> TrainState 
       like: a state of the same structure and shapes.
 
     Returns:
-      The state, or None where nothing has been saved.
+      The state, placed as `data_parallel` takes it, or None where nothing has been saved.
 
     Raises:
       ValueError: when the checkpoint cannot be read.
@@ -138,11 +168,11 @@ def restore(checkpoints: ocp.CheckpointManager, like: TrainState) -> TrainState 
         items = checkpoints.restore(
             step,
             args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(_abstract(like.params)),
-                opt_state=ocp.args.StandardRestore(_abstract(like.opt_state)),
+                params=ocp.args.StandardRestore(_abstract(like.params, replication())),
+                opt_state=ocp.args.StandardRestore(_abstract(like.opt_state, replication())),
             ),
         )
-    return TrainState(jnp.int32(step), items.params, items.opt_state)
+    return TrainState(replicate(np.int32(step)), items.params, items.opt_state)
 
 
 def save_model(folder: str | os.PathLike[str], params: Params, card: ModelCard) -> None:
@@ -171,34 +201,63 @@ def save_model(folder: str | os.PathLike[str], params: Params, card: ModelCard) 
         )
 
 
-def load_model(folder: str | os.PathLike[str]) -> tuple[ModelCard, Params]:
-    """Reads the latest checkpoint's model.
+def load_model(source: str | os.PathLike[str]) -> tuple[ModelCard, Params]:
+    """Reads a checkpoint's model.
 
     Args:
-      folder: a checkpoint folder or a run directory that has one.
+      source: a checkpoint folder or a run directory that has one, whose latest checkpoint is read;
+        FOLDER:best reads the one that scored best on held-out data, FOLDER:1500 that of step 1500.
 
     Returns:
       The card and the parameters.
 
     Raises:
-      FileNotFoundError: when there is no complete checkpoint.
+      FileNotFoundError: when there is no such complete checkpoint.
       ValueError: when the checkpoint cannot be read or does not fit its own card.
     """
+    folder, which = _folder_and_step(source)
     path = _checkpoint_folder(folder)
-    options = ocp.CheckpointManagerOptions(read_only=True, create=False, save_interval_steps=0)
+    options = ocp.CheckpointManagerOptions(
+        read_only=True, create=False, save_interval_steps=0, best_fn=_score
+    )
     with ocp.CheckpointManager(path, options=options) as checkpoints:
-        step = checkpoints.latest_step()
+        step = _chosen_step(checkpoints, which)
         with _reading(checkpoints, step):
             model = checkpoints.restore(
                 step, args=ocp.args.Composite(model=ocp.args.JsonRestore())
             ).model
             names, fresh = tuple(model["class_names"]), tuple(model["fresh_layers"])
-            card = ModelCard(model["variant"], names, model["size"], fresh)
+            resizing = model.get("resizing", ModelCard._field_defaults["resizing"])
+            card = ModelCard(model["variant"], names, model["size"], fresh, resizing)
             like = jax.eval_shape(lambda: init_params(card.network(), 0, size=card.size))
-            params = checkpoints.restore(
-                step, args=ocp.args.Composite(params=ocp.args.StandardRestore(_abstract(like)))
-            ).params
+            first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+            wanted = ocp.args.StandardRestore(_abstract(like, first))
+            params = checkpoints.restore(step, args=ocp.args.Composite(params=wanted)).params
     return card, params
+
+
+def _folder_and_step(source: str | os.PathLike[str]) -> tuple[str, str]:
+    """Cuts FOLDER:WHICH; a folder whose own name has a colon is taken as it is."""
+    folder, colon, which = str(source).rpartition(":")
+    if colon and (which == BEST or which.isdecimal()) and not pathlib.Path(source).exists():
+        return folder, which
+    return str(source), LATEST
+
+
+def _chosen_step(checkpoints: ocp.CheckpointManager, which: str) -> int:
+    steps = checkpoints.all_steps()
+    if which == LATEST:
+        return max(steps)
+    if which != BEST and int(which) in steps:
+        return int(which)
+    scored = [step for step in steps if checkpoints.metrics(step) is not None]
+    if which == BEST and scored:
+        return max(scored, key=lambda step: (_score(checkpoints.metrics(step)), step))
+    missing = "a score" if which == BEST else f"step {which}"
+    raise FileNotFoundError(
+        f"{checkpoints.directory} has no checkpoint with {missing}, only those of the steps "
+        f"{', '.join(map(str, sorted(steps)))}; name one of them or none for the latest"
+    )
 
 
 @contextlib.contextmanager
@@ -253,7 +312,5 @@ def _checkpoint_folder(folder: str | os.PathLike[str]) -> pathlib.Path:
     )
 
 
-def _abstract(tree: Any) -> Any:
-    """Shapes and types of a tree, placed on this process's first device."""
-    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+def _abstract(tree: Any, placement: jax.sharding.Sharding) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placement), tree)

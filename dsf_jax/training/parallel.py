@@ -4,23 +4,56 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from dsf_jax.data.groups import Batch, pad_group
 
 AXIS = "devices"
 
 
-def data_parallel(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles `step(state, batch)` for all devices; inside it, `across_devices` sums over them.
+def is_primary() -> bool:
+    """Tells whether this process is the one that writes and prints for all."""
+    return jax.process_index() == 0
+
+
+def data_parallel(step: Callable[..., Any], *, donate: bool = True) -> Callable[..., Any]:
+    """Compiles `step(state, batch)` for all devices of all processes; inside it, `across_devices`
+    sums over them.
 
     Args:
-      step: a function of a replicated state, which is donated, and one device's part of a batch;
-        its results must be equal on all devices.
+      step: a function of a replicated state and one device's part of a batch; its results must be
+        equal on all devices.
+      donate: whether the state's memory may be used again for the results.
 
     Returns:
       A function of the state and a batch split by `split`.
     """
-    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0)
+    return jax.pmap(
+        step,
+        axis_name=AXIS,
+        in_axes=(None, 0),
+        out_axes=None,
+        donate_argnums=(0,) if donate else (),
+    )
+
+
+def replication() -> jax.sharding.Sharding:
+    """Returns the placement of a state: whole on each device of all processes."""
+    mesh = jax.sharding.Mesh(np.array(jax.devices()), (AXIS,))
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+
+def replicate(tree: Any) -> Any:
+    """Places a tree, equal on all processes, as `data_parallel` takes its state."""
+    placement = replication()
+    if jax.process_count() == 1:
+        return jax.device_put(tree, placement)
+
+    def place(x: Any) -> jax.Array:
+        host = np.asarray(x)
+        return jax.make_array_from_callback(host.shape, placement, lambda index: host[index])
+
+    return jax.tree.map(place, tree)
 
 
 def across_devices(tree: Any) -> Any:
@@ -28,20 +61,21 @@ def across_devices(tree: Any) -> Any:
     return jax.lax.psum(tree, AXIS)
 
 
-def split(batch: Batch, devices: int | None = None) -> Batch:
+def split(batch: Batch, devices: int | None = None, *, accumulate: int = 1) -> Batch:
     """Cuts a host batch into one part a device; groups that do not divide are padded with weight 0.
 
     Args:
-      batch: groups of arrays [b, ...].
+      batch: this process's groups of arrays [b, ...].
       devices: number of parts; by default this process's devices.
+      accumulate: each part's size is made a multiple of it.
 
     Returns:
-      Groups of arrays [devices, ceil(b / devices), ...].
+      Groups of arrays [devices, the least that suffices, ...].
     """
     devices = devices or jax.local_device_count()
 
     def parts(group: dict[str, Any]) -> dict[str, Any]:
-        each = -(-len(group["label"]) // devices)
+        each = -(-len(group["label"]) // (devices * accumulate)) * accumulate
         padded = pad_group(group, each * devices)
         return {name: x.reshape(devices, each, *x.shape[1:]) for name, x in padded.items()}
 

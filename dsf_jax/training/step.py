@@ -6,7 +6,7 @@ batch lies on the devices.
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any
 
 import flax
 import jax
@@ -14,19 +14,11 @@ import jax.numpy as jnp
 import optax
 
 from dsf_jax.images import views
-from dsf_jax.models.alexnet import LAYERS, AlexNet, Params, preprocess
+from dsf_jax.models.alexnet import AlexNet, Params, preprocess
+from dsf_jax.training.optimiser import Optimisation, TrainLayers, sgd, trained_part
 from dsf_jax.training.parallel import across_devices
 
 Metrics = dict[str, tuple[jax.Array, jax.Array]]
-TrainLayers = Literal["all", "fc", "last"]
-
-TRAINED = {
-    "all": LAYERS,
-    "fc": ("fc6", "fc7", "fc8"),
-    "last": ("fc8",),
-}
-
-
 DROPOUT = 1  # tells the keys of dropout from those of views, which are the examples' own
 
 
@@ -42,63 +34,6 @@ class TrainState(flax.struct.PyTreeNode):
     step: jax.Array
     params: Params
     opt_state: optax.OptState
-
-
-class Optimisation(NamedTuple):
-    """The optimiser's settings, see `sgd`."""
-
-    learning_rate: float
-    momentum: float
-    weight_decay: float
-    fresh_multiplier: float
-    fresh_layers: tuple[str, ...]
-
-
-def sgd(settings: Optimisation) -> optax.GradientTransformation:
-    """Builds SGD with Caffe's update: v <- m v + lr * multiplier * (g + decay * w), w <- w - v.
-
-    Biases are not decayed, and learn at their kernel's rate.
-
-    Args:
-      settings: `fresh_layers` start from random values and learn at `fresh_multiplier` times the
-        rate.
-
-    Returns:
-      The optimiser.
-    """
-
-    def multiply(
-        updates: Params, state: optax.EmptyState, params: Params | None = None
-    ) -> tuple[Params, optax.EmptyState]:
-        del params
-        rate = {
-            name: settings.fresh_multiplier if name in settings.fresh_layers else 1.0
-            for name in updates
-        }
-        return {
-            name: jax.tree.map(lambda g, r=rate[name]: r * g, u) for name, u in updates.items()
-        }, state
-
-    def kernels(params: Params) -> dict[str, dict[str, bool]]:
-        return {
-            layer: {name: name == "kernel" for name in values} for layer, values in params.items()
-        }
-
-    return optax.chain(
-        optax.add_decayed_weights(settings.weight_decay, mask=kernels),
-        optax.GradientTransformation(lambda _: optax.EmptyState(), multiply),
-        optax.scale(-settings.learning_rate),
-        optax.trace(settings.momentum),
-    )
-
-
-def trained_part(params: Params, train_layers: TrainLayers) -> Params:
-    """Returns the layers that `train_layers` names; ValueError for an unknown name."""
-    if train_layers not in get_args(TrainLayers):
-        raise ValueError(
-            f"train_layers={train_layers!r} is unknown; choose one of {', '.join(get_args(TrainLayers))}"
-        )
-    return {name: params[name] for name in params if name in TRAINED[train_layers]}
 
 
 def init_state(
@@ -132,29 +67,37 @@ def example_keys(seed: int, step: jax.Array, example: jax.Array) -> jax.Array:
     return jax.vmap(functools.partial(jax.random.fold_in, key))(example)
 
 
-def random_inputs(
-    batch: Mapping[str, Mapping[str, Any]], seed: int, step: jax.Array, model: AlexNet, size: int
-) -> jax.Array:
-    """Makes the network's inputs: a random view of each drawing, then of each photo.
+def random_views(
+    batch: Mapping[str, Mapping[str, Any]], seed: int, step: jax.Array, size: int
+) -> list[jax.Array]:
+    """Makes the random view of each drawing, then of each photo, that a step shows the network.
 
     Args:
       batch: see `dsf_jax.data.groups`.
       seed: of the run.
       step: [] int32.
-      model: whose variant decides the preprocessing.
-      size: h = w of the network's input.
+      size: h = w of the views.
 
     Returns:
-      [b, size, size, 3] float32.
+      One [b, size, size] or [b, size, size, 3] uint8 a group, in the order of their names.
     """
-    inputs = [
-        preprocess(
-            views.random_view(example_keys(seed, step, group["example"]), group, size=size),
-            variant=model.variant,
-        )
+    return [
+        views.random_view(example_keys(seed, step, group["example"]), group, size=size)
         for _, group in sorted(batch.items())
     ]
-    return jnp.concatenate(inputs)
+
+
+def _network_inputs(images: list[jax.Array], model: AlexNet) -> jax.Array:
+    return jnp.concatenate([preprocess(x, variant=model.variant) for x in images])
+
+
+def random_inputs(
+    batch: Mapping[str, Mapping[str, Any]], seed: int, step: jax.Array, model: AlexNet, size: int
+) -> jax.Array:
+    """Makes the network's inputs from `random_views`: [b, size, size, 3] float32, as the model's
+    variant wants them.
+    """
+    return _network_inputs(random_views(batch, seed, step, size), model)
 
 
 def _joined(batch: Mapping[str, Mapping[str, Any]], name: str) -> jax.Array:
@@ -178,30 +121,28 @@ def summed_metrics(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> 
     return {"loss": ((losses * weights).sum(), count), "accuracy": ((hits * weights).sum(), count)}
 
 
-def train_step(
+def summed_gradients(
     state: TrainState,
     batch: Mapping[str, Mapping[str, Any]],
     *,
     model: AlexNet,
-    optimiser: optax.GradientTransformation,
     train_layers: TrainLayers,
     seed: int,
     size: int,
-) -> tuple[TrainState, Metrics]:
-    """Takes one step on one device's part of a batch; runs inside `data_parallel`.
+) -> tuple[Params, Metrics]:
+    """Differentiates the loss, summed over a batch's examples, by the layers that learn.
 
     Args:
       state: before the step.
       batch: drawings and photos; or {"pool5": ...} with pool5 features made before, as
         `dsf_jax.training.frozen` does.
       model: the network.
-      optimiser: from `sgd`.
       train_layers: the layers that learn.
       seed: of the run.
       size: h = w of the network's input.
 
     Returns:
-      The state after the step and {"loss", "accuracy"} as (sum, count) over the whole batch.
+      The gradients and {"loss", "accuracy"} as (sum, count).
     """
     keys = example_keys(seed, state.step, _joined(batch, "example"))
     dropout_keys = jax.vmap(lambda key: jax.random.fold_in(key, DROPOUT))(keys)
@@ -217,17 +158,73 @@ def train_step(
         metrics = summed_metrics(logits, _joined(batch, "label"), _joined(batch, "weight"))
         return metrics["loss"][0], metrics
 
-    trained = trained_part(state.params, train_layers)
-    gradients, metrics = jax.grad(loss, has_aux=True)(trained)
-    gradients, metrics = across_devices((gradients, metrics))
+    return jax.grad(loss, has_aux=True)(trained_part(state.params, train_layers))
+
+
+def _accumulated(
+    gradients_of: Callable[[Any], tuple[Params, Metrics]], batch: Any, parts: int
+) -> tuple[Params, Metrics]:
+    """Sums gradients and metrics over `parts` equal parts of a batch, one after the other."""
+    if parts == 1:
+        return gradients_of(batch)
+    cut = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
+    zeros = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype),
+        jax.eval_shape(gradients_of, jax.tree.map(lambda x: x[0], cut)),
+    )
+
+    def add(total: Any, part: Any) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, gradients_of(part)), None
+
+    return jax.lax.scan(add, zeros, cut)[0]
+
+
+def train_step(
+    state: TrainState,
+    batch: Mapping[str, Mapping[str, Any]],
+    *,
+    model: AlexNet,
+    optimiser: optax.GradientTransformation,
+    train_layers: TrainLayers,
+    seed: int,
+    size: int,
+    accumulate: int = 1,
+) -> tuple[TrainState, Metrics]:
+    """Takes one step on one device's part of a batch; runs inside `data_parallel`.
+
+    Args:
+      state: before the step.
+      batch: see `summed_gradients`.
+      model: the network.
+      optimiser: from `sgd`.
+      train_layers: the layers that learn.
+      seed: of the run.
+      size: h = w of the network's input.
+      accumulate: parts that the device's part passes the network in, one after the other; each
+        group's b is a multiple of it.
+
+    Returns:
+      The state after the step and {"loss", "accuracy"} as (sum, count) over the whole batch.
+    """
+    gradients_of = functools.partial(
+        summed_gradients, state, model=model, train_layers=train_layers, seed=seed, size=size
+    )
+    gradients, metrics = across_devices(_accumulated(gradients_of, batch, accumulate))
     gradients = jax.tree.map(lambda g: g / metrics["loss"][1], gradients)
+    trained = trained_part(state.params, train_layers)
     updates, opt_state = optimiser.update(gradients, state.opt_state, trained)
     params = state.params | optax.apply_updates(trained, updates)
     return TrainState(state.step + 1, params, opt_state), metrics
 
 
 def make_step(
-    model: AlexNet, settings: Optimisation, train_layers: TrainLayers, *, seed: int, size: int
+    model: AlexNet,
+    settings: Optimisation,
+    train_layers: TrainLayers,
+    *,
+    seed: int,
+    size: int,
+    accumulate: int = 1,
 ) -> tuple[optax.GradientTransformation, Callable[..., tuple[TrainState, Metrics]]]:
     """Binds `train_step` to a run's constants; returns the optimiser too, for `init_state`."""
     optimiser = sgd(settings)
@@ -238,5 +235,26 @@ def make_step(
         train_layers=train_layers,
         seed=seed,
         size=size,
+        accumulate=accumulate,
     )
     return optimiser, step
+
+
+def held_out_step(
+    params: Params, batch: Mapping[str, Mapping[str, Any]], *, model: AlexNet, size: int
+) -> Metrics:
+    """Scores one device's part of a batch by its plain views, single angle; runs inside
+    `data_parallel`.
+
+    Args:
+      params: of the network.
+      batch: drawings and photos.
+      model: the network.
+      size: h = w of the network's input.
+
+    Returns:
+      {"loss", "accuracy"} as (sum, count) over the whole batch.
+    """
+    images = [views.plain_view(group, size=size) for _, group in sorted(batch.items())]
+    logits, _ = model.apply({"params": params}, _network_inputs(images, model))
+    return across_devices(summed_metrics(logits, _joined(batch, "label"), _joined(batch, "weight")))

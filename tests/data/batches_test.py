@@ -7,7 +7,13 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from dsf_jax.data.batches import drawings_per_batch, longest_list, prefetch, training_batches
+from dsf_jax.data.batches import (
+    drawings_per_batch,
+    held_out_batches,
+    longest_list,
+    prefetch,
+    training_batches,
+)
 from dsf_jax.data.mixtures import Examples, Mixture
 
 
@@ -166,3 +172,53 @@ def test_drawings_and_photos_of_one_number_come_in_different_orders():
     batches = training_batches(mixture(40, 40), batch_size=20, seed=4)
     drawings, photos = (labels(batches, kind, 4) for kind in ("drawings", "photos"))
     assert (drawings == photos - 1000).mean() < 0.3
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("drawings", "photos"), [(13, 7), (12, 6), (1, 1), (5, 0), (0, 8), (7, 13), (4, 5)]
+)
+def test_held_out_examples_are_shown_exactly_once_in_order(drawings, photos, processes):
+    """6 examples a step over all processes; whatever else stands in a batch has weight 0."""
+    mixed = mixture(drawings, photos)
+    parts = [
+        held_out_batches(mixed, batch_size=6, process=i, processes=processes)
+        for i in range(processes)
+    ]
+    steps = -(-drawings // 6) + -(-photos // 6)
+    assert {len(part) for part in parts} == {steps}, "every process takes as many steps"
+    shown, shapes = {"drawings": [], "photos": []}, set()
+    for step in range(steps):
+        batches = [part[step] for part in parts]
+        (kind,) = batches[0]  # the same on every process, or the devices would wait for ever
+        for batch in batches:
+            group = batch[kind]
+            assert batch.keys() == {kind} and len(group["label"]) == 6 // processes
+            content = group["points"] if kind == "drawings" else group["photo"]
+            shapes.add(content.shape)
+            assert set(np.unique(group["weight"])) <= {0.0, 1.0}
+            real = group["label"][group["weight"] > 0]
+            shown[kind].extend(real)
+            values = content[:, 0, 0] if kind == "drawings" else content[:, 9, 9, 2]
+            np.testing.assert_array_equal(values, group["label"] % 1000)
+    assert len(shapes) == (drawings > 0) + (photos > 0), "one compilation a kind"
+    assert shown == {
+        "drawings": list(range(drawings)),
+        "photos": list(range(1000, 1000 + photos)),
+    }
+
+
+def test_a_batch_that_processes_do_not_divide_still_shows_every_example_once():
+    """7 examples for 3 processes make steps of 9."""
+    parts = [
+        held_out_batches(mixture(11, 0), batch_size=7, process=i, processes=3) for i in range(3)
+    ]
+    groups = [part[step]["drawings"] for step in range(len(parts[0])) for part in parts]
+    assert {len(group["label"]) for group in groups} == {3} and len(groups) == 6
+    real = np.concatenate([group["label"][group["weight"] > 0] for group in groups])
+    np.testing.assert_array_equal(real, np.arange(11))
+    np.testing.assert_array_equal(groups[5]["weight"], 0.0)
+
+
+def test_nothing_held_out_has_no_batches():
+    assert len(held_out_batches(mixture(0, 0), batch_size=4)) == 0

@@ -18,6 +18,10 @@ def photo(i):
     return {"photo": np.full((256, 256, 3), i, np.uint8), "label": 10 + i}
 
 
+def resized(i):
+    return {"drawing": np.full((8, 8), i, np.uint8), "label": 10 + i}
+
+
 def test_drawings_are_stacked_and_padded_off_the_canvas():
     group = collate([drawing(2), drawing(0)], first=5)
     assert {name: (x.shape, x.dtype) for name, x in group.items()} == {
@@ -41,6 +45,13 @@ def test_photos_are_stacked():
     assert "points" not in group
 
 
+def test_resized_drawings_are_stacked_whatever_the_length_of_lists():
+    group = collate([resized(3), resized(1)], points_length=512)
+    assert group["drawing"].shape == (2, 8, 8) and group["drawing"].dtype == np.uint8
+    np.testing.assert_array_equal(group["drawing"][:, 0, 0], [3, 1])
+    assert not {"points", "photo"} & group.keys()
+
+
 def test_lists_take_the_length_asked_for_and_are_never_cut():
     assert collate([drawing(1)], points_length=7)["points"].shape == (1, 7, 2)
     assert collate([drawing(600)])["points"].shape == (1, 1024, 2)
@@ -48,13 +59,15 @@ def test_lists_take_the_length_asked_for_and_are_never_cut():
         collate([drawing(0), drawing(8)], points_length=7)
 
 
-@pytest.mark.parametrize(("make", "name"), [(drawing, "points"), (photo, "photo")])
+@pytest.mark.parametrize(
+    ("make", "name"), [(drawing, "points"), (resized, "drawing"), (photo, "photo")]
+)
 def test_content_is_what_views_are_made_of(make, name):
     group = collate([make(0), make(1)])
     assert list(content(group)) == [name] and content(group)[name] is group[name]
 
 
-@pytest.mark.parametrize("make", [drawing, photo])
+@pytest.mark.parametrize("make", [drawing, resized, photo])
 def test_padding_repeats_the_last_example_with_weight_0(make):
     group = collate([make(0), make(1)])
     before = {name: x.copy() for name, x in group.items()}
@@ -95,3 +108,13 @@ def test_evaluation_shows_every_example_exactly_once(n, batch_size):
             ).all()
             seen.append(number)
     assert seen == list(range(n))
+
+
+def test_groups_asked_for_are_those_of_the_whole():
+    examples = [drawing(i) for i in range(11)]
+    whole = list(evaluation_groups(examples, 4))
+    some = list(evaluation_groups(examples, 4, numbers=[2, 0]))
+    assert len(whole) == 3 and len(some) == 2
+    for got, number in zip(some, (2, 0), strict=True):
+        for name, array in whole[number].items():
+            np.testing.assert_array_equal(got[name], array)

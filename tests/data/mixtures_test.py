@@ -15,10 +15,12 @@ from dsf_jax.data.mixtures import (
     Count,
     domains_of,
     mix,
+    small_drawing,
     square_photo,
     training_fields,
 )
 from dsf_jax.data.records import open_records
+from dsf_jax.images.points import CANVAS, points_from_image
 
 # Of each domain its class names in label order, and the class of each record. Sketches know "elk"
 # but show none; "yak" is shown by photos alone; "Äffchen 🐒" by sketches and edges.
@@ -221,6 +223,96 @@ def test_images_of_drawings_are_never_decoded(zoo: Any, monkeypatch: pytest.Monk
     assert len([mixture.drawings[i] for i in range(len(mixture.drawings))]) == 7
     with pytest.raises(AssertionError, match="decoded"):
         mixture.photos[0]
+
+
+@pytest.mark.parametrize("resizing", ["bilinear", "cubic"])
+def test_interpolated_drawings_are_pixels_of_the_networks_size(zoo: Any, resizing: Any) -> None:
+    """Record i is a rectangle (30 + i) x 40 of brightness i, in the middle of white paper."""
+    mixture = mix(zoo("sketch", "photo", "edge"), resizing=resizing, size=20)
+    assert len(mixture.drawings) == 7 and len(mixture.photos) == 5
+    assert mixture.counts == mix(zoo("sketch", "photo", "edge")).counts
+    for domain, row in (("sketch", 0), ("sketch", 4), ("edge", 1)):
+        label = mixture.class_names.index(ZOO[domain][1][row])
+        (found,) = (
+            e
+            for e in (mixture.drawings[i] for i in range(7))
+            if e["label"] == label and int(e["drawing"][10, 10]) == row
+        )
+        assert set(found) == {"drawing", "label"}
+        assert found["drawing"].shape == (20, 20) and found["drawing"].dtype == np.uint8
+        assert (found["drawing"][:, 10] <= row + 1).all()  # as high as the paper
+        assert (found["drawing"][:, [0, -1]] > 200).all()  # paper left and right
+    assert set(mixture.photos[0]) == {"photo", "label"}
+
+
+def test_points_of_interpolated_drawings_are_never_read(
+    zoo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = tfds.features.Tensor.decode_example_np
+
+    def no_points(feature: Any, data: Any) -> Any:
+        assert not feature.shape, "points were decoded"  # labels are tensors too, of no rank
+        return decode(feature, data)
+
+    mixture, with_points = mix(zoo("sketch"), resizing="cubic", size=20), mix(zoo("sketch"))
+    monkeypatch.setattr(tfds.features.Tensor, "decode_example_np", no_points)
+    with pytest.raises(AssertionError, match="points were decoded"):
+        with_points.drawings[0]
+    assert mixture.drawings[0]["drawing"].shape == (20, 20)
+
+
+def test_fields_follow_from_the_resizing() -> None:
+    assert training_fields("sketch") == training_fields("edge") == ("points", "label")
+    for resizing in ("bilinear", "cubic"):
+        assert training_fields("edge", resizing) == ("image", "label")
+    assert training_fields("photo") == training_fields("photo", "cubic") == ("image", "label")
+
+
+def test_an_unknown_resizing_is_an_error(zoo: Any) -> None:
+    with pytest.raises(ValueError, match="resizing='nearest' is unknown; choose one of edge_pres"):
+        mix(zoo("sketch"), resizing="nearest")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'edge_preserving' does not interpolate; choose one of b"):
+        small_drawing(np.zeros((9, 9), np.uint8), resizing="edge_preserving")
+
+
+def triangle_weights(length: int, size: int) -> np.ndarray:
+    """[size, length] rows of an anti-aliased linear shrinking: a triangle twice a result pixel
+    wide."""
+    scale = length / size
+    centre = (np.arange(size)[:, None] + 0.5) * scale
+    distance = np.abs(np.arange(length) + 0.5 - centre) / scale
+    weights = np.maximum(0.0, 1.0 - distance)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("shape", [(100, 100), (100, 100, 1), (100, 100, 3)])
+def test_bilinear_drawings_equal_numpy(shape: tuple[int, ...]) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (100, 100)).astype(np.uint8)
+    image = np.broadcast_to(grey.reshape(100, 100, *(1 for _ in shape[2:])), shape)
+    weights = triangle_weights(100, 30)
+    small = small_drawing(np.ascontiguousarray(image), resizing="bilinear", size=30)
+    np.testing.assert_allclose(small, weights @ grey @ weights.T, atol=1.5)
+
+
+def test_cubic_drawings_are_sharper_and_thin_strokes_fade_in_both() -> None:
+    stroke = np.full((1111, 1111), 255, np.uint8)
+    stroke[:, 555:558] = 0
+    bilinear, cubic = (
+        small_drawing(stroke, resizing=resizing, size=227) for resizing in ("bilinear", "cubic")
+    )
+    assert 60 < cubic.min() < bilinear.min() < 180  # 3 of about 5 pixels are ink
+
+
+@pytest.mark.parametrize("shape", [(50, 100), (100, 50)])
+def test_a_drawing_lies_centred_on_a_square_of_paper_as_its_points_do(
+    shape: tuple[int, int],
+) -> None:
+    image = np.full(shape, 255, np.uint8)
+    image[10:15, 20:25] = 0
+    small = small_drawing(image, resizing="bilinear", size=100)
+    ink = np.argwhere(small < 128) / 100
+    points = points_from_image(image, thinned=False)[:, ::-1] / CANVAS
+    np.testing.assert_allclose(ink.mean(axis=0), points.mean(axis=0), atol=0.01)
 
 
 def test_names_of_mixtures_are_the_papers() -> None:

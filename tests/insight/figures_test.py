@@ -12,6 +12,7 @@ from dsf_jax.insight.figures import (
     contact_sheet,
     ranked_results,
     resizing,
+    retrieval_curves,
     save_figure,
     training_curves,
 )
@@ -137,13 +138,42 @@ def test_a_contact_sheet_shows_every_image_with_its_caption(count, columns, plac
 
 
 def test_curves_show_loss_and_accuracy_against_the_epoch():
-    figure = training_curves(METRICS)
-    assert [axes.get_title() for axes in figure.axes] == ["training loss", "training accuracy"]
-    for axes, name in zip(figure.axes, ("loss", "accuracy"), strict=True):
-        (line,) = axes.lines
-        np.testing.assert_array_equal(line.get_xdata(), [0.5, 1.0, 1.5])
-        np.testing.assert_array_equal(line.get_ydata(), [metrics[name] for metrics in METRICS])
-        assert axes.get_xlabel() == "epoch" and axes.get_ylim()[0] == 0
+    held_out = {"epoch": 1.25, "held_out_loss": 2.5, "held_out_accuracy": 0.25}
+    for metrics, labels in (
+        (METRICS, ["training"]),
+        ([*METRICS, held_out], ["training", "held out"]),
+    ):
+        figure = training_curves(metrics)
+        assert [axes.get_title() for axes in figure.axes] == ["loss", "accuracy"]
+        for axes, name in zip(figure.axes, ("loss", "accuracy"), strict=True):
+            np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0.5, 1.0, 1.5])
+            np.testing.assert_array_equal(axes.lines[0].get_ydata(), [m[name] for m in METRICS])
+            for line in axes.lines[1:]:
+                np.testing.assert_array_equal(line.get_xdata(), [1.25])
+                np.testing.assert_array_equal(line.get_ydata(), [held_out[f"held_out_{name}"]])
+            assert [text.get_text() for text in axes.get_legend().get_texts()] == labels
+            assert axes.get_xlabel() == "epoch" and axes.get_ylim()[0] == 0
+
+
+CURVES = {
+    "S": {"car": [(0, 1.0, 1.0, 1.0), (1000, 0.5, 0.4, 0.7)], "bicycle": [(0, 1.0, 1.0, 1.0)]},
+    "S+I": {"car": [(0, 1.0, 1.0, 1.0), (1000, 0.8, 0.7, 0.9)]},
+}
+
+
+def test_retrieval_curves_have_a_panel_a_class_and_a_line_a_network():
+    figure = retrieval_curves(CURVES, score="bounded mAP@150")
+    assert [axes.get_title() for axes in figure.axes] == ["car", "bicycle"]
+    for axes, networks in zip(figure.axes, (["S", "S+I"], ["S"]), strict=True):
+        assert [line.get_label() for line in axes.lines] == networks
+        assert axes.get_ylabel() == "bounded mAP@150" and axes.get_ylim()[0] == 0
+        for line, network, band in zip(axes.lines, networks, axes.collections, strict=True):
+            points = np.array(CURVES[network][axes.get_title()])
+            np.testing.assert_array_equal(line.get_xydata(), points[:, :2])
+            # The band's outline goes along low and back along high.
+            corners = {tuple(corner) for corner in band.get_paths()[0].vertices.tolist()}
+            assert {tuple(p) for p in points[:, [0, 2]].tolist()} <= corners
+            assert {tuple(p) for p in points[:, [0, 3]].tolist()} <= corners
 
 
 FIGURES = {
@@ -153,6 +183,7 @@ FIGURES = {
     "resizing": lambda: resizing(sketches(1), size=50),
     "sheet": lambda: contact_sheet(pictures(4), ["a", "b", "c", "d"], columns=3),
     "curves": lambda: training_curves(METRICS),
+    "retrieval": lambda: retrieval_curves(CURVES, score="bounded mAP@150"),
     "one line of metrics": lambda: training_curves(METRICS[:1]),
 }
 

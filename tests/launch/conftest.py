@@ -1,9 +1,6 @@
 """A few emoji, prepared and trained on: what the scripts work with in these tests."""
 
-import contextlib
-import os
 import shutil
-import subprocess
 
 import pytest
 
@@ -61,23 +58,3 @@ def run(launch, training, tmp_path_factory):
     """The result of that run, and its folder."""
     run_dir = tmp_path_factory.mktemp("run") / "run"
     return launch("train", run_dir=run_dir, **training), run_dir
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A function that makes a disk of some MiB; where that is not allowed, the test is skipped."""
-    with contextlib.ExitStack() as undo:
-
-        def make(size, *, options="rw"):
-            folder = tmp_path / "disk"
-            folder.mkdir()
-            command = ["mount", "-t", "tmpfs", "-o", f"size={size}m,{options}", "tmpfs", folder]
-            if shutil.which("mount") is None or os.geteuid() != 0:
-                pytest.skip("only root can mount a small disk to fill")
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                pytest.skip(f"no small disk to fill: {done.stderr.strip()}")
-            undo.callback(subprocess.run, ["umount", "-l", folder], check=True)
-            return folder
-
-        yield make

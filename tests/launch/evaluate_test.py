@@ -2,11 +2,16 @@
 
 import json
 import os
+import re
 import shutil
+import signal
 
 import pytest
 
+from dsf_jax.data.records import open_records
+from dsf_jax.evaluation.results import read_result
 from dsf_jax.training import checkpoints
+from tests.launch.scripts import wait_for
 
 
 @pytest.fixture
@@ -15,28 +20,99 @@ def given(data_dir, run):
 
 
 def test_retrieval_of_unseen_emoji(launch, given, tmp_path):
-    out = tmp_path / "scores.json"
-    results = json.loads(launch("evaluate", what="retrieval", json=out, **given).succeeded())
-    assert json.loads(out.read_text()) == results
-    assert [result["layer"] for result in results] == ["L6", "L7", "L6+L7"]
+    out = tmp_path / "scores"
+    results = json.loads(launch("evaluate", what="retrieval", out=out, **given).succeeded())
+    assert sorted(map(read_result, out.glob("*.json")), key=layer_of) == sorted(
+        map(read_result, written(results, tmp_path)), key=layer_of
+    )
+    assert [result["configuration"]["layer"] for result in results] == ["L6", "L7", "L6+L7"]
     for result in results:
-        assert result["queries"] == result["gallery"] == 3
-        assert result["queries_without_relevant"] == 0
+        assert result["counts"]["queries"] == result["counts"]["gallery"] == 3
+        assert result["counts"]["queries_without_relevant"] == 0
+        numbers = {name: measure["value"] for name, measure in result["numbers"].items()}
         # One relevant picture a query, at rank 1, 2 or 3.
-        assert 1 / 3 <= result["metrics"]["mAP"] <= 1
-        assert result["metrics"]["recall@1"] <= result["metrics"]["mAP"]
-        assert result["metrics"]["recall@1"] * 3 == pytest.approx(
-            round(result["metrics"]["recall@1"] * 3)
-        )
+        assert 1 / 3 <= numbers["mAP"] <= 1
+        assert numbers["recall@1"] <= numbers["mAP"]
+        assert numbers["recall@1"] * 3 == pytest.approx(round(numbers["recall@1"] * 3))
+
+
+def layer_of(record):
+    return record.configuration["layer"]
+
+
+def written(results, folder):
+    """Files of what was printed."""
+    for i, result in enumerate(results):
+        path = folder / f"printed{i}.json"
+        path.write_text(json.dumps(result))
+        yield path
+
+
+def test_results_are_made_once(launch, given, tmp_path):
+    out = tmp_path / "scores"
+    first = launch("evaluate", what="recognition", split="train", out=out, **given)
+    (file,) = out.glob("*.json")
+    before = file.stat().st_mtime_ns
+    again = launch("evaluate", what="recognition", split="train", out=out, **given)
+    assert again.succeeded() == first.out and again.err == ""  # no bar: nothing was computed
+    assert file.stat().st_mtime_ns == before
+    assert not any((out / "progress").iterdir())
+    # Another split is another result, beside the first.
+    launch("evaluate", what="retrieval", split="train", out=out, **given).succeeded()
+    assert len(list(out.glob("*.json"))) == 4 and file.stat().st_mtime_ns == before
+
+
+def test_a_killed_evaluation_goes_on_where_it_was(launch, given, tmp_path):
+    out = tmp_path / "scores"
+    process = launch.start("evaluate", what="retrieval", split="train", out=out, **given)
+    # Sketches are done when the photos' folder comes.
+    wait_for(lambda: list(out.glob("progress/*/photos")))
+    os.kill(process, signal.SIGKILL)
+    launch.wait()
+    assert not list(out.glob("*.json"))
+    (sketches,) = out.glob("progress/*/sketches/L7.npy")
+    before = sketches.stat().st_mtime_ns
+    link = tmp_path / "L7.npy"
+    os.link(sketches, link)
+    result = launch("evaluate", what="retrieval", split="train", out=out, **given)
+    assert len(json.loads(result.succeeded())) == 3
+    assert "sketches:" not in result.err and link.stat().st_mtime_ns == before
+    assert not any((out / "progress").iterdir())
 
 
 def test_recognition_of_trained_emoji(launch, given):
     told = launch("evaluate", what="recognition", split="train", **given)
     assert told.status == 0 and told.lines[0] == "5 classes" and len(told.lines) == 2
     (result,) = json.loads(told.out)  # nothing else is on standard output
-    assert result["examples"] == result["classes"] == 5
+    assert result["counts"] == {"examples": 5, "classes": 5}
     for kind in ("single_angle", "voting"):
-        assert result[kind] * 5 == pytest.approx(round(result[kind] * 5))
+        value = result["numbers"][f"accuracy/{kind}"]["value"]
+        assert value * 5 == pytest.approx(round(value * 5))
+
+
+def test_splits_and_synonyms(launch, given, tmp_path):
+    """A class map joins classes of other names; a split stands behind the set's name."""
+    names = ("openmoji/sketch", "openmoji/photo")
+    sketches, photos = (open_records(given["data_dir"], name, "train") for name in names)
+    one, other = sketches[0]["class_name"], sketches[1]["class_name"]
+    class_map = tmp_path / "map.json"
+    class_map.write_text(json.dumps({one: {"openmoji": [one, other]}}))
+    whole = given | {"sketches": "openmoji/sketch:train", "photos": "openmoji/photo:train"}
+    plain, mapped = (
+        json.loads(launch("evaluate", what="retrieval", **whole, **more).succeeded())[0]
+        for more in ({}, {"class_map": class_map})
+    )
+    assert plain["counts"]["classes"] == 5 and mapped["counts"]["classes"] == 4
+    assert mapped["configuration"]["class_map"] and not plain["configuration"]["class_map"]
+    splits = {d["split"] for sets in plain["configuration"]["data"].values() for d in sets}
+    assert splits == {"train"}
+    assert len(photos) == 5
+
+
+def test_several_galleries(launch, given):
+    photos = "openmoji/photo:train,openmoji/photo:test"
+    (result, *_) = json.loads(launch("evaluate", photos=photos, **given).succeeded())
+    assert result["counts"]["gallery"] == 8 and result["counts"]["queries"] == 3
 
 
 def test_classes_that_the_data_does_not_show(launch, given):
@@ -51,20 +127,70 @@ def test_classes_that_the_data_does_not_show(launch, given):
         ({"data_dir": "/nowhere"}, ("/nowhere", "launch.build_data")),
         ({"split": "val"}, ("no split 'val'", "train, test")),
         ({"sketches": "tu_berlin/sketch"}, ("'tu_berlin/sketch'", "openmoji/sketch")),
-        ({"photos": "openmoji/sketch"}, ("--photos=openmoji/sketch", "sketch, not photo")),
-        ({"sketches": "openmoji/photo"}, ("--sketches=openmoji/photo", "photo, not sketch")),
-        ({"json": "/nowhere/scores.json"}, ("/nowhere is not a folder", "make it")),
+        ({"photos": "openmoji/sketch"}, ("openmoji/sketch is", "sketch, not photo")),
+        ({"sketches": "openmoji/photo"}, ("openmoji/photo is", "photo, not sketch")),
+        ({"class_map": "/nowhere.json"}, ("/nowhere.json", "No such file")),
     ],
 )
 def test_what_is_wrong_is_named(changes, words, launch, given):
     launch("evaluate", **(given | changes)).failed(*words)
 
 
-def test_a_file_of_results_is_never_overwritten(launch, given, tmp_path):
-    out = tmp_path / "scores.json"
+def test_a_file_where_the_results_should_be(launch, given, tmp_path):
+    out = tmp_path / "scores"
     out.write_text("mine")
-    launch("evaluate", json=out, **given).failed(out, "exists", "choose another")
+    launch("evaluate", out=out, **given).failed(out, "a file lies where a folder must be")
     assert out.read_text() == "mine"
+
+
+def test_results_that_were_moved_are_not_taken_for_others(launch, given, tmp_path):
+    out = tmp_path / "scores"
+    launch("evaluate", out=out, **given).succeeded()
+    first, second, _ = sorted(out.glob("*.json"))
+    first.write_bytes(second.read_bytes())
+    launch("evaluate", out=out, **given).failed(first, "result of another layer", "move it")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"table": "1", "figure": "4"}, ("ask for one",)),
+        ({"table": "1", "checkpoint": "runs/x"}, ("ask for one",)),
+        ({"table": "4"}, ("--table=4", "1|2|3|retrieval")),
+        ({"table": "1", "folds": "0,0"}, ("--folds", "each once")),
+        ({"table": "1", "folds": "a"}, ("--folds", "must be numbers")),
+    ],
+)
+def test_flags_that_do_not_go_together(flags, words, launch):
+    result = launch("evaluate", **flags)
+    assert result.status == 2 and all(word in result.err for word in words), result.err
+
+
+def test_a_table_of_checkpoints_and_baselines(launch, given, run, port, tmp_path):
+    flags = {"table": "retrieval", "data_dir": given["data_dir"], "runs": tmp_path}
+    told = launch("evaluate", checkpoints=f"trained={run[1]}", **flags).succeeded()
+    rows = (line.strip("| ").split(" | ") for line in told.splitlines() if line.startswith("| "))
+    table = {name: cells for name, *cells in rows if name not in ("", "|")}
+    names = [
+        "HOG",
+        "raw pixels",
+        "pool5, not fine-tuned",
+        "trained L6",
+        "trained L7",
+        "trained L6+L7",
+    ]
+    assert [name for name in table if name in names] == names
+    for name in names:
+        if name.startswith("pool5"):
+            assert table[name] == ["not run (2)", "not run (2)"]
+        else:
+            # Three pictures are too few for P@10.
+            assert re.match(r"[01].\d+ \[", table[name][0]) and table[name][1] == "no value (1)"
+    assert "(2) not run: needs the pretrained network" in told and "--pretrained" in told
+    again = launch("evaluate", pretrained=port[1], **flags).succeeded()
+    (hog,) = (line for line in told.splitlines() if line.startswith("| HOG"))
+    assert hog in again
+    assert re.search(r"^\| pool5, not fine-tuned \| [01].\d+ \[", again, re.MULTILINE)
 
 
 def test_damaged_records_are_named(launch, given, data_dir, tmp_path):

@@ -11,7 +11,10 @@ import time
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
-NAMES = ("build_data", "port_weights", "train", "evaluate", "search", "figures", "quickstart")
+NAMES = (
+    "build_data", "port_weights", "train", "evaluate", "extract", "search", "export", "figures",
+    "benchmark", "quickstart",
+)  # fmt: skip
 ALL = "openmoji/sketch,openmoji/photo,openmoji/edge"
 PROGRESS = re.compile(r"\d+%\||\d+ examples \[|^(\x1b\[A|\s)*$")
 

@@ -3,17 +3,25 @@
 import errno
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
 import subprocess
+from typing import NamedTuple
 
+import jax
+import numpy as np
 import pytest
 
+from data_builders.prepare import prepare
+from data_builders.tu_berlin.tu_berlin_dataset_builder import Builder, Options
 from dsf_jax.training import checkpoints
 from dsf_jax.training.checkpoints import load_model
-from dsf_jax.training.loop import read_metrics
-from tests.launch.scripts import wait_for
+from dsf_jax.training.metrics_log import read_metrics
+from dsf_jax.training.run_directory import read_config
+from tests.data_builders.drawn import drawing, write_tree
+from tests.launch.scripts import Result, wait_for
 
 
 def steps_in(run_dir):
@@ -51,7 +59,6 @@ def test_running_again_changes_nothing(launch, run, training):
     ("changes", "words"),
     [
         ({"datasets": "openmoji/sketchh"}, ("'openmoji/sketchh'", "openmoji/sketch", "build it with")),
-        ({"datasets": ""}, ("needs the domain sketch", "none", "add a data set")),
         (
             {"datasets": "openmoji/sketch"},
             ("S+I+E needs the domain photo and edge", "openmoji/sketch (sketch)"),
@@ -62,6 +69,11 @@ def test_running_again_changes_nothing(launch, run, training):
         ({"epochs": 0}, ("epochs=0",)),
         ({"dropout_rate": 1}, ("dropout_rate=1.0",)),
         ({"train_layers": "all"}, ("cached_views=1 needs frozen convolutions", "train_layers=fc")),
+        ({"repeat": "/nowhere"}, ("/nowhere/config.json is not there", "name the folder of a run")),
+        ({"held_out": "openmoji/sketch:val"}, ("no split 'val'", "train, test")),
+        ({"held_out": "openmoji/sketch:test"}, ("none of the examples", "choose data sets")),
+        ({"fold": "0"}, ("must be cut into as many folds", "openmoji/sketch", "they have [0]")),
+        ({"fold": "0", "held_out": "openmoji/sketch:test"}, ("--fold holds its own fold out",)),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_and_nothing_written(changes, words, launch, training, tmp_path):
@@ -72,6 +84,14 @@ def test_what_is_wrong_is_named_and_nothing_written(changes, words, launch, trai
     assert result.status == 1 and result.lines == [line.strip()]
     assert all(word in line for word in words)
     assert not run_dir.exists()
+
+
+@pytest.mark.parametrize("missing", ["datasets", "init"])
+def test_data_and_a_start_must_be_given(missing, launch, training, tmp_path):
+    given = {name: value for name, value in training.items() if name != missing}
+    line = launch("train", run_dir=tmp_path / "run", **given).failed("--help", status=2)
+    assert "--datasets and --init must be given, or --repeat" in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_without_checkpoint(launch, training, tmp_path):
@@ -141,3 +161,148 @@ def test_a_save_that_fails_half_way_leaves_nothing(tmp_path):
         raise ValueError("RESOURCE_EXHAUSTED: Failed to write: No space left on device [28]")
     assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(folder)
     assert not folder.exists()
+
+
+@pytest.fixture(scope="module")
+def sketches(port, tmp_path_factory):
+    """Flags of a run on two classes of three sketches each, one in each fold: 20 steps of fc8."""
+    data_dir, source = (tmp_path_factory.mktemp(name) for name in ("folds", "drawn"))
+    rows = {"high": (4, 6, 8), "low": (30, 32, 34)}
+    files = {f"{name}/{row}.png": drawing(row) for name in rows for row in rows[name]}
+    builder = Builder(
+        config="sketch", data_dir=data_dir, source=write_tree(source, files), options=Options(),
+        on_error="raise", processes=1,
+    )  # fmt: skip
+    prepare(builder)
+    return {
+        "data_dir": data_dir, "init": port[1], "datasets": "tu_berlin/sketch", "mixture": "S",
+        "train_layers": "last", "cached_views": 1, "batch_size": 2, "epochs": 10, "log_every": 1,
+    }  # fmt: skip
+
+
+FOLDS = ("fold0", "fold1", "fold2")
+
+
+class ByFolds(NamedTuple):
+    """Three folds, stopped once and gone on."""
+
+    run_dir: pathlib.Path
+    stopped: Result
+    stopped_at: dict[str, list[int]]  # checkpoints by fold
+    summary_then: bool
+    finished: Result
+
+
+@pytest.fixture(scope="module")
+def by_folds(launch, sketches, tmp_path_factory):
+    """SIGTERM comes in the middle of fold 1; then the same command once more."""
+    run_dir = tmp_path_factory.mktemp("by_folds") / "run"
+    given = sketches | {"run_dir": run_dir, "fold": "all"}
+    process = launch.start("train", **given)
+    metrics = run_dir / "fold1" / "metrics.jsonl"
+    wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 2, seconds=500)
+    os.kill(process, signal.SIGTERM)
+    stopped = launch.wait()
+    at = {fold: steps_in(run_dir / fold) for fold in FOLDS}
+    summary_then = (run_dir / "folds.json").exists()
+    return ByFolds(run_dir, stopped, at, summary_then, launch("train", **given))
+
+
+def held_out_lines(run_dir):
+    return [line for line in read_metrics(run_dir) if "held_out_accuracy" in line]
+
+
+def test_sigterm_in_the_middle_of_a_fold_ends_them_all_for_now(by_folds):
+    told = by_folds.stopped.succeeded()
+    (step,) = by_folds.stopped_at["fold1"]
+    assert 2 <= step < 20 and f"step {step}: stopped by a signal; run the same command" in told
+    assert by_folds.stopped_at["fold0"] == [20] and by_folds.stopped_at["fold2"] == []
+    assert "fold 1 of 3 is held out" in told and "fold 2 of 3" not in told
+    assert not by_folds.summary_then
+
+
+def test_all_folds_and_their_summary(by_folds):
+    told = by_folds.finished.succeeded()
+    for number, fold in enumerate(FOLDS):
+        run_dir = by_folds.run_dir / fold
+        assert f"fold {number} of 3 is held out" in told
+        assert steps_in(run_dir)[-1] == 20
+        assert [x["step"] for x in read_metrics(run_dir) if "loss" in x] == list(range(1, 21))
+        (line,) = held_out_lines(run_dir)
+        assert line["step"] == 20 and line["held_out_accuracy"] in (0.0, 0.5, 1.0)
+        config = read_config(run_dir)
+        rest = "+".join(other for other in FOLDS if other != fold)
+        (source,) = config["start"]["data"]
+        assert source.startswith(f"sketch: 4 from tu_berlin/sketch [{rest}]"), source
+        assert config["command"]["flags"]["fold"] == str(number)
+    accuracies = [held_out_lines(by_folds.run_dir / f)[0]["held_out_accuracy"] for f in FOLDS]
+    summary = json.loads((by_folds.run_dir / "folds.json").read_text())
+    assert list(summary["held_out_accuracy"].values()) == accuracies
+    assert summary["mean"] == pytest.approx(np.mean(accuracies))
+    assert summary["standard deviation"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert f"single angle over 3 folds: {np.mean(accuracies):.4f}" in told
+
+
+def test_folds_run_again_are_finished_at_once(by_folds, launch, sketches, tmp_path):
+    """What they scored is read, here numbers that tell the folds apart, and summed up again."""
+    run_dir = linked_copy(by_folds.run_dir, tmp_path / "run")
+    written = {}
+    for fold, accuracy in zip(FOLDS, (1.0, 0.25, 0.5), strict=True):
+        path = run_dir / fold / "metrics.jsonl"
+        lines = [x | {"held_out_accuracy": accuracy} for x in held_out_lines(run_dir / fold)]
+        path.unlink()
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        written[path] = path.read_bytes()
+    told = launch("train", run_dir=run_dir, fold="all", **sketches).succeeded()
+    assert told.count("step 20: trained") == 3
+    assert all(path.read_bytes() == content for path, content in written.items())
+    summary = json.loads((run_dir / "folds.json").read_text())
+    assert summary["held_out_accuracy"] == {"0": 1.0, "1": 0.25, "2": 0.5}
+    assert summary["mean"] == pytest.approx(7 / 12)
+    assert summary["standard deviation"] == pytest.approx(np.std([1.0, 0.25, 0.5], ddof=1))
+    assert "over 3 folds: 0.5833, standard deviation 0.3819, from 0.2500 to 1.0000" in told
+
+
+def test_a_fold_is_repeated_bit_for_bit_elsewhere(by_folds, launch, tmp_path):
+    """Without another flag; and fold 1 was stopped on its way, so a single fold equals it too."""
+    launch("train", repeat=by_folds.run_dir / "fold1", run_dir=tmp_path / "again").succeeded()
+    assert not (tmp_path / "again" / "folds.json").exists()
+    run_dir = tmp_path / "again" / "fold1"
+    one, other = (load_model(path) for path in (run_dir, by_folds.run_dir / "fold1"))
+    assert one[0] == other[0]
+    jax.tree.map(np.testing.assert_array_equal, one[1], other[1])
+    configs = [read_config(path) for path in (run_dir, by_folds.run_dir / "fold1")]
+    assert [len(config.pop("sessions")) for config in configs] == [1, 2]
+    assert configs[0] == configs[1]
+
+
+def test_what_is_held_out_is_scored_and_a_repeat_takes_changed_flags(launch, sketches, tmp_path):
+    given = sketches | {
+        "datasets": "tu_berlin/sketch:fold0+fold2", "held_out": "tu_berlin/sketch:fold1",
+        "epochs": 2, "save_every": 2,
+    }  # fmt: skip
+    told = launch("train", run_dir=tmp_path / "one", **given).succeeded()
+    assert "held out: 2 drawings and 0 photos" in told
+    lines = held_out_lines(tmp_path / "one")
+    assert [line["step"] for line in lines] == [2, 4]
+    assert f"accuracy on held-out data, single angle: {lines[-1]['held_out_accuracy']:.4f}" in told
+    told = launch(
+        "train", repeat=tmp_path / "one", run_dir=tmp_path / "two", seed=7, epochs=1, held_out=""
+    ).succeeded()
+    assert "held out" not in told and held_out_lines(tmp_path / "two") == []
+    one, two = (read_config(tmp_path / name) for name in ("one", "two"))
+    assert two["train"] == one["train"] | {"seed": 7, "epochs": 1}
+    assert two["model"] == one["model"] and two["start"]["data"] == one["start"]["data"]
+    assert two["command"]["flags"] == one["command"]["flags"] | {"held_out": []}
+
+
+@pytest.mark.parametrize(
+    ("fold", "words"),
+    [
+        ("3", ("--fold=3 is unknown", "0, 1, 2, all")),
+        ("first", ("--fold=first is unknown",)),
+    ],
+)
+def test_an_unknown_fold_is_named(launch, sketches, tmp_path, fold, words):
+    launch("train", run_dir=tmp_path / "run", fold=fold, **sketches).failed(*words)
+    assert not (tmp_path / "run").exists()

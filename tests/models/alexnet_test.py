@@ -566,6 +566,43 @@ def test_gradient_reaches_every_parameter_of_the_head() -> None:
     assert all(jax.tree.leaves(reached(head_params())))
 
 
+def textbook_convolution(x: jax.Array, kernel: jax.Array, conv: alexnet.Conv) -> jax.Array:
+    """XLA's own, with its own groups."""
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (conv.stride, conv.stride),
+        [(conv.padding, conv.padding)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=conv.groups,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variant", "block"), [(variant, block) for variant in VARIANTS for block in range(1, 6)]
+)
+def test_convolution_alone(variant: str, block: int) -> None:
+    """Values and both gradients of every layer's form, on sizes that no stride divides."""
+    rng = np.random.default_rng(7)
+    conv = alexnet.ARCHITECTURES[variant].convs[block - 1]
+    kernel = params(variant)[f"conv{block}"]["kernel"]
+    inputs = kernel.shape[2] * conv.groups
+    x = rng.standard_normal((3, *((26, 17) if conv.stride > 1 else (7, 4)), inputs), np.float32)
+    shape = jax.eval_shape(lambda x, k: textbook_convolution(x, k, conv), x, kernel).shape
+    weights = rng.standard_normal(shape, np.float32)
+
+    def values_and_gradients(convolve: Callable[..., Any]) -> Any:
+        def run(x: jax.Array, kernel: jax.Array) -> Any:
+            out, pull = jax.vjp(lambda x, kernel: convolve(x, kernel, conv), x, kernel)
+            return out, *pull(weights)
+
+        return jax.jit(run)(x, kernel)
+
+    own, textbook = map(values_and_gradients, (alexnet._convolve, textbook_convolution))
+    for mine, theirs in zip(own, textbook, strict=True):
+        assert relative_error(np.asarray(mine), np.asarray(theirs)) < TOLERANCE
+
+
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
 def test_response_norm_alone(wrap: Callable[..., Any]) -> None:
     """Any number of channels, fewer than the window included; strong and weak activations."""

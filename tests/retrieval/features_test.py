@@ -1,4 +1,4 @@
-"""L6, L7 and L6+L7 against NumPy, and batches against one example at a time."""
+"""Every kind of feature against NumPy, and batches against one example at a time."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,17 @@ import pytest
 from dsf_jax.data.groups import collate, content
 from dsf_jax.images.points import CANVAS, _unique
 from dsf_jax.models.alexnet import AlexNet, init_params
-from dsf_jax.retrieval.features import LAYERS, embed, extract, features_from, l2_normalise
+from dsf_jax.retrieval.features import (
+    LAYERS,
+    PAPER_LAYERS,
+    check_layers,
+    embed,
+    extract,
+    feature_blocks,
+    feature_sizes,
+    features_from,
+    l2_normalise,
+)
 
 SIZE = 35
 
@@ -37,9 +47,15 @@ PARAMS = MODEL.init(jax.random.key(0), jnp.zeros((1, SIZE, SIZE, 3)))["params"]
 def activations(seed=0, b=5):
     """As AlexNet gives them, with layers beside those wanted; layer 7 is 1000 times as large."""
     rng = np.random.default_rng(seed)
-    six, seven = rng.random((b, 6)), 1000 * rng.random((b, 4))
-    decoys = {name: rng.random((b, 5)) for name in ("fc6", "fc7", "fc8")}
-    values = {"relu6": six, "relu7": seven} | decoys
+    values = {
+        "pool4": rng.random((b, 3, 3, 2)),
+        "pool5": rng.random((b, 2, 3, 2)),
+        "fc6": rng.standard_normal((b, 6)),
+        "fc7": 1000 * rng.standard_normal((b, 4)),
+        "relu6": rng.random((b, 6)),
+        "relu7": 1000 * rng.random((b, 4)),
+        "fc8": rng.random((b, 5)),
+    }
     return {name: x.astype(np.float32) for name, x in values.items()}
 
 
@@ -54,6 +70,14 @@ def unit(x):
         ("L6", lambda a: unit(a["relu6"])),
         ("L7", lambda a: unit(a["relu7"])),
         ("L6+L7", lambda a: unit(np.concatenate([unit(a["relu6"]), unit(a["relu7"])], axis=1))),
+        ("pool5", lambda a: unit(a["pool5"].reshape(5, 12))),
+        ("L6 before ReLU", lambda a: unit(a["fc6"])),
+        ("L7 before ReLU", lambda a: unit(a["fc7"])),
+        (
+            "L6+L7 before ReLU",
+            lambda a: unit(np.concatenate([unit(a["fc6"]), unit(a["fc7"])], axis=1)),
+        ),
+        ("L6+L7 joined raw", lambda a: unit(np.concatenate([a["relu6"], a["relu7"]], axis=1))),
     ],
 )
 @pytest.mark.parametrize("compiled", [False, True])
@@ -66,6 +90,11 @@ def test_features_equal_numpy(layer, expected, compiled):
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1.0, rtol=1e-6)
 
 
+def test_the_papers_three_are_named_apart():
+    assert PAPER_LAYERS == ("L6", "L7", "L6+L7")
+    assert set(PAPER_LAYERS) < set(LAYERS)
+
+
 def test_both_halves_weigh_the_same_however_large_their_activations_are():
     features = np.asarray(features_from(activations(), "L6+L7"))
     for half in (features[:, :6], features[:, 6:]):
@@ -76,7 +105,7 @@ def test_zero_vectors_stay_zero():
     given = activations()
     given["relu6"][0] = 0
     given["relu6"][1] = given["relu7"][1] = 0
-    for layer in LAYERS:
+    for layer in PAPER_LAYERS:
         features = np.asarray(features_from(given, layer))
         assert np.isfinite(features).all()
         assert not features[1].any()
@@ -105,12 +134,14 @@ def test_alexnets_features_are_4096_and_8192_long():
     model = AlexNet(5)
     params = jax.eval_shape(lambda: init_params(model, 0))
     group = {"points": jax.ShapeDtypeStruct((2, 512, 2), jnp.uint16)}
-    shapes = jax.eval_shape(lambda p, g: embed(model, p, g, layers=tuple(LAYERS)), params, group)
-    assert {name: x.shape for name, x in shapes.items()} == {
-        "L6": (2, 4096),
-        "L7": (2, 4096),
-        "L6+L7": (2, 8192),
-    }
+    layers = tuple(LAYERS)
+    shapes = jax.eval_shape(lambda p, g: embed(model, p, g, layers=layers), params, group)
+    sizes = {
+        "L6": 4096, "L7": 4096, "L6+L7": 8192, "pool5": 6 * 6 * 256, "L6 before ReLU": 4096,
+        "L7 before ReLU": 4096, "L6+L7 before ReLU": 8192, "L6+L7 joined raw": 8192,
+    }  # fmt: skip
+    assert {name: x.shape for name, x in shapes.items()} == {n: (2, d) for n, d in sizes.items()}
+    assert feature_sizes(model, params, layers) == sizes
 
 
 class Reading(Sequence):
@@ -142,6 +173,11 @@ def photos(n):
     return [{"photo": x.repeat(32, 0).repeat(32, 1), "label": 0} for x in blocks]
 
 
+def resized(n):
+    pixels = np.random.default_rng(3).integers(0, 256, (n, SIZE, SIZE)).astype(np.uint8)
+    return [{"drawing": x, "label": 0} for x in pixels]
+
+
 def one_by_one(examples, layers):
     singly = [
         embed(MODEL, PARAMS, content(collate([e])), layers=layers, size=SIZE) for e in examples
@@ -149,7 +185,7 @@ def one_by_one(examples, layers):
     return {layer: np.concatenate([np.asarray(x[layer]) for x in singly]) for layer in layers}
 
 
-@pytest.mark.parametrize("make", [drawings, photos])
+@pytest.mark.parametrize("make", [drawings, photos, resized])
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 64])
 def test_batches_equal_one_by_one_in_order(make, batch_size):
     layers = ("L7", "L6+L7")
@@ -169,10 +205,31 @@ def test_batches_equal_one_by_one_in_order(make, batch_size):
         assert (apart + np.eye(7) > 1e-3).all()
 
 
+def test_blocks_are_parts_of_the_whole():
+    examples = Reading(drawings(7))
+    whole = list(feature_blocks(MODEL, PARAMS, examples, batch_size=3, size=SIZE))
+    assert [(b.number, b.first, b.labels.tolist()) for b in whole] == [
+        (0, 0, [0, 1, 2]),
+        (1, 3, [3, 4, 5]),
+        (2, 6, [6]),
+    ]
+    examples.read.clear()
+    some = feature_blocks(MODEL, PARAMS, examples, batch_size=3, size=SIZE, numbers=[2, 1])
+    for block, number in zip(some, (2, 1), strict=True):
+        assert block.number == number and block.first == whole[number].first
+        np.testing.assert_array_equal(block.features["L6+L7"], whole[number].features["L6+L7"])
+    assert examples.read == [6, 3, 4, 5]
+
+
 def test_an_unknown_layer_is_named_before_anything_is_read():
     examples = Reading(drawings(2))
-    with pytest.raises(ValueError, match=r"layer='fc6' is unknown; choose one of L6, L7, L6\+L7"):
+    with pytest.raises(
+        ValueError, match=r"layer='fc6' is unknown; choose one of L6, L7, L6\+L7, p"
+    ):
         extract(MODEL, PARAMS, examples, layers=("L6", "fc6"), size=SIZE)
     assert examples.read == []
     with pytest.raises(ValueError, match="layer='L8' is unknown"):
         features_from(activations(), "L8")
+    for layers in ((), ("L6", "L7", "L6")):
+        with pytest.raises(ValueError, match="must name one or more, each once; correct it"):
+            check_layers(layers)

@@ -16,7 +16,8 @@ import pytest
 from dsf_jax.models.alexnet import AlexNet, init_params
 from dsf_jax.training import checkpoints
 from dsf_jax.training.checkpoints import ModelCard, load_model, save_model, with_classes
-from dsf_jax.training.step import TrainState, init_state, sgd
+from dsf_jax.training.optimiser import sgd
+from dsf_jax.training.step import TrainState, init_state
 from tests.training import tiny
 
 NAMES = ("Äffchen 🐒", 'quote " and \\ slash', "猫")
@@ -47,7 +48,7 @@ def odd_params(seed=0):
 
 def state_after(steps, train_layers="all"):
     """A state whose momentum is not zero."""
-    optimiser = sgd(tiny.CONFIG.optimisation(("fc8",)))
+    optimiser = sgd(tiny.CONFIG.optimisation(("fc8",), tiny.EXAMPLES))
     state = init_state(odd_params(), optimiser, train_layers)
     trained = {name: state.params[name] for name in state.opt_state[-1].trace}
     gradients = jax.tree.map(lambda x: jnp.arange(x.size, dtype=x.dtype).reshape(x.shape), trained)
@@ -96,6 +97,81 @@ def test_the_latest_state_is_restored_and_the_latest_are_kept(tmp_path):
         assert_bit_equal(checkpoints.restore(folder, blank(first)), states[-1])
         checkpoints.save(folder, first.replace(step=jnp.int32(10_000)), tiny.CARD)
     assert whole_steps(tmp_path) == [10_000]
+
+
+def save_scored(folder, scores, *, keep):
+    """Saves a state a score, all the state's values being its step: {step: score or None}."""
+    first = state_after(0)
+    with checkpoints.manager(folder, keep=keep) as saved:
+        for step, score in scores.items():
+            params = jax.tree.map(lambda x, s=step: jnp.full_like(x, s), first.params)
+            state = first.replace(step=jnp.int32(step), params=params)
+            checkpoints.save(saved, state, tiny.TinyCard(*tiny.CARD), score=score)
+
+
+@pytest.mark.parametrize(
+    ("scores", "keep", "kept"),
+    [
+        ({5: 0.2, 10: 0.7, 15: 0.5, 20: 0.6}, 1, [10, 20]),
+        ({5: 0.2, 10: 0.7, 15: 0.5, 20: 0.6}, 2, [10, 15, 20]),
+        ({5: 0.2, 10: 0.3, 15: 0.4}, 1, [15]),
+        ({5: 0.4, 10: None, 15: None}, 1, [5, 15]),  # stopped by signals, without a score
+        ({5: None, 10: None, 15: None}, 2, [10, 15]),
+        ({5: 0.0, 10: None}, 1, [5, 10]),
+    ],
+)
+def test_the_best_stays_beside_the_latest(tmp_path, scores, keep, kept):
+    save_scored(tmp_path, scores, keep=keep)
+    assert whole_steps(tmp_path) == kept
+
+
+def test_the_best_outlives_the_process_that_saved_it(tmp_path, tiny_models):
+    save_scored(tmp_path, {5: 0.9, 10: 0.1}, keep=1)
+    save_scored(tmp_path, {15: 0.3}, keep=1)
+    assert whole_steps(tmp_path) == [5, 15]
+    save_scored(tmp_path, {20: 0.95}, keep=1)
+    assert whole_steps(tmp_path) == [20]
+
+
+def test_a_checkpoint_is_chosen_by_its_step_or_its_score(tmp_path, tiny_models):
+    run = tmp_path / "run"
+    save_scored(run / checkpoints.FOLDER, {5: 0.5, 10: 0.7, 15: 0.7, 20: 0.6, 25: None}, keep=9)
+    expected = {"": 25, ":best": 15, ":5": 5, ":10": 10, ":25": 25}  # of two equals the later one
+    for folder in (run, run / checkpoints.FOLDER):
+        for which, step in expected.items():
+            card, params = load_model(f"{folder}{which}")
+            assert card == tiny.CARD
+            assert {float(x.min()) for x in jax.tree.leaves(params)} == {step}, which
+
+
+def test_a_folder_whose_name_has_a_colon_is_taken_as_it_is(tmp_path, tiny_models):
+    folder = tmp_path / "run:5"
+    save_scored(folder, {5: None, 10: None}, keep=9)
+    for source, step in ((folder, 10), (f"{folder}:5", 5)):
+        assert float(load_model(source)[1]["fc8"]["bias"][0]) == step
+
+
+@pytest.mark.parametrize(
+    ("which", "message"),
+    [
+        (
+            "7",
+            r"no checkpoint with step 7, only those of the steps 5, 10; name one of them or none",
+        ),
+        ("best", r"no checkpoint with a score, only those of the steps 5, 10; name one of them"),
+    ],
+)
+def test_a_checkpoint_that_is_not_there_is_named(tmp_path, tiny_models, which, message):
+    save_scored(tmp_path, {5: None, 10: None}, keep=9)
+    with pytest.raises(FileNotFoundError, match=message) as caught:
+        load_model(f"{tmp_path}:{which}")
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("which", [":best", ":5", ":latest", ":-1"])
+def test_a_choice_in_a_folder_that_is_not_there_is_named(tmp_path, which):
+    with pytest.raises(FileNotFoundError, match=r"nowhere.* does not exist; make one with"):
+        load_model(f"{tmp_path / 'nowhere'}{which}")
 
 
 def test_a_step_that_is_there_is_left_as_it_is(tmp_path):
@@ -281,6 +357,24 @@ def test_what_does_not_fit_on_the_disk_leaves_the_folder_as_it_was(
         checkpoints.save(folder, state.replace(step=jnp.int32(4)), card)
     assert files_of(tmp_path) == before and not (tmp_path / "model").exists()
     assert_bit_equal(load_model(tmp_path / "run")[1], state.params)
+
+
+@noisy
+def test_a_disk_that_fills_up_half_way_keeps_the_last_whole_checkpoint(
+    small_disk, tiny_models, monkeypatch
+):
+    """The check has passed, and then another program takes the space."""
+    disk = small_disk(1)
+    state, card = state_after(3), tiny.TinyCard(*tiny.CARD)
+    with checkpoints.manager(disk / "run") as folder:
+        checkpoints.save(folder, state, card)
+    monkeypatch.setattr(checkpoints, "check_space", lambda *_: None)
+    (disk / "others").write_bytes(b"x" * (shutil.disk_usage(disk).free - 8192))
+    with pytest.raises(OSError) as caught, checkpoints.manager(disk / "run") as folder:
+        checkpoints.save(folder, state.replace(step=jnp.int32(4)), card)
+    assert caught.value.errno == errno.ENOSPC
+    assert whole_steps(disk / "run") == [3]
+    assert_bit_equal(load_model(disk / "run")[1], state.params)
 
 
 @noisy

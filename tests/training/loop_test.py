@@ -1,9 +1,11 @@
 """Stopping and starting again gives the same parameters, bit for bit, as never stopping."""
 
 import dataclasses
+import errno
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +14,38 @@ import time
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from dsf_jax.data.files import only_writer
+from dsf_jax.images.views import plain_view, random_photo_view, random_sketch_view
+from dsf_jax.models.alexnet import preprocess
 from dsf_jax.training import checkpoints, loop
+from dsf_jax.training.metrics_log import METRICS_FILE, MetricsLog, read_metrics
+from dsf_jax.training.run_directory import CONFIG_FILE
 from tests.training import tiny
+from tests.training.event_files import pictures
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Keeps the compiled step of the first run for the others: a run then takes a third."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in settings.items():
+            jax.config.update(name, value)
+            environment.setenv(name.upper(), str(value))
+        compilation_cache.reset_cache()
+        yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 def start(run_dir, out, seconds):
@@ -67,7 +95,7 @@ def assert_bit_equal(a, b):
 def test_a_stopped_run_ends_as_if_it_had_never_stopped(number, tmp_path, uninterrupted):
     run_dir, out = tmp_path / "run", tmp_path / "out.npz"
     process = start(run_dir, out, 0.3)
-    metrics = run_dir / loop.METRICS_FILE
+    metrics = run_dir / METRICS_FILE
     # Past the checkpoint of step 5 and, for SIGKILL, some steps beyond it.
     wait_for(lambda: complete_steps(run_dir) and metrics.read_text().count("\n") >= 2, process)
     process.send_signal(number)
@@ -80,7 +108,7 @@ def test_a_stopped_run_ends_as_if_it_had_never_stopped(number, tmp_path, uninter
         assert process.returncode == 0, errors
     assert 5 <= steps[-1] < 20 and not out.exists()
     assert_bit_equal(finish(run_dir, out), uninterrupted)
-    logged = [line["step"] for line in loop.read_metrics(run_dir)]
+    logged = [line["step"] for line in read_metrics(run_dir)]
     assert logged == sorted(set(logged)) and logged[-1] == 20
 
 
@@ -99,31 +127,136 @@ def test_killed_while_saving_resumes_from_the_last_whole_checkpoint(tmp_path, un
     assert whole and not half.exists()
 
 
-def test_running_a_finished_run_again_trains_nothing(tmp_path, monkeypatch):
-    first = tiny.run(tmp_path)
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """The result of a run in this process, and its folder; not to be changed."""
+    run_dir = tmp_path_factory.mktemp("straight") / "run"
+    return tiny.run(run_dir), run_dir
+
+
+def equals(result, straight):
+    """Checks that a run has ended as the one that never stopped."""
+    assert result.finished and int(result.state.step) == 20
+    assert_bit_equal(tiny.flat(result.state.params), tiny.flat(straight[0].state.params))
+
+
+def test_running_a_finished_run_again_trains_nothing(straight, tmp_path, monkeypatch):
+    run_dir = shutil.copytree(straight[1], tmp_path / "run")
     monkeypatch.setattr(tiny, "batches", lambda seconds: pytest.fail("nothing is left to train"))
-    again = tiny.run(tmp_path)
-    assert first.finished and again.finished and int(again.state.step) == 20
-    assert_bit_equal(tiny.flat(first.state.params), tiny.flat(again.state.params))
+    assert straight[0].finished
+    equals(tiny.run(run_dir), straight)
 
 
-def test_what_a_run_leaves(tmp_path):
-    tiny.run(tmp_path)
-    config = json.loads((tmp_path / loop.CONFIG_FILE).read_text())
+def test_what_a_run_leaves(straight):
+    _, run_dir = straight
+    config = json.loads((run_dir / CONFIG_FILE).read_text())
     assert config["train"] == dataclasses.asdict(tiny.CONFIG)
-    lines = loop.read_metrics(tmp_path)
+    lines = read_metrics(run_dir)
     assert [line["step"] for line in lines] == [3, 5, 6, 9, 10, 12, 15, 18, 20]
     assert lines[-1]["epoch"] == 4.0
     assert all(np.isfinite(line["loss"]) and 0 <= line["accuracy"] <= 1 for line in lines)
-    assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
-    assert complete_steps(tmp_path) == [15, 20]  # the two latest are kept
+    assert complete_steps(run_dir) == [15, 20]  # the two latest are kept
 
 
-def test_another_configuration_in_the_same_folder_is_refused(tmp_path):
-    tiny.run(tmp_path)
+def test_another_configuration_in_the_same_folder_is_refused(straight):
     changed = dataclasses.replace(tiny.CONFIG, seed=5)
     with pytest.raises(ValueError, match="seed is 0 there and 5 now; choose another folder"):
-        tiny.run(tmp_path, config=changed)
+        tiny.run(straight[1], config=changed)
+
+
+def test_pictures_show_what_the_network_sees(straight):
+    """Before the first step, and after each checkpoint, of the step's own batch: the key of each
+    example's view is its number's, of the step counted from 0, of the seed."""
+    shown = pictures(straight[1])
+    tags = ("views/drawings", "views/photos")
+    assert shown.keys() == {(tag, step) for tag in tags for step in (1, 6, 11, 16)}
+    for step in (1, 11):
+        batch = tiny.batches()[step - 1]
+        key = jax.random.fold_in(jax.random.key(tiny.CONFIG.seed), step - 1)
+        for kind, name, view in (
+            ("drawings", "points", random_sketch_view),
+            ("photos", "photo", random_photo_view),
+        ):
+            group = batch[kind]
+            keys = [jax.random.fold_in(key, number) for number in group["example"]]
+            views = [view(k, x, size=tiny.SIZE) for k, x in zip(keys, group[name], strict=True)]
+            expected = np.concatenate(views, axis=1)
+            picture = shown[f"views/{kind}", step]
+            if picture.ndim > expected.ndim:
+                expected = expected[..., None] + 0 * picture
+            np.testing.assert_array_equal(picture, expected)
+
+
+def scores(params):
+    """(loss, accuracy) on all held-out examples, by hand."""
+    losses, hits = [], []
+    for batch in tiny.held_out():
+        for group in batch.values():
+            real = int(group["weight"].sum())
+            inputs = preprocess(plain_view(group, size=tiny.SIZE))[:real]
+            logits = np.float64(tiny.TinyNet().apply({"params": params}, inputs)[0])
+            labels = group["label"][:real]
+            right = logits[np.arange(real), labels]
+            losses.extend(np.log(np.exp(logits).sum(axis=1)) - right)
+            hits.extend(logits.argmax(axis=1) == labels)
+    assert len(hits) == 14
+    return np.mean(losses), np.mean(hits)
+
+
+def test_held_out_data_is_scored_at_every_checkpoint_and_changes_nothing(
+    straight, tmp_path, monkeypatch
+):
+    config = dataclasses.replace(tiny.CONFIG, save_every=8, keep=9)
+    result = tiny.run(tmp_path, config=config, held_out=tiny.held_out())
+    equals(result, straight)
+    lines = {x["step"]: x for x in read_metrics(tmp_path) if "held_out_loss" in x}
+    assert list(lines) == [8, 16, 20] == complete_steps(tmp_path), "each checkpoint, and the end"
+    monkeypatch.setattr(checkpoints, "ModelCard", tiny.TinyCard)
+    for step, line in lines.items():
+        loss, accuracy = scores(checkpoints.load_model(f"{tmp_path}:{step}")[1])
+        assert line["held_out_loss"] == pytest.approx(loss, rel=1e-4)
+        assert line["held_out_accuracy"] == pytest.approx(accuracy)
+    assert loop.held_out_accuracy(tmp_path) == lines[20]["held_out_accuracy"]
+    assert loop.held_out_accuracy(straight[1]) is None
+
+
+def test_the_best_is_kept_beside_the_latest(tmp_path, monkeypatch):
+    left = iter((0.25, 0.75, 0.5, 0.5))
+    held_out = MetricsLog.held_out
+
+    def scripted(log, step, metrics):
+        value = np.float32(next(left))
+        fake = {name: (value, np.float32(1)) for name in metrics[0]}
+        return held_out(log, step, [fake])
+
+    monkeypatch.setattr(MetricsLog, "held_out", scripted)
+    monkeypatch.setattr(checkpoints, "ModelCard", tiny.TinyCard)
+    config = dataclasses.replace(tiny.CONFIG, keep=1)
+    result = tiny.run(tmp_path, config=config, held_out=tiny.held_out())
+    assert complete_steps(tmp_path) == [10, 20]
+    best, latest = (checkpoints.load_model(f"{tmp_path}{which}")[1] for which in (":best", ""))
+    assert_bit_equal(tiny.flat(latest), tiny.flat(result.state.params))
+    assert not np.array_equal(best["fc8"]["kernel"], latest["fc8"]["kernel"])
+    assert loop.held_out_accuracy(tmp_path) == 0.5
+
+
+def test_so_many_steps_and_then_on_by_epochs(straight, tmp_path):
+    stepped = dataclasses.replace(tiny.CONFIG, steps=7)
+    result = tiny.run(tmp_path, config=stepped)
+    assert result.finished and int(result.state.step) == 7
+    assert complete_steps(tmp_path) == [5, 7]
+    equals(tiny.run(tmp_path), straight)
+
+
+def test_the_end_of_a_cosine_is_fixed(tmp_path):
+    config = dataclasses.replace(tiny.CONFIG, schedule="cosine", steps=6)
+    tiny.run(tmp_path, config=config)
+    rates = {line["step"]: line["learning_rate"] for line in read_metrics(tmp_path)}
+    for step in (3, 5, 6):  # a step's rate is that before it
+        expected = config.learning_rate * (1 + np.cos(np.pi * (step - 1) / 6)) / 2
+        assert rates[step] == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="steps is 6 there and 12 now; choose another folder"):
+        tiny.run(tmp_path, config=dataclasses.replace(config, steps=12))
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path):
@@ -133,28 +266,6 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path)
     assert complete_steps(tmp_path) == []
 
 
-def test_an_incomplete_line_of_metrics_is_dropped(tmp_path):
-    (tmp_path / loop.METRICS_FILE).write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
-    assert loop.read_metrics(tmp_path) == [{"step": 1, "loss": 2.0}]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"epochs": 0}, "epochs=0 must be at least 1"),
-        ({"learning_rate": 0.0}, "learning_rate=0.0 must be above 0 and finite"),
-        ({"learning_rate": float("nan")}, "learning_rate=nan must be above 0 and finite"),
-        ({"weight_decay": -1.0}, "weight_decay=-1.0 must be finite and not below 0"),
-        ({"seed": -1}, "seed=-1 must lie between 0 and"),
-        ({"dropout_rate": 1.0}, r"dropout_rate=1.0 and momentum=0.9 must lie in \[0, 1\)"),
-        ({"cached_views": 2}, "cached_views=2 needs frozen convolutions, not train_layers='all'"),
-    ],
-)
-def test_impossible_configurations_are_refused(change, message):
-    with pytest.raises(ValueError, match=message):
-        loop.TrainConfig(**change)
-
-
 def test_signals_work_as_before_after_training(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     tiny.run(tmp_path)
@@ -162,37 +273,97 @@ def test_signals_work_as_before_after_training(tmp_path):
     assert jax.device_count() == 8
 
 
-def test_other_data_in_the_same_folder_is_refused(tmp_path, monkeypatch):
-    tiny.run(tmp_path)
-    monkeypatch.setattr(tiny, "DATA", ("photos from somewhere",))
-    with pytest.raises(
-        ValueError, match=r"data is \['sketches from nowhere'\] there and \['photos"
-    ):
-        tiny.run(tmp_path)
-
-
-def test_a_damaged_configuration_is_named(tmp_path):
-    tiny.run(tmp_path)
-    (tmp_path / loop.CONFIG_FILE).write_text("{")
-    with pytest.raises(ValueError, match=r"config\.json is damaged"):
-        tiny.run(tmp_path)
-
-
-def test_a_run_may_go_on_for_more_epochs_and_log_at_other_steps(tmp_path):
-    tiny.run(tmp_path)
-    longer = dataclasses.replace(tiny.CONFIG, epochs=5, log_every=1)
-    went_on = tiny.run(tmp_path, config=longer)
+def test_a_run_may_go_on_for_more_epochs_and_keep_log_and_save_otherwise(straight, tmp_path):
+    run_dir = shutil.copytree(straight[1], tmp_path / "run")
+    longer = dataclasses.replace(tiny.CONFIG, epochs=5, log_every=1, save_every=2, keep=3)
+    went_on = tiny.run(run_dir, config=longer)
     assert int(went_on.state.step) == 25
-    straight = tiny.run(tmp_path / "straight", config=longer)
-    assert_bit_equal(tiny.flat(went_on.state.params), tiny.flat(straight.state.params))
+    assert complete_steps(run_dir) == [22, 24, 25]
+    assert [x["step"] for x in read_metrics(run_dir)][-6:] == [20, 21, 22, 23, 24, 25]
+    at_once = tiny.run(tmp_path / "at_once", config=dataclasses.replace(tiny.CONFIG, epochs=5))
+    assert_bit_equal(tiny.flat(went_on.state.params), tiny.flat(at_once.state.params))
 
 
-def test_other_start_values_in_the_same_folder_are_refused(tmp_path, monkeypatch):
-    tiny.run(tmp_path)
-    other = jax.tree.map(lambda x: x + 1, tiny.start_params())
-    monkeypatch.setattr(tiny, "start_params", lambda: other)
-    with pytest.raises(ValueError, match="fingerprint of the start values is"):
+def test_a_run_that_diverges_goes_on_from_its_last_finite_state(straight, tmp_path, monkeypatch):
+    """Weights that are not finite at step 8 are found at the next line, that of step 9."""
+
+    def spoilt(seconds):
+        def spoil(step, batch):
+            if step == 7:
+                batch["photos"]["weight"][:] = np.nan
+            return batch
+
+        return whole(seconds).map_with_index(spoil)
+
+    whole = tiny.batches
+    monkeypatch.setattr(tiny, "batches", spoilt)
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 9"):
         tiny.run(tmp_path)
+    assert complete_steps(tmp_path) == [5]
+    monkeypatch.undo()
+    equals(tiny.run(tmp_path), straight)
+
+
+def during(step, action, monkeypatch):
+    """Does something in the middle of a step, after its batch has been trained on."""
+    add = MetricsLog.add
+
+    def then(log, number, metrics):
+        if number == step:
+            action()
+        add(log, number, metrics)
+
+    monkeypatch.setattr(MetricsLog, "add", then)
+
+
+@pytest.mark.parametrize(("step", "scored"), [(10, [5]), (20, [5, 10, 15, 20])])
+def test_a_signal_saves_at_once_and_takes_no_time_for_held_out_data(
+    step, scored, straight, tmp_path, monkeypatch
+):
+    during(step, lambda: signal.raise_signal(signal.SIGTERM), monkeypatch)
+    result = tiny.run(tmp_path, held_out=tiny.held_out())
+    assert int(result.state.step) == step and result.finished == (step == 20)
+    assert complete_steps(tmp_path)[-1] == step
+    assert [x["step"] for x in read_metrics(tmp_path) if "held_out_loss" in x] == scored
+    monkeypatch.undo()
+    equals(tiny.run(tmp_path, held_out=tiny.held_out()), straight)
+
+
+def test_a_signal_before_the_first_step_ends_the_process_as_usual(tmp_path, monkeypatch):
+    """There is nothing to save yet, and reading data may take long."""
+
+    def arrive(seconds):
+        signal.raise_signal(signal.SIGTERM)
+        return pytest.fail("the signal was kept for later")
+
+    def die(*_):
+        raise InterruptedError
+
+    monkeypatch.setattr(tiny, "batches", arrive)
+    before = signal.signal(signal.SIGTERM, die)
+    try:
+        with pytest.raises(InterruptedError):
+            tiny.run(tmp_path)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert complete_steps(tmp_path) == []
+    with only_writer(tmp_path):
+        pass
+
+
+def test_a_disk_that_fills_up_stops_the_run_and_keeps_the_last_checkpoint(
+    straight, tmp_path, monkeypatch
+):
+    usage = shutil.disk_usage(tmp_path)
+    full = usage._replace(free=1000)
+    during(7, lambda: monkeypatch.setattr(shutil, "disk_usage", lambda path: full), monkeypatch)
+    with pytest.raises(OSError, match="free some and run the command again") as caught:
+        tiny.run(tmp_path)
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(tmp_path / checkpoints.FOLDER)
+    assert complete_steps(tmp_path) == [5]
+    monkeypatch.undo()
+    equals(tiny.run(tmp_path), straight)
 
 
 def test_a_refused_start_leaves_no_claim_on_the_folder(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ As a script, `python -m tests.training.tiny RUN_DIR OUT.npz [SECONDS_PER_BATCH]`
 
 import sys
 import time
+from typing import Any
 
 import flax.linen as nn
 import grain
@@ -12,10 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsf_jax.data.groups import collate
+from dsf_jax.data.groups import collate, pad_group
 from dsf_jax.images import points as P
 from dsf_jax.training.checkpoints import ModelCard
-from dsf_jax.training.loop import TrainConfig, train
+from dsf_jax.training.config import TrainConfig
+from dsf_jax.training.loop import train
 
 SIZE = 35
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
@@ -31,14 +33,17 @@ class TinyNet(nn.Module):
     num_classes: int = len(CLASSES)
     variant: str = "caffe"
     dropout_rate: float = 0.5
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, inputs, dropout_keys=None, start="input"):
-        x = nn.relu(nn.Conv(4, (7, 7), 4, name="conv1")(inputs / 100)).reshape(len(inputs), -1)
-        x = nn.relu(nn.Dense(16, name="fc7")(x))
+        x = (inputs / 100).astype(self.dtype)
+        x = nn.relu(nn.Conv(4, (7, 7), 4, dtype=self.dtype, name="conv1")(x))
+        x = nn.relu(nn.Dense(16, dtype=self.dtype, name="fc7")(x.reshape(len(x), -1)))
         if dropout_keys is not None and self.dropout_rate:
             x *= jax.vmap(lambda key: jax.random.bernoulli(key, 0.5, (16,)))(dropout_keys)
-        return nn.Dense(self.num_classes, name="fc8")(x), {"relu7": x}
+        x = nn.Dense(self.num_classes, dtype=self.dtype, name="fc8")(x)
+        return x.astype(jnp.float32), {}
 
 
 class TinyCard(ModelCard):
@@ -57,29 +62,46 @@ def start_params(size=SIZE):
     )
 
 
+def drawings(count, seed=0):
+    """A group of random dots; label i % 5."""
+    rng = np.random.default_rng(seed)
+    examples = [
+        {"points": P._unique(rng.integers(0, P.CANVAS, (200, 2))), "label": i % 5}
+        for i in range(count)
+    ]
+    return collate(examples, points_length=512)
+
+
+def photos(count, seed=0, first=0):
+    """A group of random pixels; label 1."""
+    rng = np.random.default_rng([seed, 1])
+    examples = [
+        {"photo": rng.integers(0, 256, (256, 256, 3)).astype(np.uint8), "label": 1}
+        for _ in range(count)
+    ]
+    return collate(examples, first=first)
+
+
 def batches(seconds=0.0):
     """Endless batches of 6 drawings and 2 photos, a function of the step."""
 
     def read(step):
         time.sleep(seconds)
-        rng = np.random.default_rng(step)
-        drawings = [
-            {"points": P._unique(rng.integers(0, P.CANVAS, (200, 2))), "label": i % 5}
-            for i in range(6)
-        ]
-        photos = [
-            {"photo": rng.integers(0, 256, (256, 256, 3)).astype(np.uint8), "label": 1}
-            for _ in range(2)
-        ]
-        return {
-            "drawings": collate(drawings, points_length=512),
-            "photos": collate(photos, first=6),
-        }
+        return {"drawings": drawings(6, step), "photos": photos(2, step, first=6)}
 
     return grain.MapDataset.range(1000).map(read)
 
 
-def run(run_dir, seconds=0.0, config=CONFIG):
+def held_out():
+    """Two batches: 11 drawings and padding; 3 photos and padding."""
+    listed = [
+        {"drawings": pad_group(drawings(11, 5000), 16)},
+        {"photos": pad_group(photos(3, 5000), 16)},
+    ]
+    return grain.MapDataset.range(2).map(lambda number: listed[number])
+
+
+def run(run_dir, seconds=0.0, config=CONFIG, **options):
     return train(
         config,
         lambda params: batches(seconds),
@@ -88,6 +110,7 @@ def run(run_dir, seconds=0.0, config=CONFIG):
         run_dir,
         total_examples=EXAMPLES,
         data=DATA,
+        **options,
     )
 
 

@@ -1,48 +1,33 @@
-"""Sketch queries against photos of the same classes: mean average precision, recall and precision
-in the first K.
+"""Sketch queries against photos of the same classes: mean average precision, and precision, recall
+and NDCG in the first K.
 
 A photo is relevant if it shows the query's class. Average precision is the non-interpolated one
 over the whole gallery, ties keep gallery order, and queries without any relevant photo are left out
 and counted.
 """
 
-import dataclasses
 import functools
+from collections.abc import Mapping
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from dsf_jax.evaluation.ranking import RankingSums, rank_by_distance, ranking_sums
+from dsf_jax.evaluation.ranking import (
+    VARIANTS,
+    Cutoffs,
+    RankingScores,
+    distance_blocks,
+    rank_by_distance,
+    ranking_scores,
+)
+from dsf_jax.evaluation.results import (
+    ResultRecord,
+    bootstrap,
+    bootstrap_interval,
+    own_configuration,
+)
 
-QUERY_BLOCK = 256
-
-
-@dataclasses.dataclass(frozen=True)
-class RetrievalResult:
-    """How well one kind of feature retrieves.
-
-    Attributes:
-      layer: the feature, L6, L7 or L6+L7.
-      metrics: {"mAP", "recall@K", "precision@K"}: means over the queries.
-      queries: how many queries the means run over.
-      queries_without_relevant: how many were left out.
-      gallery: how many photos were ranked.
-    """
-
-    layer: str
-    metrics: dict[str, float]
-    queries: int
-    queries_without_relevant: int
-    gallery: int
-
-
-@jax.jit
-def _squared_distances(queries: jax.Array, gallery: jax.Array) -> jax.Array:
-    """[q, d], [n, d] -> [q, n] float32."""
-    products = jnp.matmul(queries, gallery.T, precision="highest")
-    squares = [jnp.sum(x * x, axis=1) for x in (queries, gallery)]
-    return squares[0][:, None] - 2 * products + squares[1][None, :]
+PROTOCOL = "category_retrieval"
 
 
 def category_retrieval(
@@ -51,51 +36,65 @@ def category_retrieval(
     gallery: np.ndarray,
     gallery_labels: np.ndarray,
     *,
-    layer: str,
+    configuration: Mapping[str, Any],
     ks: tuple[int, ...] = (1, 10),
-) -> RetrievalResult:
+) -> ResultRecord:
     """Ranks the gallery for each query by Euclidean distance and scores the rankings.
 
     Args:
       queries: [q, d] float32, L2-normalised features of sketches.
       query_labels: [q] int.
-      gallery: [n, d] float32, L2-normalised features of photos.
+      gallery: [n, d] float32, L2-normalised features of photos; may be a mapped file.
       gallery_labels: [n] int, in the same numbering.
-      layer: name of the feature, for the result.
-      ks: the K of recall@K and precision@K; those above n are left out.
+      configuration: what the result depends on, for the record: layer, checkpoint, data, ...
+      ks: the K of P@K, recall@K and NDCG@K; those above n are left out.
 
     Returns:
-      The result.
+      Numbers "mAP", "P@K", "recall@K" and "NDCG@K", with bootstrap intervals over the queries.
 
     Raises:
       ValueError: when no query has a relevant photo, or shapes do not fit.
     """
-    ks = tuple(k for k in ks if k <= len(gallery))
-    blocks = [
-        _score(
-            queries[i : i + QUERY_BLOCK],
-            query_labels[i : i + QUERY_BLOCK],
-            gallery,
-            gallery_labels,
-            ks,
-        )
-        for i in range(0, max(1, len(queries)), QUERY_BLOCK)
-    ]
-    total = functools.reduce(RankingSums.__add__, blocks)
-    if not total.count:
+    q, n = len(queries), len(gallery)
+    if query_labels.shape != (q,) or gallery_labels.shape != (n,):
         raise ValueError(
-            f"none of {len(queries)} queries has a photo of its class among {len(gallery)}; "
+            f"{q} queries and {n} photos need as many labels, got {query_labels.shape} and "
+            f"{gallery_labels.shape}; give each a label"
+        )
+    counted = np.isin(query_labels, gallery_labels)
+    if not counted.any():
+        raise ValueError(
+            f"none of {q} queries has a photo of its class among {n}; "
             "choose data sets and splits that share classes"
         )
-    return RetrievalResult(layer, total.means(), total.count, total.without_relevant, len(gallery))
-
-
-def _score(
-    queries: np.ndarray,
-    labels: np.ndarray,
-    gallery: np.ndarray,
-    gallery_labels: np.ndarray,
-    ks: tuple[int, ...],
-) -> RankingSums:
-    ranking = rank_by_distance(_squared_distances(queries, gallery))
-    return ranking_sums(ranking, labels, gallery_labels, recall_at=ks, precision_at=ks)
+    ks = tuple(k for k in ks if k <= n)
+    cutoffs = Cutoffs(precision=ks, recall=ks, ndcg=ks)
+    scores = functools.reduce(
+        RankingScores.__add__,
+        (
+            ranking_scores(
+                rank_by_distance(distances),
+                query_labels[rows, None] == gallery_labels[None, :],
+                cutoffs=cutoffs,
+            )
+            for rows, distances in distance_blocks(queries, gallery)
+        ),
+    )
+    used = scores.counted
+    return ResultRecord(
+        PROTOCOL,
+        {name: bootstrap(x[used]) for name, x in scores.values.items()},
+        own_configuration(
+            configuration,
+            ks=list(ks),
+            definitions={name: VARIANTS[name] for name in ("mAP", "P", "recall", "NDCG")},
+        ),
+        {
+            "queries": int(used.sum()),
+            "queries_without_relevant": int((~used).sum()),
+            "gallery": n,
+            "classes": len(np.unique(query_labels[used])),
+        },
+        bootstrap_interval("queries"),
+        {},
+    )

@@ -1,12 +1,24 @@
 """Retrieval scores against a brute force in float64, one query at a time."""
 
+import functools
+import math
+
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 
+from dsf_jax.evaluation import ranking
 from dsf_jax.evaluation.protocols import category_retrieval as protocol
-from dsf_jax.evaluation.protocols.category_retrieval import category_retrieval
+from dsf_jax.evaluation.results import bootstrap
+
+category_retrieval = functools.partial(
+    protocol.category_retrieval, configuration={"layer": "L6+L7"}
+)
+
+
+def values(result):
+    return {name: measure.value for name, measure in result.numbers.items()}
 
 
 def vectors(seed, count, d=4):
@@ -32,24 +44,28 @@ def by_hand(queries, query_labels, gallery, gallery_labels, ks):
         score = {"mAP": sum(precisions) / hits}
         for k in ks:
             score[f"recall@{k}"] = sum(relevant[:k]) / hits
-            score[f"precision@{k}"] = sum(relevant[:k]) / k
+            score[f"P@{k}"] = sum(relevant[:k]) / k
+            found = sum(1 / math.log2(r + 1) for r, hit in enumerate(relevant[:k], 1) if hit)
+            best = sum(1 / math.log2(r + 1) for r in range(1, min(hits, k) + 1))
+            score[f"NDCG@{k}"] = found / best
         scores.append(score)
-    means = (
-        {name: float(np.mean([s[name] for s in scores])) for name in scores[0]} if scores else {}
-    )
-    return means, len(scores), without
+    by_name = {name: np.array([s[name] for s in scores]) for name in scores[0]} if scores else {}
+    return by_name, len(scores), without
 
 
 def assert_equals_brute_force(queries, query_labels, gallery, gallery_labels, ks, allowed):
-    result = category_retrieval(
-        queries, query_labels, gallery, gallery_labels, layer="L6+L7", ks=ks
-    )
-    means, counted, without = by_hand(queries, query_labels, gallery, gallery_labels, allowed)
-    assert result.metrics.keys() == means.keys()
-    for name, value in means.items():
-        assert result.metrics[name] == pytest.approx(value, rel=1e-5), name
-    assert (result.queries, result.queries_without_relevant) == (counted, without)
-    assert (result.gallery, result.layer) == (len(gallery), "L6+L7")
+    result = category_retrieval(queries, query_labels, gallery, gallery_labels, ks=ks)
+    expected, counted, without = by_hand(queries, query_labels, gallery, gallery_labels, allowed)
+    assert result.numbers.keys() == expected.keys()
+    for name, scores in expected.items():
+        assert result.numbers[name] == pytest.approx(bootstrap(scores), rel=1e-5), name
+    assert result.counts == {
+        "queries": counted,
+        "queries_without_relevant": without,
+        "gallery": len(gallery),
+        "classes": len(set(query_labels.tolist()) & set(gallery_labels.tolist())),
+    }
+    assert result.configuration["layer"] == "L6+L7" and result.configuration["ks"] == list(allowed)
 
 
 @hypothesis.given(
@@ -75,17 +91,20 @@ def test_one_query_several_relevant_by_pencil():
     gallery = np.array([[3.0], [1.0], [2.0], [4.0]], np.float32)
     labels = np.array([7, 7, 0, 0])  # ranks 1, 3 are relevant
     result = category_retrieval(
-        np.array([[0.0]], np.float32), np.array([7]), gallery, labels, layer="L7", ks=(1, 2, 4)
+        np.array([[0.0]], np.float32), np.array([7]), gallery, labels, ks=(1, 2, 4)
     )
-    assert result.metrics == pytest.approx(
+    assert values(result) == pytest.approx(
         {
             "mAP": (1 / 1 + 2 / 3) / 2,
             "recall@1": 0.5,
             "recall@2": 0.5,
             "recall@4": 1.0,
-            "precision@1": 1.0,
-            "precision@2": 0.5,
-            "precision@4": 0.5,
+            "P@1": 1.0,
+            "P@2": 0.5,
+            "P@4": 0.5,
+            "NDCG@1": 1.0,
+            "NDCG@2": 1 / (1 + 1 / math.log2(3)),
+            "NDCG@4": (1 + 1 / 2) / (1 + 1 / math.log2(3)),
         }
     )
 
@@ -93,27 +112,22 @@ def test_one_query_several_relevant_by_pencil():
 def test_queries_without_a_relevant_photo_are_left_out_and_counted():
     queries, gallery = vectors(0, 6), vectors(1, 20)
     query_labels, gallery_labels = np.array([0, 9, 1, 8, 2, 0]), np.arange(20) % 3
-    result = category_retrieval(queries, query_labels, gallery, gallery_labels, layer="L6")
+    result = category_retrieval(queries, query_labels, gallery, gallery_labels)
     kept = query_labels < 3
-    alone = category_retrieval(
-        queries[kept], query_labels[kept], gallery, gallery_labels, layer="L6"
-    )
-    assert (result.queries, result.queries_without_relevant) == (4, 2)
-    assert result.metrics == pytest.approx(alone.metrics)
+    alone = category_retrieval(queries[kept], query_labels[kept], gallery, gallery_labels)
+    counts = result.counts
+    assert (counts["queries"], counts["queries_without_relevant"], counts["classes"]) == (4, 2, 3)
+    assert values(result) == pytest.approx(values(alone))
 
 
 def test_no_relevant_photo_at_all_is_an_error():
     with pytest.raises(ValueError, match="none of 3 queries has a photo of its class among 5"):
-        category_retrieval(
-            vectors(0, 3), np.zeros(3, int), vectors(1, 5), np.ones(5, int), layer="L6"
-        )
+        category_retrieval(vectors(0, 3), np.zeros(3, int), vectors(1, 5), np.ones(5, int))
 
 
 def test_no_queries_are_an_error_too():
     with pytest.raises(ValueError, match="none of 0 queries"):
-        category_retrieval(
-            vectors(0, 0), np.zeros(0, int), vectors(1, 5), np.ones(5, int), layer="L6"
-        )
+        category_retrieval(vectors(0, 0), np.zeros(0, int), vectors(1, 5), np.ones(5, int))
 
 
 def test_ks_beyond_the_gallery_are_left_out():
@@ -135,14 +149,15 @@ def test_ties_keep_gallery_order():
         labels = np.zeros(4, int)
         labels[place] = 1
         result = category_retrieval(
-            np.ones((1, 2), np.float32), np.array([1]), gallery, labels, layer="L6", ks=(1,)
+            np.ones((1, 2), np.float32), np.array([1]), gallery, labels, ks=(1,)
         )
-        assert result.metrics["mAP"] == pytest.approx(1 / (place + 1))
+        assert values(result)["mAP"] == pytest.approx(1 / (place + 1))
 
 
 @pytest.mark.parametrize("block", [1, 3, 7, 256])
 def test_blocks_of_queries_add_up(monkeypatch, block):
-    monkeypatch.setattr(protocol, "QUERY_BLOCK", block)
+    blocks = functools.partial(ranking.distance_blocks, block=block)
+    monkeypatch.setattr(protocol, "distance_blocks", blocks)
     rng = np.random.default_rng(0)
     # With block 3, one block has no query with a relevant photo.
     query_labels = np.array([0, 1, 2, 9, 9, 9, 1])
@@ -154,11 +169,9 @@ def test_blocks_of_queries_add_up(monkeypatch, block):
 def test_perfect_features_score_one():
     labels = np.repeat(np.arange(5), 4)
     features = np.eye(5, dtype=np.float32)
-    result = category_retrieval(
-        features, np.arange(5), features[labels], labels, layer="L7", ks=(1, 4)
-    )
-    assert result.metrics == pytest.approx(
-        {"mAP": 1, "recall@1": 0.25, "recall@4": 1, "precision@1": 1, "precision@4": 1}
+    result = category_retrieval(features, np.arange(5), features[labels], labels, ks=(1, 4))
+    assert values(result) == pytest.approx(
+        {"mAP": 1, "recall@1": 0.25, "recall@4": 1, "P@1": 1, "P@4": 1, "NDCG@1": 1, "NDCG@4": 1}
     )
 
 
@@ -167,5 +180,33 @@ def test_perfect_features_score_one():
     [(np.zeros(2, int), np.zeros(5, int)), (np.zeros(3, int), np.zeros(6, int))],
 )
 def test_shapes_that_do_not_fit_are_refused(query_labels, gallery_labels):
-    with pytest.raises(ValueError, match="needs query labels"):
-        category_retrieval(vectors(0, 3), query_labels, vectors(1, 5), gallery_labels, layer="L6")
+    with pytest.raises(ValueError, match="3 queries and 5 photos need as many labels"):
+        category_retrieval(vectors(0, 3), query_labels, vectors(1, 5), gallery_labels)
+
+
+def test_a_mapped_gallery_scores_as_one_in_memory(tmp_path):
+    gallery, labels = vectors(1, 20), np.arange(20) % 3
+    np.save(tmp_path / "gallery.npy", gallery)
+    mapped = np.load(tmp_path / "gallery.npy", mmap_mode="r")
+    results = [
+        category_retrieval(vectors(0, 5), np.arange(5) % 3, features, labels)
+        for features in (gallery, mapped)
+    ]
+    assert results[0] == results[1]
+
+
+def test_features_that_are_not_finite_are_refused():
+    gallery = vectors(1, 5)
+    gallery[3] = np.nan
+    with pytest.raises(ValueError, match="gallery row 3 is not finite"):
+        category_retrieval(vectors(0, 3), np.zeros(3, int), gallery, np.zeros(5, int))
+
+
+def test_the_record_says_what_it_measured():
+    args = (vectors(0, 3), np.zeros(3, int), vectors(1, 5), np.zeros(5, int))
+    result = category_retrieval(*args)
+    assert result.protocol == "category_retrieval"
+    assert result.interval == "95 % bootstrap over queries, 1000 draws, seed 0"
+    assert "non-interpolated" in result.configuration["definitions"]["mAP"]
+    with pytest.raises(ValueError, match="configuration has ks, which the protocol itself states"):
+        category_retrieval(*args, configuration={"ks": 3})

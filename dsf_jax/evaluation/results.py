@@ -1,0 +1,285 @@
+"""What an evaluation found, with its intervals and all that it depends on: one record, one JSON file."""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dsf_jax.data.files import write_whole
+
+FORMAT = 1
+DRAWS, SEED = 1000, 0
+# What the records of folds may disagree about: another model, tested on another part of the data.
+VARYING = ("checkpoint", "data", "fold", "split")
+SIZES = ("classes", "gallery")  # counts that folds share; the others are added over the folds
+
+
+class Measure(NamedTuple):
+    """A number and its interval, which the record's `interval` explains."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultRecord:
+    """The result of one evaluation. A number that is not finite never enters a record.
+
+    Attributes:
+      protocol: which evaluation, "tu_berlin" or the like.
+      numbers: what was measured, "accuracy/voting", "mAP", "P@10", "tau-b", ...
+      configuration: what the numbers depend on, JSON values: layer, size, K, seed, data sets, ...
+      counts: how much was evaluated: queries, queries_without_relevant, gallery, classes, ...
+      interval: what low and high of the numbers are, "95 % bootstrap over queries, ..."
+      details: more of the result, JSON values: accuracy by class, curves, ...
+    """
+
+    protocol: str
+    numbers: dict[str, Measure]
+    configuration: dict[str, Any]
+    counts: dict[str, int]
+    interval: str
+    details: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        """Refuses what JSON cannot hold, or would hold as something else."""
+        for name, measure in self.numbers.items():
+            where = f"{self.protocol}: numbers[{name!r}]"
+            if not all(isinstance(x, float) and math.isfinite(x) for x in measure):
+                raise ValueError(
+                    f"{where} is {tuple(measure)}, expected three finite floats; "
+                    "leave out what has no value, and say why in the counts"
+                )
+            if measure.low > measure.high:
+                raise ValueError(
+                    f"{where} has its low {measure.low} above its high {measure.high}; swap them"
+                )
+        for name, count in self.counts.items():
+            if type(count) is not int or count < 0:
+                raise ValueError(
+                    f"{self.protocol}: counts[{name!r}] is {count!r}, expected an int of at least "
+                    "0; convert it with int()"
+                )
+        _check_json(self.configuration, f"{self.protocol}: configuration")
+        _check_json(self.details, f"{self.protocol}: details")
+
+
+def _check_json(value: Any, where: str) -> None:
+    """Raises ValueError unless JSON gives the value back as it is."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if type(key) is not str:
+                raise ValueError(f"{where} has the key {key!r}, expected text; convert it")
+            _check_json(item, f"{where}[{key!r}]")
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            _check_json(item, f"{where}[{place}]")
+    elif type(value) not in (str, int, float, bool, type(None)):
+        raise ValueError(
+            f"{where} is a {type(value).__name__}, which JSON does not know; "
+            "convert it to a dict, list, str, int, float, bool or None"
+        )
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} is {value}, expected a finite number; leave it out")
+
+
+def own_configuration(given: Mapping[str, Any], **own: Any) -> dict[str, Any]:
+    """Joins a caller's configuration (checkpoint, data sets, layer) with a protocol's own entries.
+
+    Raises:
+      ValueError: when the caller states one of the protocol's own.
+    """
+    if clash := sorted(given.keys() & own.keys()):
+        raise ValueError(
+            f"configuration has {', '.join(clash)}, which the protocol itself states; leave it out"
+        )
+    return dict(given) | own
+
+
+def bootstrap(values: np.ndarray, *, draws: int = DRAWS, seed: int = SEED) -> Measure:
+    """The mean, with the interval between the 2.5th and 97.5th percentile of resampled means.
+
+    One seed resamples every array of one length alike: metrics of the same queries vary together.
+
+    Args:
+      values: [q] numbers, one a query.
+      draws: how many resamplings, of q values each.
+      seed: of the resamplings.
+
+    Returns:
+      Mean and interval; of a single value, that value thrice.
+
+    Raises:
+      ValueError: when there are no values, or one is not finite.
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim != 1 or not values.size or not np.isfinite(values).all():
+        what = f"shape {values.shape}" if values.ndim != 1 or not values.size else "NaN or infinity"
+        raise ValueError(
+            f"the values of a bootstrap have {what}, expected [q] finite numbers, q at least 1; "
+            "leave out the queries without a value"
+        )
+    rng = np.random.default_rng(seed)
+    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(draws)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    # A mean of equal numbers may differ from them in its last digit.
+    bounds = np.clip([values.mean(), low, high], values.min(), values.max())
+    return Measure(*bounds.tolist())
+
+
+def bootstrap_interval(over: str, *, draws: int = DRAWS, seed: int = SEED) -> str:
+    """Words what `bootstrap` does, for a record's `interval`.
+
+    Args:
+      over: what is resampled, "queries" or the like.
+      draws: as given to `bootstrap`.
+      seed: as given to `bootstrap`.
+    """
+    return f"95 % bootstrap over {over}, {draws} draws, seed {seed}"
+
+
+def over_folds(
+    records: Sequence[ResultRecord], *, varying: Collection[str] = VARYING
+) -> ResultRecord:
+    """Joins the records of a protocol's folds: mean, lowest and highest of each number.
+
+    Args:
+      records: one a fold.
+      varying: entries of the configuration that may differ between folds; others are errors.
+
+    Returns:
+      A record of the folds' means, each fold with the same weight. Counts are added, except those of
+      `SIZES`, which stand there where all folds have the same. What differs stands in
+      configuration["folds"] and details["folds"], in the order given.
+
+    Raises:
+      ValueError: when there is no record, or the records are not folds of one evaluation.
+    """
+    if not records:
+        raise ValueError("there are no records to join; give one a fold")
+    _check_folds(records, varying)
+    first, folds = records[0], len(records)
+    numbers = {}
+    for name in first.numbers:
+        values = [record.numbers[name].value for record in records]
+        low, high = min(values), max(values)
+        numbers[name] = Measure(min(max(math.fsum(values) / folds, low), high), low, high)
+    differing = [key for key in first.configuration if _differs(records, key)]
+    configuration = {k: v for k, v in first.configuration.items() if k not in differing}
+    if differing:
+        configuration["folds"] = [{k: r.configuration[k] for k in differing} for r in records]
+    return ResultRecord(
+        first.protocol,
+        numbers,
+        configuration,
+        _pooled([record.counts for record in records]) | {"folds": folds},
+        f"lowest and highest of {folds} fold{'s' if folds > 1 else ''}",
+        {"folds": [_fold(record) for record in records]},
+    )
+
+
+def _fold(record: ResultRecord) -> dict[str, Any]:
+    """What a joined record keeps of a fold."""
+    content = as_dict(record)
+    return {name: content[name] for name in ("numbers", "interval", "counts", "details")}
+
+
+def _differs(records: Sequence[ResultRecord], key: str) -> bool:
+    return any(r.configuration[key] != records[0].configuration[key] for r in records)
+
+
+def _check_folds(records: Sequence[ResultRecord], varying: Collection[str]) -> None:
+    first = records[0]
+    for i, record in enumerate(records):
+        for what in ("numbers", "configuration", "counts"):
+            theirs, ours = (sorted(getattr(r, what)) for r in (record, first))
+            if theirs != ours:
+                odd = ", ".join(sorted({*theirs} ^ {*ours}))
+                raise ValueError(
+                    f"records 0 and {i} do not both have the {what} {odd}; "
+                    "join folds of one evaluation"
+                )
+        if record.protocol != first.protocol:
+            raise ValueError(
+                f"record {i} is of the protocol {record.protocol}, record 0 of {first.protocol}; "
+                "join folds of one evaluation"
+            )
+        for key in first.configuration.keys() - varying:
+            if _differs([first, record], key):
+                raise ValueError(
+                    f"record {i} has {key}={record.configuration[key]!r}, record 0 "
+                    f"{first.configuration[key]!r}; folds may differ in {', '.join(varying)} alone"
+                )
+        for j, other in enumerate(records[:i]):
+            if other.configuration == record.configuration:
+                raise ValueError(
+                    f"records {j} and {i} have one configuration: they are one fold; give each once"
+                )
+
+
+def _pooled(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    pooled = {name: sum(c[name] for c in counts) for name in counts[0] if name not in SIZES}
+    shared = {name: {c[name] for c in counts} for name in SIZES if name in counts[0]}
+    return pooled | {name: sizes.pop() for name, sizes in shared.items() if len(sizes) == 1}
+
+
+def as_dict(record: ResultRecord) -> dict[str, Any]:
+    """Returns a record as JSON values, as `write_result` writes them."""
+    content = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    numbers = {name: measure._asdict() for name, measure in record.numbers.items()}
+    return {"dsf_jax_result": FORMAT} | content | {"numbers": numbers}
+
+
+def write_result(path: str | os.PathLike[str], record: ResultRecord) -> None:
+    """Writes a record as JSON, whole or not at all.
+
+    Raises:
+      OSError: when the file exists, or cannot be written.
+    """
+    if pathlib.Path(path).exists():
+        raise FileExistsError(
+            f"{path} exists, and results are not overwritten; remove it or choose another"
+        )
+    write_whole(path, json.dumps(as_dict(record), indent=1, ensure_ascii=False) + "\n")
+
+
+def read_result(path: str | os.PathLike[str]) -> ResultRecord:
+    """Reads what `write_result` wrote.
+
+    Raises:
+      OSError: when there is no such file, or it cannot be read.
+      ValueError: when it is damaged, or no record.
+    """
+    if not pathlib.Path(path).is_file():
+        raise FileNotFoundError(f"{path} is not a file; name a result that launch.evaluate wrote")
+    try:
+        content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path} is not whole JSON ({reason}); make the result again") from error
+    if not isinstance(content, dict) or content.pop("dsf_jax_result", None) != FORMAT:
+        raise ValueError(
+            f'{path} is no result record, which has "dsf_jax_result": {FORMAT}; '
+            "name a result that launch.evaluate wrote"
+        )
+    try:
+        return _record(content)
+    except (TypeError, AttributeError, ValueError, RecursionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path} is a damaged result ({reason}); make it again") from error
+
+
+def _record(content: dict[str, Any]) -> ResultRecord:
+    """Makes a record of JSON values; raises whatever they trip over."""
+    kinds = {"protocol": str, "numbers": dict, "configuration": dict, "counts": dict}
+    for name, kind in (kinds | {"interval": str, "details": dict}).items():
+        if not isinstance(content.get(name), kind):
+            raise ValueError(f"its {name} is missing or no {kind.__name__}")
+    numbers = {name: Measure(**measure) for name, measure in content["numbers"].items()}
+    return ResultRecord(**content | {"numbers": numbers})

@@ -1,0 +1,256 @@
+"""Loads a model from the folder that `launch.export` of dsf_jax wrote, and checks that it is whole.
+
+Needs jax, numpy and safetensors, and nothing of dsf_jax: a copy of this file lies in every such
+folder as load.py. README.md beside it shows how to use it.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+CONFIG = "config.json"
+PARAMS = "params.safetensors"
+CHECKPOINTS = "checkpoints"  # for training on with dsf_jax; serving works without it
+FORMAT = 1
+
+_AGAIN = "copy the whole folder again, or make it anew with python -m launch.export"
+
+
+class ExportedModel(NamedTuple):
+    """What an export folder holds, ready to run; each function compiles once for every new shape.
+
+    Attributes:
+      config: the content of config.json.
+      params: {layer: {"kernel", "bias"}} float32, on the device.
+      photo_features: [b, 256, 256, 3] uint8 RGB -> {"L6", "L7", "L6+L7": [b, d] float32 of
+        length 1}.
+      sketch_features: [b, p, 2] uint16 canvas points, padded with 65535 -> the same.
+      sketch_classes: [b, p, 2] uint16 -> [b, k] float32 probabilities, voted by 18 views, in the
+        order of config["class_names"].
+    """
+
+    config: dict[str, Any]
+    params: dict[str, dict[str, jax.Array]]
+    photo_features: Callable[[Any], dict[str, jax.Array]]
+    sketch_features: Callable[[Any], dict[str, jax.Array]]
+    sketch_classes: Callable[[Any], jax.Array]
+
+
+def load_export(folder: str | os.PathLike[str]) -> ExportedModel:
+    """Reads an export folder; nothing is returned unless all of it fits together.
+
+    Args:
+      folder: as launch.export wrote it. Its sub-folder checkpoints may be left out.
+
+    Returns:
+      The model.
+
+    Raises:
+      FileNotFoundError: when the folder or one of its files is missing.
+      ValueError: when a file is not the one that was written, files belong to different models, or
+        the installed jax cannot run them.
+    """
+    folder = pathlib.Path(folder)
+    config = _read_config(folder)
+    _check_runtime(folder, config)
+    _check_files(folder, config["files"])
+    params = _read_params(folder, config)
+    calls = {name: _read_function(folder, name, config, params) for name in config["functions"]}
+    on_device = jax.device_put(params)
+    return ExportedModel(
+        config,
+        on_device,
+        **{
+            name: functools.partial(_run, name, config["functions"][name]["input"], call, on_device)
+            for name, call in calls.items()
+        },
+    )
+
+
+def fingerprint(params: Mapping[str, Mapping[str, Any]]) -> str:
+    """Digests parameters: SHA-256 over each one's name, type, shape and little-endian bytes, in the
+    order of names.
+
+    Args:
+      params: {layer: {"kernel", "bias"}}.
+
+    Returns:
+      64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for name, array in sorted(flat(params).items()):
+        array = np.ascontiguousarray(array)
+        digest.update(f"{name} {array.dtype.name} {list(array.shape)}\n".encode())
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
+    return digest.hexdigest()
+
+
+def flat(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Names parameters as the files do: {layer: {leaf: x}} -> {"layer/leaf": x}."""
+    return {f"{layer}/{leaf}": x for layer, leaves in params.items() for leaf, x in leaves.items()}
+
+
+def checksum(config: Mapping[str, Any]) -> str:
+    """Digests a configuration without its own entry "checksum"."""
+    rest = {name: value for name, value in config.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: pathlib.Path) -> str:
+    """Digests a file's content by SHA-256."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _read_config(folder: pathlib.Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing; give a folder that python -m launch.export wrote"
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        written, found = config["checksum"], checksum(config)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is damaged or of another program ({error!r}); {_AGAIN}"
+        ) from error
+    if written != found:
+        raise ValueError(
+            f"{path} was changed: its content gives the checksum {found[:16]}, it says "
+            f"{str(written)[:16]}; {_AGAIN}"
+        )
+    if config["format"] != FORMAT:
+        raise ValueError(
+            f"{path} is of format {config['format']}, this loader reads {FORMAT}; "
+            "use the load.py that lies beside it"
+        )
+    return config
+
+
+def _check_runtime(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
+    """Refuses a jax that cannot read the functions, before it fails in the middle of them."""
+    oldest = config["minimum_jax"]
+    if _release(jax.__version__) < _release(oldest):
+        raise ValueError(
+            f"{folder} needs jax {oldest} or later, and jax {jax.__version__} is installed; "
+            f'run pip install "jax>={oldest}"'
+        )
+    from jax import export  # absent from versions that were refused above
+
+    version = config["calling_convention_version"]
+    lowest = export.minimum_supported_calling_convention_version
+    highest = export.maximum_supported_calling_convention_version
+    if not lowest <= version <= highest:
+        raise ValueError(
+            f"{folder} has functions of calling convention {version}, and jax {jax.__version__} runs "
+            f"{lowest} to {highest}; install jax {oldest}, or make the folder anew with this jax"
+        )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+
+
+def _check_files(folder: pathlib.Path, digests: Mapping[str, str]) -> None:
+    """Compares every file with the digest that was taken when it was written."""
+    for name, expected in digests.items():
+        path = folder / name
+        if name.startswith(f"{CHECKPOINTS}/") and not (folder / CHECKPOINTS).exists():
+            continue
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing; {_AGAIN}")
+        found = file_digest(path)
+        if found != expected:
+            raise ValueError(
+                f"{path} is damaged or of another export: its SHA-256 is {found[:16]}..., "
+                f"{CONFIG} says {expected[:16]}...; {_AGAIN}"
+            )
+
+
+def _read_params(
+    folder: pathlib.Path, config: Mapping[str, Any]
+) -> dict[str, dict[str, np.ndarray]]:
+    path = folder / PARAMS
+    try:
+        arrays = load_file(path)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); {_AGAIN}") from error
+    expected = config["params"]
+    if differing := sorted(arrays.keys() ^ expected.keys()):
+        raise ValueError(f"{path} and {CONFIG} differ in the parameters {differing}; {_AGAIN}")
+    params: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        got = {"shape": list(array.shape), "dtype": array.dtype.name}
+        if got != expected[name]:
+            raise ValueError(f"{path}: {name} is {got}, {CONFIG} says {expected[name]}; {_AGAIN}")
+        layer, _, leaf = name.partition("/")
+        params.setdefault(layer, {})[leaf] = array
+    found = fingerprint(params)
+    if found != config["fingerprint"]:
+        raise ValueError(
+            f"{path} holds another model: its fingerprint is {found[:16]}..., {CONFIG} says "
+            f"{config['fingerprint'][:16]}...; {_AGAIN}"
+        )
+    return params
+
+
+def _read_function(
+    folder: pathlib.Path, name: str, config: Mapping[str, Any], params: Mapping[str, Any]
+) -> Callable[..., Any]:
+    """Reads one function and checks that it is made for these parameters and this input."""
+    from jax import export
+
+    path = folder / config["functions"][name]["file"]
+    try:
+        exported = export.deserialize(bytearray(path.read_bytes()))
+    except Exception as error:  # whatever jax trips over, it cannot read the file
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{path}, written by jax {config['versions']['jax']}, cannot be read by jax "
+            f"{jax.__version__} ({reason}); install that version, or make the folder anew"
+        ) from error
+    if exported.fun_name != name:
+        raise ValueError(f"{path} holds the function {exported.fun_name}, not {name}; {_AGAIN}")
+    wanted = config["functions"][name]["input"]
+    arguments, _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
+    *_, inputs = exported.in_avals
+    takes = {key: (x.shape, x.dtype.name) for key, x in flat(arguments[0]).items()}
+    given = {key: (x.shape, x.dtype.name) for key, x in flat(params).items()}
+    if takes != given or [str(n) for n in inputs.shape] != [str(n) for n in wanted["shape"]]:
+        raise ValueError(f"{path} is made for other parameters or inputs; {_AGAIN}")
+    classes = len(config["class_names"])
+    if name == "sketch_classes" and exported.out_avals[0].shape[-1] != classes:
+        raise ValueError(
+            f"{path} tells {exported.out_avals[0].shape[-1]} classes apart, {CONFIG} names {classes}; "
+            f"{_AGAIN}"
+        )
+    return jax.jit(exported.call)
+
+
+def _run(
+    name: str, wanted: Mapping[str, Any], call: Callable[..., Any], params: Any, inputs: Any
+) -> Any:
+    """Runs one function on inputs of the right kind: values in 0..1 would give wrong features unseen."""
+    shape, dtype = wanted["shape"], wanted["dtype"]
+    got = tuple(np.shape(inputs))
+    fits = len(got) == len(shape) and all(
+        n == m if isinstance(m, int) else n > 0 for n, m in zip(got, shape, strict=True)
+    )
+    if not fits or str(getattr(inputs, "dtype", None)) != dtype:
+        raise ValueError(
+            f"{name} takes {dtype} [{', '.join(map(str, shape))}], got "
+            f"{getattr(inputs, 'dtype', type(inputs).__name__)} {list(got)}; README.md says how to "
+            "prepare them"
+        )
+    return call(params, inputs)

@@ -1,0 +1,142 @@
+"""The settings of a training run, each default once."""
+
+import dataclasses
+import math
+from typing import Literal, get_args
+
+import jax.numpy as jnp
+import numpy as np
+
+from dsf_jax.training.optimiser import Optimisation, Schedule, TrainLayers
+
+Compute = Literal["float32", "bfloat16"]
+MAY_CHANGE = ("epochs", "steps", "save_every", "log_every", "keep")  # when a run goes on
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The settings of a training run: the paper's where it gives them (learning rate; momentum,
+    decay, dropout, schedule and rates of biases "as AlexNet"). What it leaves open is in
+    BUILD_NOTES.md.
+
+    Attributes:
+      epochs: how many times as many examples are shown as the mixture holds.
+      steps: how many steps are taken; 0 counts by epochs.
+      batch_size: examples of a step, over all devices of all processes.
+      accumulate: parts that a device's share of a batch passes the network in, one after the other:
+        memory falls by so much, and the step stays the same to rounding.
+      learning_rate: of the kernels of layers that start from ported weights.
+      schedule: constant; step (times decay_factor after every decay_every epochs); cosine (to 0 at
+        the run's end).
+      decay_every: epochs between the drops of the step schedule.
+      decay_factor: of each drop.
+      warmup: epochs over which the rate first rises.
+      momentum: of SGD.
+      weight_decay: of kernels; biases are not decayed.
+      fresh_multiplier: layers that start from random values learn this many times faster.
+      bias_multiplier: biases learn this many times faster than their kernel.
+      dropout_rate: in [0, 1).
+      train_layers: all, fc (convolutions frozen) or last (fc8 alone).
+      cached_views: 0 makes a new random view of each example at each step; n > 0, with frozen
+        convolutions only, makes n random views of each example once and keeps their pool5.
+      compute: type that the network computes in; parameters are float32 always.
+      seed: of the order, the views, dropout and the fresh layers.
+      save_every: steps between checkpoints; held-out data is scored at each of them.
+      keep: latest checkpoints that stay; the best on held-out data stays beside them.
+      log_every: steps between lines of metrics.
+    """
+
+    epochs: int = 20
+    steps: int = 0
+    batch_size: int = 128
+    accumulate: int = 1
+    learning_rate: float = 0.001
+    schedule: Schedule = "step"
+    decay_every: float = 8.0
+    decay_factor: float = 0.1
+    warmup: float = 0.0
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    fresh_multiplier: float = 10.0
+    bias_multiplier: float = 2.0
+    dropout_rate: float = 0.5
+    train_layers: TrainLayers = "all"
+    cached_views: int = 0
+    compute: Compute = "float32"
+    seed: int = 0
+    save_every: int = 500
+    keep: int = 2
+    log_every: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuses values that no run can have."""
+        for name in ("epochs", "batch_size", "accumulate", "save_every", "keep", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1; raise it")
+        for name in ("learning_rate", "fresh_multiplier", "bias_multiplier", "decay_every"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} must be above 0 and finite; change it"
+                )
+        for name in ("steps", "warmup", "weight_decay"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} must be finite and not below 0; change it"
+                )
+        if not 0 < self.decay_factor <= 1:
+            raise ValueError(f"decay_factor={self.decay_factor} must lie in (0, 1]; change it")
+        if not 0 <= self.dropout_rate < 1 or not 0 <= self.momentum < 1:
+            raise ValueError(
+                f"dropout_rate={self.dropout_rate} and momentum={self.momentum} must lie in [0, 1); "
+                "change them"
+            )
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed={self.seed} must lie between 0 and {2**31 - 1}; change it")
+        if self.compute not in get_args(Compute):
+            raise ValueError(
+                f"compute={self.compute!r} is unknown; choose one of {', '.join(get_args(Compute))}"
+            )
+        if self.cached_views < 0 or (self.cached_views and self.train_layers == "all"):
+            raise ValueError(
+                f"cached_views={self.cached_views} needs frozen convolutions, not "
+                f"train_layers={self.train_layers!r}; take train_layers=fc, or cached_views=0"
+            )
+
+    def may_change(self) -> tuple[str, ...]:
+        """Names the settings that a run may go on with other values of: none that past steps
+        depend on.
+        """
+        return tuple(
+            name
+            for name in MAY_CHANGE
+            if self.schedule != "cosine" or name not in ("epochs", "steps")
+        )
+
+    def total_steps(self, examples: int) -> int:
+        """Returns the steps of the run over a mixture of so many examples."""
+        return self.steps or self.epochs * self.steps_per_epoch(examples)
+
+    def steps_per_epoch(self, examples: int) -> int:
+        """Returns the steps that show as many examples as the mixture holds."""
+        return -(-examples // self.batch_size)
+
+    def optimisation(self, fresh_layers: tuple[str, ...], examples: int) -> Optimisation:
+        """Picks the optimiser's settings, with epochs turned into steps."""
+        epoch = self.steps_per_epoch(examples)
+        return Optimisation(
+            self.learning_rate,
+            self.momentum,
+            self.weight_decay,
+            self.fresh_multiplier,
+            self.bias_multiplier,
+            fresh_layers,
+            self.schedule,
+            max(1, round(self.decay_every * epoch)),
+            self.decay_factor,
+            math.ceil(self.warmup * epoch),
+            self.total_steps(examples),
+        )
+
+    def dtype(self) -> jnp.dtype:
+        """Returns the type of `compute`."""
+        return jnp.dtype(self.compute)

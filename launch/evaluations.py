@@ -1,0 +1,472 @@
+"""The stages of evaluation, glued together: a checkpoint and prepared data -> result records, each
+made once and kept; no flags here.
+"""
+
+import hashlib
+import json
+import pathlib
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dsf_jax.data.files import only_writer
+from dsf_jax.data.mixtures import ClassMap, Examples, Mixture, mix
+from dsf_jax.data.records import Records, open_records
+from dsf_jax.evaluation.baselines import describe_all, fit_linear
+from dsf_jax.evaluation.protocols.category_retrieval import category_retrieval
+from dsf_jax.evaluation.protocols.eitz_sbir import eitz_sbir
+from dsf_jax.evaluation.protocols.tu_berlin import accuracies, tu_berlin
+from dsf_jax.evaluation.protocols.voc_retrieval import shown_classes, voc_retrieval
+from dsf_jax.evaluation.results import ResultRecord, read_result, write_result
+from dsf_jax.images.descriptors import Descriptor
+from dsf_jax.models.alexnet import Params
+from dsf_jax.retrieval.feature_files import extract_to_files, open_features
+from dsf_jax.retrieval.features import PAPER_LAYERS, extract
+from dsf_jax.training.checkpoints import ModelCard
+from dsf_jax.training.run_directory import fingerprint
+
+VOC_NEGATIVES = (0, 1000, 5000)  # beside all: the points of Fig. 4
+
+
+class Network(NamedTuple):
+    """A checkpoint that is evaluated."""
+
+    name: str  # as results call it
+    card: ModelCard
+    params: Params
+
+    def identity(self) -> dict[str, Any]:
+        """Describes the checkpoint for a result's configuration; another's differs."""
+        return {
+            "name": self.name,
+            "fingerprint": fingerprint(self.params),
+            "variant": self.card.variant,
+            "size": self.card.size,
+            "resizing": self.card.resizing,
+        }
+
+
+def open_sets(
+    data_dir: str, datasets: Sequence[str], split: str, domains: Sequence[str]
+) -> list[Records]:
+    """Opens data sets that must be of certain domains.
+
+    Args:
+      data_dir: of prepared records.
+      datasets: NAME or NAME:SPLIT.
+      split: of those that name none.
+      domains: allowed.
+
+    Returns:
+      Their records.
+
+    Raises:
+      ValueError: when one is of another domain.
+    """
+    parts = [(name, own or split) for name, _, own in (spec.partition(":") for spec in datasets)]
+    opened = [open_records(data_dir, *part) for part in parts]
+    for records in opened:
+        if records.domain not in domains:
+            raise ValueError(
+                f"{records.name} is of the domain {records.domain}, not {' or '.join(domains)}; "
+                "name another data set"
+            )
+    return opened
+
+
+def data_identity(sets: Sequence[Records]) -> list[dict[str, Any]]:
+    """Describes data sets for a result's configuration; sets built otherwise differ."""
+    return [
+        {
+            "name": records.name,
+            "version": records.folder.name,
+            "split": records.split,
+            "records": len(records),
+            "digest": _digest((records.folder / "dataset_info.json").read_bytes()),
+        }
+        for records in sets
+    ]
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _digest_of(value: Any) -> str:
+    """Digests JSON values: equal values, equal text."""
+    return _digest(json.dumps(value, sort_keys=True).encode())
+
+
+def map_identity(class_map: ClassMap | None) -> str | None:
+    """Describes a class map for a result's configuration."""
+    return _digest_of(class_map) if class_map else None
+
+
+def stored(
+    folder: pathlib.Path | None,
+    wanted: Mapping[str, Mapping[str, Any]],
+    make: Callable[[pathlib.Path | None], Mapping[str, ResultRecord]],
+) -> dict[str, ResultRecord]:
+    """Takes results from a folder or, where one is not there, makes them and puts them there.
+
+    Args:
+      folder: of results, each in a file of its own that is never overwritten: its name ends in a
+        digest of its configuration. None keeps nothing.
+      wanted: {name: configuration}; what the results depend on.
+      make: makes all of them, {name: result}; its argument is a folder for what it wants to find
+        there when it is killed and called again, removed in the end.
+
+    Returns:
+      {name: result}.
+
+    Raises:
+      OSError: when another process is making the same results.
+      ValueError: when a file is damaged or holds the result of another configuration.
+    """
+    if folder is None:
+        return dict(make(None))
+    paths = {
+        name: folder
+        / f"{name.replace('/', '-').replace(' ', '_')}-{_digest_of(configuration)}.json"
+        for name, configuration in wanted.items()
+    }
+    if not all(path.exists() for path in paths.values()):
+        progress = folder / "progress" / _digest_of(wanted)
+        with only_writer(progress):
+            made = make(progress)
+            for name, path in paths.items():
+                if not path.exists():
+                    write_result(path, made[name])
+            shutil.rmtree(progress, ignore_errors=True)
+    results = {name: read_result(path) for name, path in paths.items()}
+    for name, configuration in wanted.items():
+        there = results[name].configuration
+        if differing := [key for key, value in configuration.items() if there.get(key) != value]:
+            raise ValueError(
+                f"{paths[name]} is the result of another {' and '.join(differing)}; "
+                "move it elsewhere, and it is made again"
+            )
+    return results
+
+
+def _all_classes(sets: Sequence[Records], class_map: ClassMap | None) -> list[str]:
+    """All classes that data sets have, by the names that a class map gives them: a photo whose class
+    no sketch shows stays in the gallery, and a sketch without photos is counted.
+    """
+    names: set[str] = set()
+    for records in sets:
+        synonyms = {
+            own: name
+            for name, by_set in (class_map or {}).items()
+            for own in by_set.get(records.name.partition("/")[0], ())
+        }
+        names.update(synonyms.get(own, own) for own in records.class_names)
+    return sorted(names)
+
+
+def _shown_to(
+    card: ModelCard,
+    sets: Sequence[Records],
+    class_names: Sequence[str],
+    class_map: ClassMap | None = None,
+) -> Mixture:
+    """Mixes data sets as a network is to see them: what its card says of its input goes in here."""
+    return mix(sets, class_names, class_map=class_map, resizing=card.resizing, size=card.size)
+
+
+def _features(
+    network: Network,
+    examples: Examples,
+    layers: tuple[str, ...],
+    label: str,
+    progress: pathlib.Path | None,
+) -> Mapping[str, np.ndarray]:
+    """Computes features of drawings or photos, {layer: [n, d]}: in memory, or block by block into a
+    folder, whose files they then are.
+    """
+    card = network.card
+    model, params, size = card.network(), network.params, card.size
+    if progress is None:
+        return extract(model, params, examples, layers=layers, size=size, label=label)
+    folder = progress / label
+    extract_to_files(
+        folder,
+        model,
+        params,
+        examples,
+        list(map(str, range(len(examples)))),
+        configuration={},  # the folder is this evaluation's own
+        layers=layers,
+        size=size,
+        label=label,
+    )
+    return open_features(folder).features
+
+
+def _by_layer(
+    network: Network,
+    sketches: Sequence[Records],
+    photos: Sequence[Records],
+    layers: Sequence[str],
+    kind: str,
+    **more: Any,
+) -> dict[str, dict[str, Any]]:
+    """The configuration of a retrieval result by its name, one a layer."""
+    whole = {
+        "checkpoint": network.identity(),
+        "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
+        **more,
+    }
+    return {f"{kind}-{network.name}-{layer}": {"layer": layer, **whole} for layer in layers}
+
+
+def retrieval(
+    network: Network,
+    sketches: Sequence[Records],
+    photos: Sequence[Records],
+    *,
+    class_map: ClassMap | None = None,
+    layers: tuple[str, ...] = PAPER_LAYERS,
+    results: pathlib.Path | None = None,
+) -> dict[str, ResultRecord]:
+    """Scores sketches as queries against photos; classes are matched by name.
+
+    Args:
+      network: to evaluate.
+      sketches: data sets of queries.
+      photos: data sets of the gallery.
+      class_map: see `mix`.
+      layers: of `dsf_jax.retrieval.features`.
+      results: folder, see `stored`.
+
+    Returns:
+      {layer: result}. A sketch whose class no photo shows is left out and counted.
+    """
+    wanted = _by_layer(
+        network, sketches, photos, layers, "retrieval", class_map=map_identity(class_map)
+    )
+
+    def make(progress: pathlib.Path | None) -> dict[str, ResultRecord]:
+        sets = [*sketches, *photos]
+        mixture = _shown_to(network.card, sets, _all_classes(sets, class_map), class_map)
+        queries = _features(network, mixture.drawings, layers, "sketches", progress)
+        gallery = _features(network, mixture.photos, layers, "photos", progress)
+        return {
+            name: category_retrieval(
+                queries[configuration["layer"]],
+                mixture.drawings.labels,
+                gallery[configuration["layer"]],
+                mixture.photos.labels,
+                configuration=configuration,
+            )
+            for name, configuration in wanted.items()
+        }
+
+    made = stored(results, wanted, make)
+    return {configuration["layer"]: made[name] for name, configuration in wanted.items()}
+
+
+def recognise(
+    network: Network,
+    sketches: Sequence[Records],
+    *,
+    class_map: ClassMap | None = None,
+    results: pathlib.Path | None = None,
+    **more: Any,
+) -> ResultRecord:
+    """Scores single angle and voting on the sketches whose class the checkpoint knows.
+
+    Args:
+      network: to evaluate.
+      sketches: data sets.
+      class_map: see `mix`.
+      results: folder, see `stored`.
+      **more: entries of the configuration, fold or the like.
+
+    Returns:
+      The result.
+    """
+    configuration = {
+        "checkpoint": network.identity(),
+        "data": data_identity(sketches),
+        "class_map": map_identity(class_map),
+        **more,
+    }
+    name = f"recognition-{network.name}"
+
+    def make(progress: pathlib.Path | None) -> dict[str, ResultRecord]:
+        card = network.card
+        mixture = _shown_to(card, sketches, card.class_names, class_map)
+        print(mixture, file=sys.stderr)  # standard output is for the result
+        result = tu_berlin(
+            card.network(),
+            network.params,
+            mixture.drawings,
+            class_names=card.class_names,
+            size=card.size,
+            configuration=configuration,
+            progress=progress,
+        )
+        return {name: result}
+
+    return stored(results, {name: configuration}, make)[name]
+
+
+def rated_retrieval(
+    network: Network,
+    sketches: Records,
+    photos: Records,
+    *,
+    layers: tuple[str, ...] = PAPER_LAYERS,
+    results: pathlib.Path | None = None,
+) -> dict[str, ResultRecord]:
+    """Correlates distances with people's ratings, on what eitz_sbir prepares.
+
+    Args:
+      network: to evaluate.
+      sketches: of eitz_sbir/sketch.
+      photos: of eitz_sbir/photo.
+      layers: of `dsf_jax.retrieval.features`.
+      results: folder, see `stored`.
+
+    Returns:
+      {layer: result}.
+    """
+    wanted = _by_layer(network, [sketches], [photos], layers, "eitz_sbir")
+
+    def make(progress: pathlib.Path | None) -> dict[str, ResultRecord]:
+        mixture = _shown_to(network.card, [sketches, photos], sketches.class_names)
+        queries = _features(network, mixture.drawings, layers, "sketches", progress)
+        gallery = _features(network, mixture.photos, layers, "photos", progress)
+        ratings = [r["rating"] for r in Records(photos.folder, photos.split, fields=("rating",))]
+        return {
+            name: eitz_sbir(
+                queries[configuration["layer"]],
+                mixture.drawings.labels,
+                gallery[configuration["layer"]],
+                mixture.photos.labels,
+                np.array(ratings, np.float64),
+                names=sketches.class_names,
+                configuration=configuration,
+            )
+            for name, configuration in wanted.items()
+        }
+
+    made = stored(results, wanted, make)
+    return {configuration["layer"]: made[name] for name, configuration in wanted.items()}
+
+
+def voc_curves(
+    network: Network,
+    sketches: Records,
+    photos: Records,
+    *,
+    layer: str = "L6+L7",
+    results: pathlib.Path | None = None,
+) -> ResultRecord:
+    """Scores queries among more and more negatives, on what pascal_voc_sbir prepares.
+
+    Args:
+      network: to evaluate.
+      sketches: of pascal_voc_sbir/sketch.
+      photos: of pascal_voc_sbir/photo.
+      layer: of `dsf_jax.retrieval.features`.
+      results: folder, see `stored`.
+
+    Returns:
+      The result. Of the paper's sizes those are left out that have more negatives than there are.
+    """
+    ((name, configuration),) = _by_layer(network, [sketches], [photos], [layer], "voc").items()
+
+    def make(progress: pathlib.Path | None) -> dict[str, ResultRecord]:
+        mixture = _shown_to(network.card, [sketches, photos], sketches.class_names)
+        shown = shown_classes(
+            Records(photos.folder, photos.split, fields=("object_labels", "object_difficult")),
+            len(photos.class_names),
+        )
+        asked = np.unique(mixture.drawings.labels)
+        fewest = int((~(shown.easy | shown.difficult))[:, asked].sum(axis=0).min())
+        sizes = [size for size in VOC_NEGATIVES if size <= fewest]
+        queries = _features(network, mixture.drawings, (layer,), "sketches", progress)
+        gallery = _features(network, mixture.photos, (layer,), "photos", progress)
+        result = voc_retrieval(
+            queries[layer],
+            mixture.drawings.labels,
+            gallery[layer],
+            shown,
+            class_names=sketches.class_names,
+            configuration=configuration,
+            negatives=[*sizes, None],
+        )
+        return {name: result}
+
+    return stored(results, {name: configuration}, make)[name]
+
+
+def baseline_retrieval(
+    descriptor: Descriptor,
+    sketches: Sequence[Records],
+    photos: Sequence[Records],
+    *,
+    class_map: ClassMap | None = None,
+    results: pathlib.Path | None = None,
+) -> ResultRecord:
+    """Scores a hand-made descriptor as `retrieval` scores a network."""
+    name = f"retrieval-{descriptor}"
+    configuration = {
+        "descriptor": descriptor,
+        "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
+        "class_map": map_identity(class_map),
+    }
+
+    def make(_: pathlib.Path | None) -> dict[str, ResultRecord]:
+        sets = [*sketches, *photos]
+        mixture = mix(sets, _all_classes(sets, class_map), class_map=class_map)
+        result = category_retrieval(
+            describe_all(mixture.drawings, descriptor, label="sketches"),
+            mixture.drawings.labels,
+            describe_all(mixture.photos, descriptor, label="photos"),
+            mixture.photos.labels,
+            configuration=configuration,
+        )
+        return {name: result}
+
+    return stored(results, {name: configuration}, make)[name]
+
+
+def baseline_recognition(
+    descriptor: Descriptor,
+    train: Sequence[Records],
+    test: Sequence[Records],
+    *,
+    results: pathlib.Path | None = None,
+    **more: Any,
+) -> ResultRecord:
+    """Scores a linear classifier of a hand-made descriptor: accuracy "linear"."""
+    name = f"recognition-{descriptor}-{test[0].split}"
+    configuration = {
+        "descriptor": descriptor,
+        "classifier": "ridge regression to class indicators, penalty by leave-one-out",
+        "data": {"train": data_identity(train), "test": data_identity(test)},
+        **more,
+    }
+
+    def make(_: pathlib.Path | None) -> dict[str, ResultRecord]:
+        known = mix(train)
+        class_names = known.class_names
+        unseen = mix(test, class_names).drawings
+        seen = describe_all(known.drawings, descriptor, label="training sketches")
+        classifier = fit_linear(seen, known.drawings.labels, classes=len(class_names))
+        guesses = classifier.classes(describe_all(unseen, descriptor, label="test sketches"))
+        result = accuracies(
+            unseen.labels,
+            {"linear": guesses.astype(np.int32)},
+            class_names=class_names,
+            configuration=configuration,
+        )
+        return {name: result}
+
+    return stored(results, {name: configuration}, make)[name]

@@ -1,0 +1,280 @@
+"""The paper's tables and Fig. 4, cell by cell: what can be run is run, once; for the rest it says
+what is missing and how to get it.
+
+Runs lie as `launch.train --fold=all --run_dir=RUNS/MIXTURE` leaves them: RUNS/S/fold0, ...
+"""
+
+import pathlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from data_builders.registry import DATASETS, builder_class
+from dsf_jax.data.mixtures import ClassMap
+from dsf_jax.data.records import Records, list_datasets, open_records
+from dsf_jax.evaluation import tables
+from dsf_jax.evaluation.protocols.tu_berlin import join_folds
+from dsf_jax.evaluation.results import ResultRecord, over_folds
+from dsf_jax.evaluation.tables import BILINEAR, Found, NotRun, Table
+from dsf_jax.images.descriptors import Descriptor
+from dsf_jax.retrieval.features import PAPER_LAYERS
+from dsf_jax.training.checkpoints import FOLDER, has_checkpoint, load_model
+from dsf_jax.training.run_directory import read_config
+from launch import evaluations
+from launch.evaluations import Network
+
+SKETCHES, PHOTOS, EDGES = "tu_berlin/sketch", "hust_si/photo", "edge_maps/hust_si-hed"
+EITZ = ("eitz_sbir/sketch", "eitz_sbir/photo")
+VOC = ("pascal_voc_sbir/sketch", "pascal_voc_sbir/photo")
+BASELINES: tuple[Descriptor, ...] = ("HOG", "raw pixels")
+RESULTS = "results"  # within the folder of runs
+
+
+class Setup(NamedTuple):
+    """Where things lie, and which folds are evaluated.
+
+    Attributes:
+      runs: folder of the mixtures' runs.
+      data_dir: of prepared records.
+      folds: numbers; a table's numbers are means over them.
+    """
+
+    runs: pathlib.Path
+    data_dir: str
+    folds: tuple[int, ...]
+
+    @property
+    def results(self) -> pathlib.Path:
+        """Returns the folder that each result is kept in once it is made."""
+        return self.runs / RESULTS
+
+
+def table_1(setup: Setup, sketches: str = SKETCHES) -> Table:
+    """Recognises the sketches of each fold with the run that did not see them."""
+    return tables.table_1({run: _recognition(setup, run, sketches) for run in tables.RUNS})
+
+
+def table_2(setup: Setup, sketches: str = SKETCHES) -> Table:
+    """Recognises sketches with the run S and with linear classifiers of hand-made descriptors."""
+    baselines: dict[str, Found] = {name: _linear(setup, name, sketches) for name in BASELINES}
+    return tables.table_2(_recognition(setup, "S", sketches), baselines)
+
+
+def table_3(setup: Setup, sketches: str = EITZ[0], photos: str = EITZ[1]) -> Table:
+    """Correlates distances with people's ratings."""
+
+    def make(network: Network) -> dict[str, ResultRecord]:
+        pair = [open_records(setup.data_dir, *_named(name, "test")) for name in (sketches, photos)]
+        return evaluations.rated_retrieval(network, *pair, results=setup.results)
+
+    found: dict[tuple[str, str], Found] = {}
+    for run in tables.TABLE_3:
+        joined = _over_runs(setup, run, (sketches, photos), make)
+        for layer in PAPER_LAYERS:
+            found[run, layer] = joined if isinstance(joined, NotRun) else joined[layer]
+    return tables.table_3(found)
+
+
+def figure_4(
+    setup: Setup, sketches: str = VOC[0], photos: str = VOC[1]
+) -> tuple[Table, dict[str, dict[str, list[tuple[int, float, float, float]]]]]:
+    """Retrieves VOC's photos among more and more negatives.
+
+    Returns:
+      The table, and the curves of the runs that there are: {run: {class: [(negatives, value, low,
+      high)]}}.
+    """
+
+    def make(network: Network) -> dict[str, ResultRecord]:
+        queries = open_records(setup.data_dir, *_named(sketches, "test"))
+        every = "+".join(list_datasets(setup.data_dir)[photos.partition(":")[0]])
+        gallery = open_records(setup.data_dir, *_named(photos, every))
+        return {"": evaluations.voc_curves(network, queries, gallery, results=setup.results)}
+
+    found: dict[str, Found] = {}
+    for run in tables.TABLE_3:  # the mixtures that the paper's retrieval compares
+        joined = _over_runs(setup, run, (sketches, photos), make)
+        found[run] = joined if isinstance(joined, NotRun) else joined[""]
+    curves = {
+        run: {
+            name: [(point.negatives, *point.value) for point in curve]
+            for name, curve in tables.curves_of(record).items()
+        }
+        for run, record in found.items()
+        if isinstance(record, ResultRecord)
+    }
+    return tables.figure_4(found), curves
+
+
+def retrieval_table(
+    setup: Setup,
+    sketches: Sequence[Records],
+    photos: Sequence[Records],
+    checkpoints: Mapping[str, str],
+    *,
+    pretrained: str | None,
+    class_map: ClassMap | None,
+) -> Table:
+    """Retrieves photos by sketches of their class, with baselines and checkpoints.
+
+    Args:
+      setup: see `Setup`.
+      sketches: data sets of queries.
+      photos: data sets of the gallery.
+      checkpoints: {name: path}.
+      pretrained: a ported checkpoint, whose pool5 is a baseline, or None.
+      class_map: see `mix`.
+
+    Returns:
+      The table.
+    """
+    found: dict[tuple[str, str], Found] = {}
+    for descriptor in BASELINES:
+        found[descriptor, ""] = evaluations.baseline_retrieval(
+            descriptor, sketches, photos, class_map=class_map, results=setup.results
+        )
+    if pretrained is None:
+        found["pool5, not fine-tuned", ""] = NotRun(
+            "needs the pretrained network: name what launch.port_weights wrote with --pretrained"
+        )
+    networks = {"pool5, not fine-tuned": pretrained} if pretrained else {}
+    for name, path in (networks | dict(checkpoints)).items():
+        layers = ("pool5",) if name in networks else PAPER_LAYERS
+        made = evaluations.retrieval(
+            Network(name, *load_model(path)),
+            sketches,
+            photos,
+            class_map=class_map,
+            layers=layers,
+            results=setup.results,
+        )
+        for layer, record in made.items():
+            found[name, "" if layer == "pool5" else layer] = record
+    return tables.retrieval_table(found)
+
+
+# --- What is there, and what is missing ---
+
+
+def _named(dataset: str, split: str) -> tuple[str, str]:
+    """NAME or NAME:SPLIT -> name and split."""
+    name, _, own = dataset.partition(":")
+    return name, own or split
+
+
+def _missing_data(setup: Setup, datasets: Sequence[str]) -> list[str]:
+    there = list_datasets(setup.data_dir)
+    names = [dataset.partition(":")[0] for dataset in datasets]
+    return [f"needs {name}, {_where(name)}" for name in names if name not in there]
+
+
+def _where(name: str) -> str:
+    """Says where a data set comes from."""
+    builder = name.partition("/")[0]
+    if builder not in DATASETS:
+        return "which no builder makes"
+    readme = f"data_builders/{builder}/README.md"
+    try:
+        address = getattr(builder_class(builder), "HOMEPAGE", None)
+    except ImportError:  # a package that only building needs
+        address = None
+    return f"get it at {address} ({readme})" if address else f"get it as {readme} says"
+
+
+def _missing_runs(setup: Setup, run: str) -> list[str]:
+    """Names the folds of a run that have no checkpoint, and the command that trains them."""
+    folders = [setup.runs / run / f"fold{fold}" for fold in setup.folds]
+    if not (absent := [f for f in folders if not has_checkpoint(f / FOLDER)]):
+        return []
+    names = ", ".join(f.relative_to(setup.runs).as_posix() for f in absent)
+    return [f"needs the model {names}, train it with: `{train_command(setup, run)}`"]
+
+
+def train_command(setup: Setup, run: str) -> str:
+    """Words the command that trains a run of the paper, all folds."""
+    mixture = "S" if run == BILINEAR else run
+    by_letter = {"S": SKETCHES, "I": PHOTOS, "E": EDGES}
+    datasets = ",".join(by_letter[letter] for letter in mixture.split("+"))
+    return (
+        f"python -m launch.train --data_dir={setup.data_dir} --init=runs/ported "
+        f"--run_dir={setup.runs / run} --fold=all --datasets={datasets} --mixture={mixture}"
+        + (" --resizing=bilinear" if run == BILINEAR else "")
+    )
+
+
+def _not_run(reasons: Sequence[str]) -> NotRun:
+    return NotRun("; ".join(reasons))
+
+
+def _open_run(setup: Setup, run: str, fold: int) -> Network:
+    return Network(f"{run}/fold{fold}", *load_model(setup.runs / run / f"fold{fold}"))
+
+
+def _over_runs(
+    setup: Setup,
+    run: str,
+    datasets: Sequence[str],
+    make: Callable[[Network], Mapping[str, ResultRecord]],
+) -> Mapping[str, ResultRecord] | NotRun:
+    """Evaluates the models of all folds on the same data and joins what they give, name by name."""
+    if missing := [*_missing_data(setup, datasets), *_missing_runs(setup, run)]:
+        return _not_run(missing)
+    folds = [make(_open_run(setup, run, fold)) for fold in setup.folds]
+    return {name: over_folds([results[name] for results in folds]) for name in folds[0]}
+
+
+# --- Recognition, fold by fold ---
+
+
+def _recognition(setup: Setup, run: str, sketches: str) -> Found:
+    """Tests the model of each fold on its own fold."""
+    if missing := [*_missing_data(setup, [sketches]), *_missing_runs(setup, run)]:
+        return _not_run(missing)
+    records = []
+    for fold in setup.folds:
+        test = open_records(setup.data_dir, sketches, f"fold{fold}")
+        _check_unseen(setup.runs / run / f"fold{fold}", test)
+        network = _open_run(setup, run, fold)
+        _check_resizing(network, run)
+        records.append(evaluations.recognise(network, [test], results=setup.results, fold=fold))
+    return join_folds(records)
+
+
+def _check_unseen(run_dir: pathlib.Path, test: Records) -> None:
+    """Refuses a model that was trained on what it is to be tested on."""
+    for line in read_config(run_dir)["start"]["data"]:
+        for name, split in re.findall(r"from (\S+) \[([^\]]*)\]", line):
+            if name == test.name and (test.split in split or "fold" not in split):
+                raise ValueError(
+                    f"{run_dir} was trained on {name} [{split}], which holds {test.split}, and would "
+                    f"be tested on it; train it with --fold={test.split.removeprefix('fold')}"
+                )
+
+
+def _check_resizing(network: Network, run: str) -> None:
+    """Refuses a model whose sketches were resized otherwise than its run's name says."""
+    expected = "bilinear" if run == BILINEAR else "edge_preserving"
+    if network.card.resizing != expected:
+        raise ValueError(
+            f"{network.name} was trained with resizing={network.card.resizing}, expected {expected}; "
+            "move the run into a folder of another name"
+        )
+
+
+def _linear(setup: Setup, descriptor: Descriptor, sketches: str) -> Found:
+    """Trains a linear classifier on the other folds, and tests it on each fold."""
+    if missing := _missing_data(setup, [sketches]):
+        return _not_run(missing)
+    splits = [s for s in list_datasets(setup.data_dir)[sketches] if s.startswith("fold")]
+    records = []
+    for fold in setup.folds:
+        others = "+".join(split for split in splits if split != f"fold{fold}")
+        train, test = (
+            [open_records(setup.data_dir, sketches, split)] for split in (others, f"fold{fold}")
+        )
+        records.append(
+            evaluations.baseline_recognition(
+                descriptor, train, test, results=setup.results, fold=fold
+            )
+        )
+    return join_folds(records)

@@ -1,0 +1,98 @@
+"""HOG and raw pixels: where the lines are and how they run, in cases that can be worked by hand."""
+
+import numpy as np
+import pytest
+
+from dsf_jax.images.descriptors import (
+    BLOCK,
+    CELL,
+    ORIENTATIONS,
+    SIDE,
+    describe,
+    gradient_strength,
+    grey_picture,
+)
+
+BLOCKS = SIDE // CELL - 1  # HOG's blocks overlap by a cell
+
+
+def paper(**lines):
+    """White paper with black rows and columns."""
+    picture = np.full((SIDE, SIDE), 255, np.uint8)
+    for row in lines.get("rows", ()):
+        picture[row] = 0
+    for column in lines.get("columns", ()):
+        picture[:, column] = 0
+    return picture
+
+
+def orientations(vector):
+    """HOG's histogram over the whole picture, [9]: bin 0 is a gradient along x or nearly so."""
+    return vector.reshape(BLOCKS, BLOCKS, 2, 2, ORIENTATIONS).sum(axis=(0, 1, 2, 3))
+
+
+def test_hog_tells_how_lines_run():
+    upright, level = (
+        orientations(describe(picture, "HOG", drawn=True))
+        for picture in (paper(columns=[70]), paper(rows=[70]))
+    )
+    assert upright[0] > 0 and np.allclose(upright[1:], 0)
+    assert level[ORIENTATIONS // 2] > 0 and np.allclose(np.delete(level, ORIENTATIONS // 2), 0)
+
+
+def test_hog_tells_where_lines_are():
+    blocks = describe(paper(columns=[SIDE - 5]), "HOG", drawn=True).reshape(BLOCKS, BLOCKS, -1)
+    assert blocks[:, -1].any(axis=1).all() and not blocks[:, :-1].any()
+
+
+def test_hog_takes_dark_and_light_lines_alike():
+    picture = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE)).astype(np.uint8)
+    vector = describe(picture, "HOG", drawn=True)
+    assert vector.shape == (BLOCKS * BLOCKS * 4 * ORIENTATIONS,) and vector.dtype == np.float32
+    np.testing.assert_allclose(vector, describe(255 - picture, "HOG", drawn=False), atol=1e-6)
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
+
+
+def test_raw_pixels_of_a_drawing_are_its_ink():
+    picture = paper()
+    picture[5, 9] = 0  # a pixel of block (1, 2)
+    picture[6:8, 4 * BLOCK] = 0  # two of block (1, 4)
+    got = describe(picture, "raw pixels", drawn=True).reshape(SIDE // BLOCK, -1)
+    wanted = np.zeros_like(got)
+    wanted[1, 2], wanted[1, 4] = 1 / 5**0.5, 2 / 5**0.5
+    np.testing.assert_allclose(got, wanted, atol=1e-7)
+
+
+def test_raw_pixels_of_a_photo_are_where_it_changes():
+    photo = np.full((SIDE, SIDE), 40, np.uint8)
+    photo[:, 2 * BLOCK + 1 :] = 200  # the change is seen from columns 8 and 9
+    got = describe(photo, "raw pixels", drawn=False).reshape(SIDE // BLOCK, -1)
+    assert np.flatnonzero(got.any(axis=0)).tolist() == [2]
+    assert np.unique(got[:, 2]).size == 1
+
+
+def test_gradients_of_a_slope():
+    rows, columns = np.mgrid[:20, :20]
+    strength = gradient_strength((3 * rows + 4 * columns).astype(np.uint8))
+    np.testing.assert_allclose(strength, 5)
+
+
+@pytest.mark.parametrize("descriptor", ["HOG", "raw pixels"])
+def test_an_empty_picture_has_no_direction(descriptor):
+    assert not describe(paper(), descriptor, drawn=True).any()
+
+
+def test_photos_are_averaged_over_areas():
+    photo = np.zeros((2 * SIDE, 2 * SIDE, 3), np.uint8)
+    photo[0::2, 0::2] = 255  # one pixel in four
+    assert np.unique(grey_picture(photo)).tolist() == [64]
+    assert grey_picture(np.full((50, 70, 3), 9, np.uint8)).shape == (SIDE, SIDE)
+
+
+def test_what_is_wrong_is_named():
+    with pytest.raises(ValueError, match=r"'SIFT' is unknown; choose one of HOG, raw pixels"):
+        describe(paper(), "SIFT", drawn=True)
+    with pytest.raises(ValueError, match=r"float64 \[128, 128\], expected uint8 \[128, 128\]"):
+        describe(paper() / 255, "HOG", drawn=True)
+    with pytest.raises(ValueError, match=r"uint8 \[64, 128\], expected"):
+        describe(paper()[:64], "HOG", drawn=True)

@@ -1,0 +1,258 @@
+"""launch.evaluate's tables, on data sets of a few pictures and networks of random values."""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from data_builders.eitz_sbir.eitz_sbir_dataset_builder import Builder as Eitz
+from data_builders.pascal_voc_sbir.pascal_voc_sbir_dataset_builder import Builder as Voc
+from data_builders.prepare import prepare
+from data_builders.tu_berlin.tu_berlin_dataset_builder import Builder as TuBerlin
+from dsf_jax.evaluation.results import read_result
+from dsf_jax.models.alexnet import init_params
+from dsf_jax.training.checkpoints import ModelCard, save_model
+
+CLASSES = ("ball", "box")
+SIZE = 67  # the smallest round figure at which every layer has a cell
+
+
+def sketch(path, shape, x):
+    picture = Image.new("L", (64, 64), 255)
+    draw = ImageDraw.Draw(picture)
+    (draw.ellipse if shape == "ball" else draw.rectangle)((x, 8, x + 30, 50), outline=0, width=2)
+    save(picture, path)
+
+
+def photo(path, seed):
+    noise = np.random.default_rng(seed).integers(0, 256, (30, 40, 3), np.uint8)
+    save(Image.fromarray(noise), path)
+
+
+def save(picture, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+
+
+def annotation(name):
+    return f"""<annotation><object><name>{name}</name><difficult>0</difficult><bndbox><xmin>1</xmin>
+    <ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object></annotation>"""
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Small likenesses of TU-Berlin, of Eitz's benchmark and of VOC2007."""
+    folder, source = (tmp_path_factory.mktemp(name) for name in ("prepared", "source"))
+    for name in CLASSES:
+        for i in range(6):
+            sketch(source / "tu" / name / f"{i}.png", name, 3 * i)
+    ratings = ["sketch,image,rating"]
+    for i, name in enumerate(CLASSES):
+        sketch(source / "eitz" / "sketches" / f"{name}.png", name, 5)
+        for j in range(4):
+            photo(source / "eitz" / "images" / name / f"{j}.png", 10 * i + j)
+            ratings.append(f"{name},{j}.png,{j}")
+    (source / "eitz" / "ratings.csv").write_text("\n".join([*ratings, ""]))
+    voc, shown = source / "voc" / "VOC2007", ["car", "car", "bicycle", "dog", "dog", "cat"]
+    for part in ("Annotations", "ImageSets/Main"):
+        (voc / part).mkdir(parents=True)
+    for i, name in enumerate(shown):
+        photo(voc / "JPEGImages" / f"00000{i}.jpg", i)
+        (voc / "Annotations" / f"00000{i}.xml").write_text(annotation(name))
+    for split, members in (("train", range(2)), ("val", range(2, 4)), ("test", range(4, 6))):
+        lines = "".join(f"00000{i}\n" for i in members)
+        (voc / "ImageSets" / "Main" / f"{split}.txt").write_text(lines)
+    for name in ("car", "bicycle"):
+        sketch(source / "voc" / "queries" / name / "1.png", "ball", 4)
+    for builder, configs, where in (
+        (TuBerlin, ["sketch"], "tu"),
+        (Eitz, ["sketch", "photo"], "eitz"),
+        (Voc, ["sketch", "photo"], "voc"),
+    ):
+        for config in configs:
+            prepare(builder(config=config, data_dir=folder, source=source / where, processes=1))
+    return folder
+
+
+def make_run(folder, fold, *, seed, trained_on=None, resizing="edge_preserving"):
+    """What launch.train leaves of a fold, untrained."""
+    card = ModelCard("caffe", CLASSES, SIZE, (), resizing)
+    save_model(folder / "checkpoints", init_params(card.network(), seed, size=SIZE), card)
+    rest = trained_on or "+".join(f"fold{i}" for i in range(3) if i != fold)
+    data = [f"sketch: 8 from tu_berlin/sketch [{rest}], 4 a class"]
+    (folder / "config.json").write_text(json.dumps({"start": {"data": data}}))
+
+
+@pytest.fixture(scope="module")
+def all_runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for fold in range(2):
+        make_run(folder / "S" / f"fold{fold}", fold, seed=fold)
+    make_run(folder / "S-bilinear" / "fold0", 0, seed=5, resizing="bilinear")
+    return folder
+
+
+@pytest.fixture
+def runs(all_runs, tmp_path):
+    """A copy that takes no space."""
+    return shutil.copytree(all_runs, tmp_path / "runs", copy_function=os.link)
+
+
+@pytest.fixture
+def given(prepared, runs):
+    return {"data_dir": prepared, "runs": runs, "folds": "0,1"}
+
+
+def table_of(told):
+    """{row: cells}, as printed."""
+    lines = [line for line in told.splitlines() if line.startswith("|")][2:]
+    cells = ([x.strip() for x in line.strip("|").split("|")] for line in lines)
+    return {name: rest for name, *rest in cells}
+
+
+def results_in(runs):
+    return {path: path.stat().st_mtime_ns for path in (runs / "results").glob("*.json")}
+
+
+def test_table_1(launch, given, runs, tmp_path):
+    out = tmp_path / "tables"
+    first = launch("evaluate", table="1", out=out, **given)
+    assert first.status == 0, first.err
+    table = table_of(first.out)
+    # Each fold's 4 sketches are right or wrong: the mean of two folds is some eighth.
+    for printed, cell in zip(("0.747", "0.773"), table["S"], strict=True):
+        paper, value, low, high = re.fullmatch(r"(\S+) / (\S+) \[(\S+), (\S+)\]", cell).groups()
+        assert paper == printed and float(value) * 8 == pytest.approx(round(float(value) * 8))
+        assert float(low) <= float(value) <= float(high)
+    assert table["S, bilinear resizing"] == ["0.690 / not run (1)", "0.710 / not run (1)"]
+    assert "(1) not run: needs the model S-bilinear/fold1, train it with" in first.out
+    command = (
+        f"`python -m launch.train --data_dir={given['data_dir']} --init=runs/ported "
+        f"--run_dir={runs / 'S+I'} --fold=all --datasets=tu_berlin/sketch,hust_si/photo "
+        "--mixture=S+I`"
+    )
+    assert command in first.out
+    assert (out / "table1.md").read_text() == first.out
+    rows = list(csv.DictReader(io.StringIO((out / "table1.csv").read_text())))
+    assert len(rows) == 10 and {row["paper"] for row in rows} >= {"0.69", "0.768"}
+    files = results_in(runs)
+    assert len(files) == 2
+    for path in files:
+        result = read_result(path)
+        fold = result.configuration["fold"]
+        assert result.configuration["checkpoint"]["name"] == f"S/fold{fold}"
+        assert [data["split"] for data in result.configuration["data"]] == [f"fold{fold}"]
+
+    # Again, with one result lost: that one is made, the other is taken.
+    kept, lost = files
+    lost.unlink()
+    launch("evaluate", table="1", out=out, **given).failed(out / "table1.md", "exists")
+    assert launch("evaluate", table="1", **given).out == first.out
+    assert results_in(runs)[kept] == files[kept] and lost in results_in(runs)
+
+
+def test_a_run_of_other_values_has_results_of_its_own(launch, given, runs):
+    shutil.rmtree(runs / "S-bilinear")
+    launch("evaluate", table="1", **given | {"folds": "0"})
+    (before,) = results_in(runs)
+    shutil.rmtree(runs / "S" / "fold0")
+    make_run(runs / "S" / "fold0", 0, seed=9)
+    launch("evaluate", table="1", **given | {"folds": "0"})
+    (new,) = results_in(runs).keys() - {before}
+    checkpoints = [read_result(path).configuration["checkpoint"] for path in (before, new)]
+    assert checkpoints[0]["fingerprint"] != checkpoints[1]["fingerprint"]
+
+
+def test_bilinear_sketches_are_resized_so_when_tested_too(launch, given, runs):
+    result = launch("evaluate", table="1", **given | {"folds": "0"})
+    assert re.match(r"0.690 / 0.\d+ \[", table_of(result.out)["S, bilinear resizing"][0])
+    resizings = {
+        read_result(path).configuration["checkpoint"]["resizing"] for path in results_in(runs)
+    }
+    assert resizings == {"bilinear", "edge_preserving"}
+    shutil.rmtree(runs / "S" / "fold0")
+    shutil.copytree(runs / "S-bilinear" / "fold0", runs / "S" / "fold0", copy_function=os.link)
+    launch("evaluate", table="1", **given | {"folds": "0"}).failed(
+        "S/fold0 was trained with resizing=bilinear, expected edge_preserving", "move the run"
+    )
+
+
+@pytest.mark.parametrize("split", ["fold0+fold1", "train"])
+def test_a_model_is_never_tested_on_what_it_was_trained_on(split, launch, given, runs):
+    shutil.rmtree(runs / "S" / "fold1")
+    make_run(runs / "S" / "fold1", 1, seed=1, trained_on=split)
+    result = launch("evaluate", table="1", **given | {"folds": "1"})
+    result.failed(
+        runs / "S" / "fold1", f"trained on tu_berlin/sketch [{split}]", "train it with --fold=1"
+    )
+
+
+def test_table_2_runs_baselines_on_the_same_sketches(launch, given, runs):
+    told = launch("evaluate", table="2", **given)
+    assert told.status == 0, told.err
+    table = table_of(told.out)
+    assert table["Sketch-a-Net"] == ["0.749 / –"]
+    assert re.match(r"0.773 / 0.\d+ \[", table["S, 18-angle voting"][0])
+    # Balls and boxes in other places: HOG tells them apart.
+    assert table["HOG + linear classifier"] == ["– / 1.000 [1.000, 1.000]"]
+    assert re.match(r"– / [01].\d+ \[", table["raw pixels + linear classifier"][0])
+    assert len(results_in(runs)) == 2 + 2 * 2
+
+
+def test_table_3(launch, given, runs):
+    told = launch("evaluate", table="3", **given).succeeded()
+    table = table_of(told)
+    assert all(re.match(r"0.2\d{3} / -?[01].\d{4} \[", cell) for cell in table["S"])
+    assert table["S+I+E"][2].startswith("0.4773 / not run (")
+    assert table["content-aware"] == ["–", "–", "0.3520 / –"]
+    assert len(results_in(runs)) == 2 * 3
+    assert not any((runs / "results" / "progress").iterdir())
+
+
+def test_figure_4(launch, given, runs, tmp_path):
+    out = tmp_path / "tables"
+    told = launch("evaluate", figure="4", out=out, **given).succeeded()
+    assert (out / "figure4.md").read_text() == told
+    header = next(line for line in told.splitlines() if line.startswith("| |"))
+    # There are no 1000 negatives: what remains are none and all.
+    assert header.count("negatives") == 4
+    table = table_of(told)
+    assert table["the paper, L6+L7"] == ["–", "0.760 / –", "–", "0.900 / –"]
+    assert table["S"][0] == table["S"][2] == "– / 1.000 [1.000, 1.000]"
+    assert (out / "figure4.png").read_bytes().startswith(b"\x89PNG")
+    (result, _) = (read_result(path) for path in results_in(runs))
+    assert result.counts["gallery"] == 6  # all three splits
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"table": "1"}, ("tu_berlin/sketch, get it at http://cybertron.cg.tu-berlin.de",)),
+        ({"table": "2"}, ("S, 18-angle voting | 0.773 / not run (", "data_builders/tu_berlin")),
+        ({"table": "3"}, ("eitz_sbir/photo, get it at http://cybertron", "| 0.4773 / not run (")),
+        ({"figure": "4"}, ("pascal_voc_sbir/photo, get it at http://host.robots", "0.900 / –")),
+    ],
+)
+def test_what_is_missing_is_named_with_the_way_to_it(flags, words, launch, tmp_path):
+    told = launch(
+        "evaluate", data_dir=tmp_path / "none", runs=tmp_path / "runs", **flags
+    ).succeeded()
+    assert all(word in told for word in words), told
+    assert "needs the model S/fold0, S/fold1, S/fold2, train it with" in told
+    assert not (tmp_path / "runs").exists()
+
+
+def test_wrong_names_in_tables(launch, given):
+    launch("evaluate", table="1", sketches="a/sketch,b/sketch", **given).failed("take one each")
+    launch("evaluate", table="1", sketches="tu_berlin/sketch:fold0", **given).failed(
+        "names a split", "leave it out"
+    )
+    launch("evaluate", table="retrieval", checkpoints="runs/S", **given).failed(
+        "--checkpoints=runs/S", "NAME=FOLDER"
+    )
