@@ -1,11 +1,10 @@
-r"""Times this library's work beside the same work in other libraries, in one run, and checks first
-that both compute the same.
+r"""Times this library's work beside the same work in other libraries, in one run.
 
 python -m launch.benchmark --what=forward,train_step --peers --json=benchmark.json
 
-The calls that are compared take turns, so that whatever else the machine does meets all of them; a
-ratio is one of medians. `--what=growth` shows how a training step grows with the batch and with
-devices, and what it would take on a pod.
+That both compute the same is checked first. The calls that are compared take turns, so that
+whatever else the machine does meets all of them; a ratio is one of medians. `--what=growth` shows
+how a training step grows with the batch and with devices, and what it would take on a pod.
 """
 
 import concurrent.futures
@@ -63,8 +62,11 @@ SETTINGS = Optimisation(
     warmup=0,
     steps=1,
 )
-# Relative, by norm. Updates are small differences of two parameters, and a ReLU at 0 may fall either way.
-TOLERANCE = {"logits": 1e-5, "updates": 1e-2}
+# Relative, by norm. A maximum or ReLU that rounding decides the other way moves a convolution's
+# whole gradient, the more often the more images there are: PyTorch's own float32 and float64
+# gradients of 24 images are 2e-3 apart. Other work would be off by 0.5 and more.
+TOLERANCE = {"logits": 1e-5, "updates": 2e-2}
+COMPARED_UPDATES = 8  # images
 
 GROWTH_BATCHES = (16, 32, 64, 128)
 GROWTH_DEVICES = (1, 2, 4, 8)
@@ -323,7 +325,7 @@ class TorchNetwork:
 
     @staticmethod
     def _theirs(x: np.ndarray) -> np.ndarray:
-        """Kernels HWIO -> OIHW, or [inputs, outputs] -> [outputs, inputs]; also the other way."""
+        """Kernels HWIO -> OIHW, or [inputs, outputs] -> [outputs, inputs]."""
         return x.transpose(3, 2, 0, 1) if x.ndim == 4 else x.T
 
     def tensor(self, x: np.ndarray) -> Any:
@@ -355,7 +357,7 @@ class TorchNetwork:
                 x = functional.dropout(functional.relu_(x), self.dropout_rate, train)
         return x
 
-    def optimiser(self) -> Any:
+    def _optimiser(self) -> Any:
         """SGD with SETTINGS: at a constant rate it is Caffe's."""
         groups = [
             {
@@ -369,15 +371,21 @@ class TorchNetwork:
         ]
         return self.torch.optim.SGD(groups, momentum=SETTINGS.momentum)
 
-    def step(self, optimiser: Any, x: Any, labels: Any) -> None:
-        """One step of training."""
-        optimiser.zero_grad()
-        self.torch.nn.functional.cross_entropy(self.forward(x, train=True), labels).backward()
-        optimiser.step()
+    def step_on(self, images: np.ndarray, labels: np.ndarray) -> Callable[[], None]:
+        """Makes a step of training on images [b, h, w, 3] and labels [b]."""
+        optimiser, x = self._optimiser(), self.inputs(images)
+        classes = self.torch.from_numpy(labels).long()
 
-    def exported(self) -> Params:
+        def step() -> None:
+            optimiser.zero_grad()
+            self.torch.nn.functional.cross_entropy(self.forward(x, train=True), classes).backward()
+            optimiser.step()
+
+        return step
+
+    def exported(self) -> dict[str, dict[str, np.ndarray]]:
         """The parameters as ours are laid out."""
-        out: Params = {}
+        out: dict[str, dict[str, np.ndarray]] = {}
         for (layer, name), tensor in self.params.items():
             value = tensor.detach().numpy()
             theirs = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T
@@ -445,29 +453,31 @@ def _torch_logits(network: TorchNetwork, x: Any) -> np.ndarray:
 def train_step(batch_size: int, peers: bool) -> Work:
     """One step of training all layers; ours makes random views of points and photos as well."""
     params = init_params(AlexNet(CLASSES), SEED)
-    images, labels = first_inputs(drawn_and_photographed(batch_size))
-    differences, calls = {}, {}
-    if peers:  # dropout's masks cannot be compared
-        step, state, batch = training(batch_size, params, dropout_rate=0.0)
-        ours = _difference(step(state, batch)[0].params, params)
+    calls: dict[str, Callable[[], Any]] = {}
+    differences = {}
+    if peers:
+        size = min(batch_size, COMPARED_UPDATES)
+        ours = _updates(size, params)
+        few, images = (first_inputs(drawn_and_photographed(n)) for n in (size, batch_size))
     for layout in TORCH_LAYOUTS if peers else ():
         name = f"PyTorch {layout}"
         network = TorchNetwork(params, layout=layout, dropout_rate=0.0)
-        x = network.inputs(images)
-        labelled = functools.partial(
-            network.step, network.optimiser(), x, network.torch.from_numpy(labels).long()
-        )
-        labelled()
+        network.step_on(*few)()
         theirs = _difference(network.exported(), params)
         differences[name] = checked(relative_difference(ours, theirs), "updates", name)
         network.dropout_rate = AlexNet.dropout_rate
-        calls[name] = labelled
-    step, state, batch = training(batch_size, params, dropout_rate=AlexNet.dropout_rate)
-    own = _Stepper(step, state, batch)
+        calls[name] = network.step_on(*images)
+    own = _Stepper(*training(batch_size, params, dropout_rate=AlexNet.dropout_rate))
     return Work(own, calls, differences, batch_size, step_flops(params, batch_size))
 
 
-def _difference(after: Params, before: Params) -> Any:
+def _updates(batch_size: int, params: Params) -> Any:
+    """What the first step adds to the parameters; without dropout, whose masks are each library's own."""
+    step, state, batch = training(batch_size, params, dropout_rate=0.0)
+    return _difference(step(state, batch)[0].params, params)
+
+
+def _difference(after: Any, before: Params) -> Any:
     return jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), after, before)
 
 

@@ -122,6 +122,14 @@ def _guarded(main: Callable[[], None]) -> None:
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         logging.debug("raised here", exc_info=True)
         fail(explain(error), 1)
+    except jax.errors.JaxRuntimeError as error:
+        if not str(error).startswith("RESOURCE_EXHAUSTED"):
+            raise
+        fail(
+            f"the device's memory is exhausted ({error}); lower --batch_size, or raise --accumulate "
+            "where there is one",
+            1,
+        )
 
 
 def new_file(path: str | None) -> pathlib.Path | None:

@@ -1,5 +1,4 @@
-r"""Computes a checkpoint's features of prepared data sets into files, which evaluation reads piece by piece; run
-the same command again to go on where it stopped.
+r"""Computes a checkpoint's features of prepared data sets into files; run again to go on.
 
 python -m launch.extract --checkpoint=runs/quickstart --data_dir=runs/quickstart/data \
     --datasets=openmoji/sketch:test,openmoji/photo:test --out=runs/quickstart/features

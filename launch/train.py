@@ -35,12 +35,13 @@ FOLDS_FILE = "folds.json"
 command.define_flags(TrainConfig)
 flags.adopt_module_key_flags(cluster)
 _RUN_DIR = flags.DEFINE_string(
-    "run_dir", None, "Folder of the run: checkpoints, metrics, configuration.", required=True
+    "run_dir", None, "Folder of the run: checkpoints, metrics, configuration. Must be given."
 )
 _REPEAT = flags.DEFINE_string(
     "repeat",
     None,
-    "Folder of a run to repeat in another --run_dir: its settings stand for all flags not given.",
+    "Folder of a run (RUN/foldN of one by folds) to repeat in another --run_dir: its settings stand "
+    "for all flags not given.",
 )
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of prepared records.")
 _DATASETS = flags.DEFINE_list(
@@ -94,10 +95,12 @@ _KEPT = (_DATA_DIR, _DATASETS, _SPLIT, _FOLD, _HELD_OUT, _MIXTURE, _INIT, _VARIA
 
 
 @flags.multi_flags_validator(
-    ["datasets", "init", "repeat"], message="--datasets and --init must be given, or --repeat"
+    ["run_dir", "datasets", "init", "repeat"],
+    message="--run_dir must be given, and --datasets and --init, unless --repeat is",
 )
 def _complete(values: Mapping[str, Any]) -> bool:
-    return bool(values["repeat"] or (values["datasets"] and values["init"]))
+    source = values["repeat"] or (values["datasets"] and values["init"])
+    return bool(values["run_dir"] and source)
 
 
 def _say(text: Any) -> None:
@@ -202,6 +205,11 @@ def _train_folds(config: TrainConfig, repeated: Mapping[str, Any], run_dir: path
 def _summarise(run_dir: pathlib.Path, folds: list[str]) -> None:
     accuracies = [held_out_accuracy(run_dir / f"fold{fold}") for fold in folds]
     taken = [accuracy for accuracy in accuracies if accuracy is not None]
+    if len(taken) < len(folds):
+        raise ValueError(
+            f"{len(folds) - len(taken)} of {len(folds)} folds in {run_dir} have no held-out accuracy in "
+            "their metrics.jsonl; train these folds again"
+        )
     summary = {
         "held_out_accuracy": dict(zip(folds, accuracies, strict=True)),
         "mean": statistics.mean(taken),
@@ -219,7 +227,7 @@ def main() -> None:
     cluster.join()
     repeated = _take_over(_REPEAT.value)
     config = command.config_from_flags(TrainConfig)
-    run_dir = pathlib.Path(_RUN_DIR.value)
+    run_dir = pathlib.Path(cast(str, _RUN_DIR.value))
     if _FOLD.value is None:
         datasets = cast(list[str], _DATASETS.value)  # there, by `_complete`
         _train_once(config, repeated, run_dir, datasets, _HELD_OUT.value, None)

@@ -59,6 +59,7 @@ OWNERS = {
     "grain": "dsf_jax.data.batches",
     "google": "dsf_jax.models.caffe",
     "safetensors": "dsf_jax.exported",
+    "tensorboardX": "dsf_jax.training.metrics_log",
 }
 ALSO = {
     "grain": {"dsf_jax.training.frozen", "dsf_jax.training.loop"},

@@ -176,9 +176,8 @@ def _convolution(x: jax.Array, kernel: jax.Array, conv: Conv) -> jax.Array:
 
 def _convolution_by_image(x: jax.Array, kernel: jax.Array, conv: Conv) -> jax.Array:
     """A convolution of one group as matrix products, image by image, so that the patches stay in
-    the cache and the backward pass makes them anew: on a CPU, conv1 takes half the time forward and
-    a third with the kernel's gradient; conv2's gradients, which XLA hardly spreads over the cores,
-    two thirds.
+    the cache and the backward pass makes them anew: on two CPU cores, conv1 takes half the time
+    forward and a third with the kernel's gradient, conv2's gradients two thirds.
 
     The image is cut into stride x stride cells, which become channels; the kernel, filled with
     zeros to whole cells, then moves by one cell.

@@ -66,7 +66,7 @@ def features_from(activations: Mapping[str, Any], layer: str) -> jax.Array:
     """
     check_layer(layer)
     parts = [activations[name].astype(jnp.float32) for name in LAYERS[layer]]
-    flat = [part.reshape(len(part), -1) for part in parts]
+    flat = [part.reshape(part.shape[0], -1) for part in parts]
     if layer not in _JOINED_RAW:
         flat = [l2_normalise(part) for part in flat]
     return l2_normalise(jnp.concatenate(flat, axis=-1))

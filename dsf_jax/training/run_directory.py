@@ -129,7 +129,9 @@ def read_config(run_dir: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = pathlib.Path(run_dir) / CONFIG_FILE
     if not path.exists():
-        raise FileNotFoundError(f"{path} is not there; name the folder of a run of launch.train")
+        raise FileNotFoundError(
+            f"{path} is not there; name the folder of a run of launch.train, of one by folds RUN/fold0"
+        )
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -186,7 +186,7 @@ def test_a_full_disk_stops_the_run_and_leaves_whole_lines(tmp_path, small_disk):
             log.add(step, metrics_of)
             log.pictures(step, lambda: {"drawings": np.zeros((1, 5, 5), np.uint8)})
     assert caught.value.errno == errno.ENOSPC
-    del log
+    del log, caught
     gc.collect()  # tensorboardX does not close what it cannot flush: its file complains here
     (disk / "others").unlink()
     steps = [line["step"] for line in read_metrics(disk)]
