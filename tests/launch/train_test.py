@@ -90,7 +90,7 @@ def test_what_is_wrong_is_named_and_nothing_written(changes, words, launch, trai
 def test_data_and_a_start_must_be_given(missing, launch, training, tmp_path):
     given = {name: value for name, value in training.items() if name != missing}
     line = launch("train", run_dir=tmp_path / "run", **given).failed("--help", status=2)
-    assert "--datasets and --init must be given, or --repeat" in line
+    assert "--run_dir must be given, and --datasets and --init, unless --repeat is" in line
     assert not (tmp_path / "run").exists()
 
 
