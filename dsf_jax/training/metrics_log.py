@@ -114,17 +114,19 @@ class MetricsLog:
         """Writes the mean over the pending steps as one line.
 
         Raises:
-          FloatingPointError: when the loss is not finite.
+          FloatingPointError: when a step's loss is not finite; it names the first such step.
         """
         if not self._pending:
             return
-        step = self._pending[-1][0]
-        means = _means([metrics for _, metrics in self._pending])
-        images = len(self._pending) * self._batch_size
+        pending = jax.device_get(self._pending)
+        for step, metrics in pending:
+            if not np.isfinite(metrics["loss"][0]):
+                raise FloatingPointError(diverged(f"the loss is {metrics['loss'][0]}", step))
+        step = pending[-1][0]
+        means = _means([metrics for _, metrics in pending])
+        images = len(pending) * self._batch_size
         rate = images / (time.monotonic() - self._since)
         self._pending, self._since = [], time.monotonic()
-        if not np.isfinite(means["loss"]):
-            raise FloatingPointError(diverged(f"the loss is {means['loss']}", step))
         extra = {
             "learning_rate": float(self._learning_rate(step - 1)),
             "images_per_second": round(rate, 2),

@@ -261,7 +261,7 @@ def test_the_end_of_a_cosine_is_fixed(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path):
     wild = dataclasses.replace(tiny.CONFIG, learning_rate=1e30)
-    with pytest.raises(FloatingPointError, match="at step 3; start again in another run_dir"):
+    with pytest.raises(FloatingPointError, match="at step 2; start again in another run_dir"):
         tiny.run(tmp_path, config=wild)
     assert complete_steps(tmp_path) == []
 
@@ -285,7 +285,7 @@ def test_a_run_may_go_on_for_more_epochs_and_keep_log_and_save_otherwise(straigh
 
 
 def test_a_run_that_diverges_goes_on_from_its_last_finite_state(straight, tmp_path, monkeypatch):
-    """Weights that are not finite at step 8 are found at the next line, that of step 9."""
+    """Weights that are not finite at step 8 are found at the next line, which names that step."""
 
     def spoilt(seconds):
         def spoil(step, batch):
@@ -297,7 +297,7 @@ def test_a_run_that_diverges_goes_on_from_its_last_finite_state(straight, tmp_pa
 
     whole = tiny.batches
     monkeypatch.setattr(tiny, "batches", spoilt)
-    with pytest.raises(FloatingPointError, match="the loss is nan at step 9"):
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 8"):
         tiny.run(tmp_path)
     assert complete_steps(tmp_path) == [5]
     monkeypatch.undo()
