@@ -4,7 +4,7 @@ python -m launch.evaluate --what=retrieval --checkpoint=runs/quickstart --data_d
     --sketches=openmoji/sketch --photos=openmoji/photo --split=test
 
 The paper's tables and Fig. 4, from runs that launch.train left, with all folds, in runs/S, runs/S+I, ...
-(runs/S-bilinear for the row of that resizing); what is missing is named with the way to get it:
+(runs/S-bilinear and runs/S-cubic for the rows of those resizings); what is missing is named with the way to get it:
 
 python -m launch.evaluate --table=1 --runs=runs --data_dir=data --out=tables
 python -m launch.evaluate --figure=4 --runs=runs --data_dir=data --out=tables

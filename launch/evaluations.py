@@ -152,7 +152,7 @@ def stored(
     return results
 
 
-def _all_classes(sets: Sequence[Records], class_map: ClassMap | None) -> list[str]:
+def all_classes(sets: Sequence[Records], class_map: ClassMap | None) -> list[str]:
     """All classes that data sets have, by the names that a class map gives them: a photo whose class
     no sketch shows stays in the gallery, and a sketch without photos is counted.
     """
@@ -167,7 +167,7 @@ def _all_classes(sets: Sequence[Records], class_map: ClassMap | None) -> list[st
     return sorted(names)
 
 
-def _shown_to(
+def shown_to(
     card: ModelCard,
     sets: Sequence[Records],
     class_names: Sequence[str],
@@ -251,7 +251,7 @@ def retrieval(
 
     def make(progress: pathlib.Path | None) -> dict[str, ResultRecord]:
         sets = [*sketches, *photos]
-        mixture = _shown_to(network.card, sets, _all_classes(sets, class_map), class_map)
+        mixture = shown_to(network.card, sets, all_classes(sets, class_map), class_map)
         queries = _features(network, mixture.drawings, layers, "sketches", progress)
         gallery = _features(network, mixture.photos, layers, "photos", progress)
         return {
@@ -299,7 +299,7 @@ def recognise(
 
     def make(progress: pathlib.Path | None) -> dict[str, ResultRecord]:
         card = network.card
-        mixture = _shown_to(card, sketches, card.class_names, class_map)
+        mixture = shown_to(card, sketches, card.class_names, class_map)
         print(mixture, file=sys.stderr)  # standard output is for the result
         result = tu_berlin(
             card.network(),
@@ -338,7 +338,7 @@ def rated_retrieval(
     wanted = _by_layer(network, [sketches], [photos], layers, "eitz_sbir")
 
     def make(progress: pathlib.Path | None) -> dict[str, ResultRecord]:
-        mixture = _shown_to(network.card, [sketches, photos], sketches.class_names)
+        mixture = shown_to(network.card, [sketches, photos], sketches.class_names)
         queries = _features(network, mixture.drawings, layers, "sketches", progress)
         gallery = _features(network, mixture.photos, layers, "photos", progress)
         ratings = [r["rating"] for r in Records(photos.folder, photos.split, fields=("rating",))]
@@ -382,7 +382,7 @@ def voc_curves(
     ((name, configuration),) = _by_layer(network, [sketches], [photos], [layer], "voc").items()
 
     def make(progress: pathlib.Path | None) -> dict[str, ResultRecord]:
-        mixture = _shown_to(network.card, [sketches, photos], sketches.class_names)
+        mixture = shown_to(network.card, [sketches, photos], sketches.class_names)
         shown = shown_classes(
             Records(photos.folder, photos.split, fields=("object_labels", "object_difficult")),
             len(photos.class_names),
@@ -424,7 +424,7 @@ def baseline_retrieval(
 
     def make(_: pathlib.Path | None) -> dict[str, ResultRecord]:
         sets = [*sketches, *photos]
-        mixture = mix(sets, _all_classes(sets, class_map), class_map=class_map)
+        mixture = mix(sets, all_classes(sets, class_map), class_map=class_map)
         result = category_retrieval(
             describe_all(mixture.drawings, descriptor, label="sketches"),
             mixture.drawings.labels,

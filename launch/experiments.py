@@ -6,19 +6,19 @@ Runs lie as `launch.train --fold=all --run_dir=RUNS/MIXTURE` leaves them: RUNS/S
 
 import pathlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from data_builders.registry import DATASETS, builder_class
-from dsf_jax.data.mixtures import ClassMap
+from dsf_jax.data.mixtures import EDGE_PRESERVING, ClassMap
 from dsf_jax.data.records import Records, list_datasets, open_records
 from dsf_jax.evaluation import tables
 from dsf_jax.evaluation.protocols.tu_berlin import join_folds
 from dsf_jax.evaluation.results import ResultRecord, over_folds
-from dsf_jax.evaluation.tables import BILINEAR, Found, NotRun, Table
+from dsf_jax.evaluation.tables import RESIZED, Found, NotRun, Table
 from dsf_jax.images.descriptors import Descriptor
 from dsf_jax.retrieval.features import PAPER_LAYERS
-from dsf_jax.training.checkpoints import FOLDER, has_checkpoint, load_model
+from dsf_jax.training.checkpoints import FOLDER, last_step, load_model
 from dsf_jax.training.run_directory import read_config
 from launch import evaluations
 from launch.evaluations import Network
@@ -182,23 +182,33 @@ def _where(name: str) -> str:
 
 
 def _missing_runs(setup: Setup, run: str) -> list[str]:
-    """Names the folds of a run that have no checkpoint, and the command that trains them."""
+    """Names the folds of a run whose model is not finished, and the command that trains them."""
     folders = [setup.runs / run / f"fold{fold}" for fold in setup.folds]
-    if not (absent := [f for f in folders if not has_checkpoint(f / FOLDER)]):
+    if not (states := [f"{name} ({s})" if s else name for name, s in _unfinished(setup, folders)]):
         return []
-    names = ", ".join(f.relative_to(setup.runs).as_posix() for f in absent)
-    return [f"needs the model {names}, train it with: `{train_command(setup, run)}`"]
+    return [f"needs the model {', '.join(states)}, train it with: `{train_command(setup, run)}`"]
+
+
+def _unfinished(setup: Setup, folders: Sequence[pathlib.Path]) -> Iterator[tuple[str, str]]:
+    """Yields the name of each run that has no checkpoint, or not its last, and how far it is."""
+    for folder in folders:
+        name = folder.relative_to(setup.runs).as_posix()
+        step = last_step(folder / FOLDER)
+        if step is None:
+            yield name, ""
+        elif step < (steps := read_config(folder).get("steps", step)):
+            yield name, f"at step {step} of {steps}"
 
 
 def train_command(setup: Setup, run: str) -> str:
     """Words the command that trains a run of the paper, all folds."""
-    mixture = "S" if run == BILINEAR else run
+    mixture = "S" if run in RESIZED else run
     by_letter = {"S": SKETCHES, "I": PHOTOS, "E": EDGES}
     datasets = ",".join(by_letter[letter] for letter in mixture.split("+"))
     return (
         f"python -m launch.train --data_dir={setup.data_dir} --init=runs/ported "
         f"--run_dir={setup.runs / run} --fold=all --datasets={datasets} --mixture={mixture}"
-        + (" --resizing=bilinear" if run == BILINEAR else "")
+        + (f" --resizing={RESIZED[run]}" if run in RESIZED else "")
     )
 
 
@@ -253,7 +263,7 @@ def _check_unseen(run_dir: pathlib.Path, test: Records) -> None:
 
 def _check_resizing(network: Network, run: str) -> None:
     """Refuses a model whose sketches were resized otherwise than its run's name says."""
-    expected = "bilinear" if run == BILINEAR else "edge_preserving"
+    expected = RESIZED.get(run, EDGE_PRESERVING)
     if network.card.resizing != expected:
         raise ValueError(
             f"{network.name} was trained with resizing={network.card.resizing}, expected {expected}; "

@@ -1,6 +1,7 @@
 """Which examples a network is trained on: S, S+I, S+E or S+I+E, in one list of classes (section 3.2 of the paper)."""
 
 import collections
+import copy
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -70,6 +71,19 @@ class Examples(Sequence[dict[str, Any]]):
             if rows
             else np.zeros(0, np.int32)
         )
+
+    def resized_by(self, resize_drawing: Callable[[np.ndarray], np.ndarray]) -> "Examples":
+        """Returns the same drawings, made from their images in another way.
+
+        Args:
+          resize_drawing: [h, w, 1] uint8, black on white -> [size, size] uint8.
+        """
+        other = copy.copy(self)
+        other._resize_drawing = resize_drawing
+        other._records = [
+            Records(r.folder, r.split, fields=("image", "label")) for r in self._records
+        ]
+        return other
 
     def __len__(self) -> int:
         """Returns the number of examples."""

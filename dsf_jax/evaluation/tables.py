@@ -13,11 +13,12 @@ from dsf_jax.evaluation.results import Measure, ResultRecord
 
 LAYERS = ("L6", "L7", "L6+L7")
 WAYS = {"single_angle": "single angle", "voting": "18-angle voting"}
-BILINEAR = "S-bilinear"  # the run whose sketches are resized by interpolation
+RESIZED = {"S-bilinear": "bilinear", "S-cubic": "cubic"}  # runs of sketches that were interpolated
 
 # Table 1, accuracy: single angle, 18-angle voting.
-TABLE_1 = {
-    BILINEAR: (0.690, 0.710),
+TABLE_1: dict[str, tuple[float | None, float | None]] = {
+    "S-bilinear": (0.690, 0.710),
+    "S-cubic": (None, None),
     "S": (0.747, 0.773),
     "S+I": (0.738, 0.767),
     "S+E": (0.743, 0.771),
@@ -150,7 +151,7 @@ def table_1(results: Mapping[str, Found]) -> Table:
 
 def run_label(run: str) -> str:
     """Returns a run's name for people."""
-    return "S, bilinear resizing" if run == BILINEAR else run
+    return f"S, {RESIZED[run]} resizing" if run in RESIZED else run
 
 
 def table_2(ours: Found, baselines: Mapping[str, Found]) -> Table:

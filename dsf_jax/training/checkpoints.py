@@ -296,8 +296,14 @@ def check_space(folder: pathlib.Path, tree: Any) -> None:
 
 def has_checkpoint(folder: str | os.PathLike[str]) -> bool:
     """Tells whether a checkpoint folder has a complete step."""
+    return last_step(folder) is not None
+
+
+def last_step(folder: str | os.PathLike[str]) -> int | None:
+    """Returns the number of a checkpoint folder's last complete step, None where there is none."""
     path = pathlib.Path(folder)
-    return path.is_dir() and any(child.name.isdigit() for child in path.iterdir())
+    names = [child.name for child in path.iterdir()] if path.is_dir() else []
+    return max((int(name) for name in names if name.isdigit()), default=None)
 
 
 def _checkpoint_folder(folder: str | os.PathLike[str]) -> pathlib.Path:

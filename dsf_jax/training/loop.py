@@ -80,7 +80,8 @@ def train(
     run_dir = pathlib.Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     with only_writer(run_dir) if is_primary() else contextlib.nullcontext():
-        claim(run_dir, config, card, params, data, command or {})
+        steps = config.total_steps(total_examples)
+        claim(run_dir, config, card, params, data, command or {}, steps=steps)
         with _others_there():
             return _train(config, make_batches, card, params, run_dir, total_examples, held_out)
 

@@ -33,6 +33,8 @@ def claim(
     params: Params,
     data: Sequence[str],
     command: Mapping[str, Any],
+    *,
+    steps: int,
 ) -> None:
     """Writes config.json; where a run has got as far as a checkpoint, checks that it is this one.
 
@@ -45,6 +47,7 @@ def claim(
       params: the start values; their fingerprint is kept.
       data: wanted.
       command: kept, not compared: what to call again to repeat the run.
+      steps: kept, not compared: after how many the run is finished.
 
     Raises:
       ValueError: naming what differs, with both values.
@@ -69,6 +72,7 @@ def claim(
         )
     content = wanted | {
         "command": dict(command),
+        "steps": steps,
         "sessions": [*there.get("sessions", ()), session()],
     }
     if is_primary():
@@ -121,7 +125,7 @@ def read_config(run_dir: str | os.PathLike[str]) -> dict[str, Any]:
       run_dir: of the run.
 
     Returns:
-      "train", "model", "start", "command" and "sessions", as `claim` wrote them.
+      "train", "model", "start", "command", "steps" and "sessions", as `claim` wrote them.
 
     Raises:
       FileNotFoundError: when the folder holds no run.

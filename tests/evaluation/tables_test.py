@@ -53,7 +53,8 @@ def rows_of(table):
 
 def test_the_papers_numbers_are_those_printed():
     """Typed from the paper a second time."""
-    assert list(itertools.chain(*tables.TABLE_1.values())) == [
+    printed = itertools.chain(*tables.TABLE_1.values())
+    assert [value for value in printed if value is not None] == [
         .690, .710, .747, .773, .738, .767, .743, .771, .745, .768,
     ]  # fmt: skip
     assert list(tables.TABLE_2.values()) == [0.732, 0.56, 0.615, 0.658, 0.689, 0.749]
@@ -70,6 +71,7 @@ def test_table_1_has_ours_beside_the_papers():
     assert table.columns == ("single angle", "18-angle voting")
     assert lines_of(table) == {
         "S, bilinear resizing": ["0.690 / not run (1)", "0.710 / not run (1)"],
+        "S, cubic resizing": ["– / not run (1)", "– / not run (1)"],
         "S": ["0.747 / not run (1)", "0.773 / not run (1)"],
         "S+I": ["0.738 / 0.700 [0.690, 0.710]", "0.767 / 0.750 [0.740, 0.760]"],
         "S+E": ["0.743 / not run (1)", "0.771 / not run (1)"],
@@ -85,7 +87,7 @@ def test_every_reason_has_its_own_number():
     told = markdown(table_1(found))
     for number, run in enumerate(tables.RUNS, 1):
         assert f"- ({number}) not run: needs {run}." in told
-    assert lines_of(table_1(found))["S+I+E"] == ["0.745 / not run (5)", "0.768 / not run (5)"]
+    assert lines_of(table_1(found))["S+I+E"] == ["0.745 / not run (6)", "0.768 / not run (6)"]
 
 
 def test_table_2_lists_others_ours_and_what_is_run_on_the_same_data():

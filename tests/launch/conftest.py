@@ -8,6 +8,7 @@ from data_builders.openmoji.emoji import package_folder
 from data_builders.openmoji.openmoji_dataset_builder import Builder
 from data_builders.prepare import prepare
 from tests.launch.scripts import ALL, Launcher
+from tests.launch.small_sets import make_run, prepare_small_sets
 
 # An apple, a fish, a key, a car, a house, scissors, a book, a turtle.
 EMOJI = ("1F34E", "1F41F", "1F511", "1F697", "1F3E0", "2702", "1F4D6", "1F422")
@@ -58,3 +59,21 @@ def run(launch, training, tmp_path_factory):
     """The result of that run, and its folder."""
     run_dir = tmp_path_factory.mktemp("run") / "run"
     return launch("train", run_dir=run_dir, **training), run_dir
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """Small likenesses of TU-Berlin, of Eitz's benchmark and of VOC2007."""
+    folder, source = (tmp_path_factory.mktemp(name) for name in ("prepared", "source"))
+    prepare_small_sets(folder, source)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def all_runs(tmp_path_factory):
+    """Two folds of a run S, and one of S-bilinear, of random values."""
+    folder = tmp_path_factory.mktemp("runs")
+    for fold in range(2):
+        make_run(folder / "S" / f"fold{fold}", fold, seed=fold)
+    make_run(folder / "S-bilinear" / "fold0", 0, seed=5, resizing="bilinear")
+    return folder

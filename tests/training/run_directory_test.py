@@ -29,7 +29,7 @@ COMMAND = {"flags": {"mixture": "S+I"}, "class_map": None}
 
 
 def claimed(run_dir, config=None, card=CARD, params=PARAMS, data=("sketches",), command=COMMAND):
-    claim(run_dir, config or TrainConfig(), card, params, list(data), command)
+    claim(run_dir, config or TrainConfig(), card, params, list(data), command, steps=9)
     return read_config(run_dir)
 
 
@@ -47,7 +47,7 @@ def test_what_is_kept(tmp_path):
     assert (model["class_names"], model["fresh_layers"]) == (["ant", "Äffchen 🐒"], ["fc8"])
     assert kept["start"]["data"] == ["sketches"]
     assert kept["start"]["fingerprint of the start values"] == fingerprint(PARAMS)
-    assert kept["command"] == COMMAND
+    assert kept["command"] == COMMAND and kept["steps"] == 9
     (once,) = kept["sessions"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", once["time"])
     assert once["packages"]["jax"] and once["processes"] == 1
@@ -148,7 +148,7 @@ def test_a_folder_without_a_run_is_named(tmp_path):
 
 def test_only_the_primary_process_writes_and_all_check(tmp_path, monkeypatch):
     monkeypatch.setattr(run_directory, "is_primary", lambda: False)
-    claim(tmp_path, TrainConfig(), CARD, PARAMS, ["sketches"], COMMAND)
+    claim(tmp_path, TrainConfig(), CARD, PARAMS, ["sketches"], COMMAND, steps=9)
     assert not list(tmp_path.iterdir())
     monkeypatch.undo()
     claimed(tmp_path)

@@ -55,31 +55,9 @@ def category_retrieval(
     Raises:
       ValueError: when no query has a relevant photo, or shapes do not fit.
     """
-    q, n = len(queries), len(gallery)
-    if query_labels.shape != (q,) or gallery_labels.shape != (n,):
-        raise ValueError(
-            f"{q} queries and {n} photos need as many labels, got {query_labels.shape} and "
-            f"{gallery_labels.shape}; give each a label"
-        )
-    counted = np.isin(query_labels, gallery_labels)
-    if not counted.any():
-        raise ValueError(
-            f"none of {q} queries has a photo of its class among {n}; "
-            "choose data sets and splits that share classes"
-        )
+    n = len(gallery)
     ks = tuple(k for k in ks if k <= n)
-    cutoffs = Cutoffs(precision=ks, recall=ks, ndcg=ks)
-    scores = functools.reduce(
-        RankingScores.__add__,
-        (
-            ranking_scores(
-                rank_by_distance(distances),
-                query_labels[rows, None] == gallery_labels[None, :],
-                cutoffs=cutoffs,
-            )
-            for rows, distances in distance_blocks(queries, gallery)
-        ),
-    )
+    scores = category_scores(queries, query_labels, gallery, gallery_labels, ks=ks)
     used = scores.counted
     return ResultRecord(
         PROTOCOL,
@@ -97,4 +75,53 @@ def category_retrieval(
         },
         bootstrap_interval("queries"),
         {},
+    )
+
+
+def category_scores(
+    queries: np.ndarray,
+    query_labels: np.ndarray,
+    gallery: np.ndarray,
+    gallery_labels: np.ndarray,
+    *,
+    ks: tuple[int, ...] = (),
+) -> RankingScores:
+    """Scores each query's ranking of the gallery.
+
+    Args:
+      queries: see `category_retrieval`, as are the next three.
+      query_labels: [q] int.
+      gallery: [n, d] float32.
+      gallery_labels: [n] int.
+      ks: the K of P@K, recall@K and NDCG@K, at most n.
+
+    Returns:
+      One score a query of each metric; "counted" are the queries with a photo of their class.
+
+    Raises:
+      ValueError: when no query has a relevant photo, or shapes do not fit.
+    """
+    q, n = len(queries), len(gallery)
+    if query_labels.shape != (q,) or gallery_labels.shape != (n,):
+        raise ValueError(
+            f"{q} queries and {n} photos need as many labels, got {query_labels.shape} and "
+            f"{gallery_labels.shape}; give each a label"
+        )
+    counted = np.isin(query_labels, gallery_labels)
+    if not counted.any():
+        raise ValueError(
+            f"none of {q} queries has a photo of its class among {n}; "
+            "choose data sets and splits that share classes"
+        )
+    cutoffs = Cutoffs(precision=ks, recall=ks, ndcg=ks)
+    return functools.reduce(
+        RankingScores.__add__,
+        (
+            ranking_scores(
+                rank_by_distance(distances),
+                query_labels[rows, None] == gallery_labels[None, :],
+                cutoffs=cutoffs,
+            )
+            for rows, distances in distance_blocks(queries, gallery)
+        ),
     )
