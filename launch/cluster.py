@@ -13,7 +13,6 @@ from absl import flags
 from launch import command
 
 AUTO = "auto"
-HEARTBEAT_SECONDS = 60  # a process silent for so long is taken for dead
 _WORKER = "DSF_JAX_SUPERVISOR_PIPE"  # set in the environment of the process that does the work
 
 _COORDINATOR = flags.DEFINE_string(
@@ -24,6 +23,9 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many there are.", lower_bound=1)
 _PROCESS = flags.DEFINE_integer("process", None, "Which one this is, from 0.", lower_bound=0)
+_HEARTBEAT = flags.DEFINE_integer(
+    "heartbeat", 60, "Seconds; a process silent for so long is taken for gone.", lower_bound=5
+)
 
 
 def join() -> None:
@@ -49,8 +51,8 @@ def join() -> None:
         jax.distributed.initialize(
             None if address == AUTO else address,
             *numbers,
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-            shutdown_timeout_seconds=HEARTBEAT_SECONDS,
+            heartbeat_timeout_seconds=_HEARTBEAT.value,
+            shutdown_timeout_seconds=_HEARTBEAT.value,
         )
     except (RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]

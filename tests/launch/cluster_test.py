@@ -60,6 +60,13 @@ def test_jax_may_find_them_itself(joined):
     assert joined(coordinator="auto")[1] == (None, None, None)
 
 
+def test_the_flag_says_when_a_silent_process_is_gone(joined):
+    options = {}
+    joined.fake.distributed.initialize = lambda *_, **given: options.update(given)
+    joined(coordinator="auto", heartbeat=7)
+    assert options == {"heartbeat_timeout_seconds": 7, "shutdown_timeout_seconds": 7}
+
+
 def test_the_first_process_watches_and_a_second_one_joins(joined, monkeypatch):
     monkeypatch.delenv(cluster._WORKER)
     joined.fake.distributed.initialize = lambda *_, **__: pytest.fail("it joined itself")

@@ -27,7 +27,9 @@ def start(run_dir, *, processes=1, devices=1, seconds=0.0):
     """Starts all processes of a run."""
     together = []
     if processes > 1:
-        together = [f"--coordinator=127.0.0.1:{free_port()}", f"--processes={processes}"]
+        address = f"127.0.0.1:{free_port()}"
+        # The shorter, the less time a test of killed processes takes.
+        together = [f"--coordinator={address}", f"--processes={processes}", "--heartbeat=10"]
     commands = [
         [
             *(sys.executable, "-W", "ignore", "-m", "tests.training.member"),
