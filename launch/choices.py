@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from dsf_jax.data.groups import collate, evaluation_groups
@@ -53,7 +54,28 @@ def input_forms(size: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
         "white on black": lambda image: 255 - default(image),
         "bilinear": functools.partial(small_drawing, resizing="bilinear", size=size),
         "cubic": functools.partial(small_drawing, resizing="cubic", size=size),
+        "bilinear, not anti-aliased": lambda image: _sampled(image[..., 0], size),
     }
+
+
+def _sampled(image: np.ndarray, size: int) -> np.ndarray:
+    """Resizes a drawing [h, w] by linear interpolation between the four pixels around each new one,
+    as OpenCV does by default: when it shrinks, pixels in between are never looked at.
+    """
+    side = max(image.shape)
+    square = np.full((side, side), 255, np.uint8)
+    top, left = ((side - n) // 2 for n in image.shape)
+    square[top : top + image.shape[0], left : left + image.shape[1]] = image
+    step = side / size
+    return np.asarray(
+        Image.fromarray(square).transform(
+            (size, size),
+            Image.Transform.AFFINE,
+            (step, 0, 0, 0, step, 0),
+            Image.Resampling.BILINEAR,
+            fillcolor=255,
+        )
+    )
 
 
 def _cropped(ink: np.ndarray) -> np.ndarray:

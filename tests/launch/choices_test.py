@@ -29,7 +29,7 @@ def drawing():
 
 def test_forms_of_input():
     maps = {name: form(drawing()) for name, form in choices.input_forms(SIZE).items()}
-    default, _, _, white, bilinear, cubic = maps.values()
+    default, _, _, white, bilinear, cubic, sampled = maps.values()
     assert all(m.shape == (SIZE, SIZE) and m.dtype == np.uint8 for m in maps.values())
     ink = {name: ink_of(m) for name, m in maps.items() if name != "white on black"}
     default_ink, thick_ink, cropped_ink, *_ = ink.values()
@@ -42,6 +42,15 @@ def test_forms_of_input():
     np.testing.assert_array_equal(white, 255 - default)
     assert len(np.unique(bilinear)) > 2 and len(np.unique(cubic)) > 2
     assert set(np.unique(default)) == {0, 255}
+    assert np.abs(sampled.astype(int) - bilinear).mean() < 8  # enlarged, they are nearly one
+
+
+def test_shrinking_without_anti_aliasing_loses_thin_lines():
+    image = np.full((4 * SIZE, 4 * SIZE, 1), 255, np.uint8)
+    image[:, ::4] = 0  # between the pixels that are looked at
+    maps = {name: form(image) for name, form in choices.input_forms(SIZE).items()}
+    assert (maps["bilinear, not anti-aliased"] == 255).all()
+    assert (maps["bilinear"] < 255).all()
 
 
 def test_an_empty_drawing_is_an_empty_input():
