@@ -8,7 +8,9 @@ a relevant item have no average precision or recall; they are left out of every 
 
 import dataclasses
 import functools
+import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 import jax
@@ -31,6 +33,7 @@ VARIANTS = {
 QUERY_BLOCK = 256
 GALLERY_BLOCK = 8192
 MOST_DISTANCES = 2**24  # held at a time: 64 MiB in float32, whatever the gallery's size
+SORTED_AT_ONCE = 2**17  # distances whose keys, 1 MiB, stay in cache
 
 
 class Cutoffs(NamedTuple):
@@ -233,9 +236,11 @@ def _squared_distances(queries: Array, gallery: Array) -> jax.Array:
     return squares[0][:, None] - 2 * products + squares[1][None, :]
 
 
-@jax.jit
-def rank_by_distance(distances: Array) -> jax.Array:
+def rank_by_distance(distances: Array) -> np.ndarray:
     """Rank the gallery for each query, nearest first, ties by gallery order.
+
+    On the host, on all cores: sorting whole integers, distance before index, is 7 times as fast as
+    XLA's sort of pairs on a CPU, and `distance_blocks` hands out host arrays anyway.
 
     Args:
         distances: [q, n] float32; infinite where an item is no candidate: it comes last.
@@ -243,7 +248,27 @@ def rank_by_distance(distances: Array) -> jax.Array:
     Returns:
         [q, n] int32 gallery indices.
     """
-    return jnp.argsort(distances, axis=1, stable=True).astype(jnp.int32)
+    distances = np.asarray(distances, np.float32)
+    q, n = distances.shape
+    ranking = np.empty((q, n), np.int32)
+    rows = max(1, SORTED_AT_ONCE // max(n, 1))
+
+    def rank(start: int) -> None:
+        part = slice(start, start + rows)
+        keys = _ascending(distances[part]).astype(np.int64) << 32 | np.arange(n)
+        keys.sort(axis=1)
+        ranking[part] = keys  # the low half, the index
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(rank, range(0, q, rows)))
+    return ranking
+
+
+def _ascending(values: np.ndarray) -> np.ndarray:
+    """Integers [q, n] in the order of float32 numbers, NaN last; both zeros are one."""
+    values = np.where(np.isnan(values), np.float32(np.nan), values + np.float32(0))
+    bits = values.view(np.int32)
+    return bits ^ ((bits >> 31) & 0x7FFFFFFF)  # negative numbers descend by their bits
 
 
 def ranking_scores(ranking: Array, relevance: Array, *, cutoffs: Cutoffs) -> RankingScores:
@@ -358,11 +383,15 @@ def kendall_tau(
 
 def _codes(values: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Replace numbers by their place among the query's distinct ones, [q, n] int32: float64 on the
-    host orders and ties what float32 on the device would not.
+    host orders and ties what float32 on the device would not. Codes of unused numbers say nothing.
     """
-    codes = np.zeros(values.shape, np.int32)
-    for row, (numbers, kept) in enumerate(zip(np.asarray(values), used, strict=True)):
-        codes[row, kept] = np.unique(numbers[kept], return_inverse=True)[1]
+    values = np.where(used, values, 0)  # a masked NaN would order itself anywhere
+    order = np.argsort(values, axis=1)
+    ordered = np.take_along_axis(values, order, axis=1)
+    places = np.zeros(values.shape, np.int32)
+    np.cumsum(ordered[:, 1:] != ordered[:, :-1], axis=1, out=places[:, 1:])
+    codes = np.empty_like(places)
+    np.put_along_axis(codes, order, places, axis=1)
     return codes
 
 
@@ -371,9 +400,13 @@ def _codes(values: np.ndarray, used: np.ndarray) -> np.ndarray:
 def _pair_counts(
     first: Array, second: Array, used: Array
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Return n_c - n_d, N, N - U and N - V of one query [n]; int32 holds them up to n = 65,536."""
-    places = jnp.arange(len(first))
-    pair = used[:, None] & used[None, :] & (places[:, None] < places[None, :])
-    signs = [jnp.sign(x[:, None] - x[None, :]) * pair for x in (first, second)]
-    untied = [jnp.sum(sign != 0) for sign in signs]
-    return jnp.sum(signs[0] * signs[1]), jnp.sum(pair), untied[0], untied[1]
+    """Return n_c - n_d, N, N - U and N - V of one query [n]; int32 holds them up to n = 46,340."""
+    pair = used[:, None] & used[None, :]
+    # Every pair counts from both sides. Signs of a byte: 16 times as many at once as in int32.
+    signs = [
+        ((x[:, None] > x[None, :]).astype(jnp.int8) - (x[:, None] < x[None, :])) * pair
+        for x in (first, second)
+    ]
+    twice = [jnp.sum(x, dtype=jnp.int32) for x in (signs[0] * signs[1], *(s != 0 for s in signs))]
+    count = jnp.sum(used, dtype=jnp.int32)
+    return twice[0] // 2, count * (count - 1) // 2, twice[1] // 2, twice[2] // 2

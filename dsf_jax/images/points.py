@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
-from skimage.morphology import skeletonize
 
 CANVAS = 681
 PADDING = np.iinfo(np.uint16).max
@@ -63,9 +62,12 @@ def ink_of(
         )
     if not 0.0 < threshold < 1.0:
         raise ValueError(f"threshold={threshold} must lie between 0 and 1, both excluded")
-    grey = image if image.ndim == 2 else image @ np.array([0.299, 0.587, 0.114], np.float32)
-    ink = 255.0 - grey if polarity == "black_on_white" else grey
-    return ink > 255.0 * threshold
+    if image.ndim == 3:
+        grey = image @ np.array([0.299, 0.587, 0.114], np.float32)
+        return (255.0 - grey if polarity == "black_on_white" else grey) > 255.0 * threshold
+    # Bytes compared with a byte: a tenth of the time of the same in floating point.
+    levels = int(np.sum(np.arange(256) > 255.0 * threshold))
+    return image < levels if polarity == "black_on_white" else image >= 256 - levels
 
 
 def points_from_ink(ink: np.ndarray, *, thinned: bool = True) -> np.ndarray:
@@ -84,9 +86,22 @@ def points_from_ink(ink: np.ndarray, *, thinned: bool = True) -> np.ndarray:
         raise ValueError(f"ink must be bool [h, w], got {ink.dtype} {list(ink.shape)}; see ink_of")
     side = max(ink.shape)
     if thinned:
-        ink = skeletonize(ink)
+        ink = _thinned(ink)
     to_cells = _centre_cells if thinned or side >= CANVAS else _area_cells
     return _unique(to_cells(ink, side))
+
+
+def _thinned(ink: np.ndarray) -> np.ndarray:
+    """Thins strokes to their centre lines, [h, w] bool both."""
+    # Imported here: it takes a third of all that a search imports, and points need no thinning.
+    from skimage.morphology import skeletonize
+
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    thin = np.zeros_like(ink)
+    if len(rows):  # the paper around a drawing takes as long as the drawing
+        box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        thin[box] = skeletonize(ink[box])
+    return thin
 
 
 def points_from_image(

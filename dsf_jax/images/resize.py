@@ -66,10 +66,14 @@ def edge_preserving_resize(
         )
     chex.assert_shape(points, (None, 2))
     centred = (points.astype(jnp.float32) + 0.5) / CANVAS - 0.5  # [p, 2]
-    moved = jnp.matmul(centred, _rotation(angle, flip).T, precision="highest") * scale
+    # To mirror and turn is to turn the other way and mirror: done with the map's columns, so that
+    # it is exactly what mirroring the other map gives (`sketch_views`).
+    turned = _rotation(jnp.where(flip, -angle, angle), False)
+    moved = jnp.matmul(centred, turned.T, precision="highest") * scale
     pixels = jnp.floor((moved + 0.5) * size).astype(jnp.int32)
     inside = jnp.all((pixels >= 0) & (pixels < size), axis=1) & (points[:, 0] != PADDING)
-    flat = jnp.where(inside, pixels[:, 1] * size + pixels[:, 0], size * size)
+    columns = jnp.where(flip, size - 1 - pixels[:, 0], pixels[:, 0])
+    flat = jnp.where(inside, pixels[:, 1] * size + columns, size * size)
     ink, paper = (0, 255) if polarity == "black_on_white" else (255, 0)
     return (
         jnp.full(size * size, paper, jnp.uint8).at[flat].set(ink, mode="drop").reshape(size, size)

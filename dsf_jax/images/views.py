@@ -47,7 +47,10 @@ def sketch_views(
       [18, size, size] uint8.
     """
     resize = functools.partial(edge_preserving_resize, size=size, polarity=polarity)
-    return jax.vmap(resize, in_axes=(None, 0, 0))(points, VIEW_ANGLES, VIEW_FLIPS)
+    plain = jax.vmap(resize, in_axes=(None, 0))(points, ANGLES)  # [9, h, w]
+    # A flipped view is the mirror image of the one turned the other way: half the points are moved.
+    flipped = plain[::-1, :, ::-1]
+    return jnp.stack([plain, flipped], axis=1).reshape(len(VIEW_ANGLES), size, size)
 
 
 def upright_drawing(drawing: jax.Array, *, size: int = SIZE) -> jax.Array:

@@ -9,7 +9,10 @@ the query is measured against every row.
 """
 
 import math
+import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
@@ -155,16 +158,23 @@ def _measure(queries: Array, gallery: Array, candidates: np.ndarray, best: Neigh
     owner = np.repeat(np.arange(len(candidates), dtype=np.int32), c)
     distances = np.empty(pairs.shape, np.float32)
     size = min(len(pairs), max(1, MEASURED // gallery[:1].nbytes))
-    buffer = _aligned_empty((size, gallery.shape[1]), gallery.dtype)
-    for start in range(0, len(pairs), size):
+    buffers = threading.local()
+
+    def measure(start: int) -> None:
         start = min(start, len(pairs) - size)  # one shape: the last step repeats some pairs
         span = slice(start, start + size)
-        rows: Array = buffer
         if isinstance(gallery, jax.Array):
-            rows = gallery[pairs[span]]
+            rows: Array = gallery[pairs[span]]
         else:  # mode: the default checks each index through a second buffer
-            np.take(gallery, pairs[span], axis=0, out=buffer, mode="clip")
+            if not hasattr(buffers, "rows"):
+                buffers.rows = _aligned_empty((size, gallery.shape[1]), gallery.dtype)
+            np.take(gallery, pairs[span], axis=0, out=buffers.rows, mode="clip")
+            rows = buffers.rows
         distances[span] = _distances(queries, owner[span], rows)  # waits: the buffer is free again
+
+    starts = range(0, len(pairs), size)
+    with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
+        list(pool.map(measure, starts))  # gathering is one thread's work, and half of it
     table = distances.reshape(candidates.shape)
     order = np.lexsort((candidates, table))[:, : best.indices.shape[1]]
     best.squared_distances[:] = np.take_along_axis(table, order, axis=1)

@@ -1,0 +1,91 @@
+"""How the library grows, as `launch.benchmark --what=growth` measured it: one picture."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+TIME, MEMORY, EVEN = "#33658a", "#b5651d", "#b0b0b0"
+
+
+def growth(results: Mapping[str, Any]) -> Figure:
+    """Draws time, and for searching memory, against size; grey is what linear growth would be.
+
+    Args:
+      results: what `launch.benchmark --what=growth --json=FILE` wrote, parsed.
+
+    Returns:
+      Four pictures in a row: searching, voting, training by batch, training by devices.
+
+    Raises:
+      ValueError: when the results hold no growth.
+    """
+    if "growth" not in results:
+        raise ValueError(
+            "these results hold no growth; measure it with launch.benchmark --what=growth --json=FILE"
+        )
+    measured = results["growth"]
+    searched, voted, trained = (measured[name] for name in ("search", "voting", "training"))
+    figure = Figure(figsize=(15, 3.8), layout="constrained")
+    places = figure.subplots(1, 4)
+
+    sizes = [g["items"] for g in searched]
+    _timed(places[0], sizes, searched, log=True)
+    _named(places[0], "search, 64 queries x 1024", "items")
+    _memory(places[0], sizes, [g["own_bytes"] for g in searched])
+
+    _timed(places[1], [g["views"] for g in voted], voted)
+    _named(places[1], "voting, one sketch", "views")
+
+    one = [g for g in trained if g["devices"] == 1]
+    _timed(places[2], [g["batch_size"] for g in one], one)
+    _named(places[2], "training step, one device", "batch")
+
+    size = max((g for g in trained if g["devices"] > 1), key=lambda g: g["devices"])["batch_size"]
+    spread = [g for g in trained if g["batch_size"] == size]
+    devices = [g["devices"] for g in spread]
+    _bars(places[3], devices, spread)
+    places[3].axhline(spread[0]["seconds"]["median"], color=EVEN, linestyle="--", zorder=0)
+    _named(places[3], f"training step, batch {size}", "virtual devices on the same cores")
+    machine = results["machine"]
+    figure.suptitle(
+        f"{machine['processor']}, {machine['cores']} cores, {machine['device']}", fontsize=10
+    )
+    return figure
+
+
+def _timed(
+    axes: Axes, sizes: Sequence[int], measured: Sequence[Mapping[str, Any]], *, log: bool = False
+) -> None:
+    """Medians and ranges; the grey line goes through the largest size in proportion."""
+    _bars(axes, sizes, measured)
+    last = measured[-1]["seconds"]["median"] / sizes[-1]
+    axes.plot(sizes, [last * n for n in sizes], "--", color=EVEN, zorder=0)
+    if log:
+        axes.set(xscale="log", yscale="log")
+    else:
+        axes.set(xlim=(0, None), ylim=(0, None))
+
+
+def _bars(axes: Axes, sizes: Sequence[int], measured: Sequence[Mapping[str, Any]]) -> None:
+    seconds = [g["seconds"] for g in measured]
+    below = [s["median"] - s["lowest"] for s in seconds]
+    above = [s["highest"] - s["median"] for s in seconds]
+    medians = [s["median"] for s in seconds]
+    axes.errorbar(sizes, medians, [below, above], fmt="o-", color=TIME, capsize=3)
+    axes.set_ylim(0, None)
+
+
+def _memory(axes: Axes, sizes: Sequence[int], sizes_in_bytes: Sequence[int]) -> None:
+    """A second axis for the memory beside the mapped gallery."""
+    beside = axes.twinx()
+    beside.plot(sizes, [n / 1e6 for n in sizes_in_bytes], "s:", color=MEMORY)
+    beside.set_ylim(0, None)
+    beside.set_ylabel("memory beside the mapped gallery, MB", color=MEMORY, fontsize=8)
+
+
+def _named(axes: Axes, title: str, across: str) -> None:
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel(across)
+    axes.set_ylabel("seconds", color=TIME)

@@ -1,0 +1,164 @@
+"""Rows of a drawing: its points from its pixels, its 18 views from its points, its class by vote."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+
+from dsf_jax.images.points import CANVAS, ink_of, points_from_image
+from dsf_jax.images.resize import SIZE
+from dsf_jax.images.views import VIEW_ANGLES, sketch_views
+from dsf_jax.models.alexnet import CAFFE_MEAN_BGR, Params, preprocess
+from dsf_jax.recognition.voting import vote
+from launch.benchmarks.network import alexnet, forward_flops, parameter_bytes, parameters
+from launch.benchmarks.sketches import (
+    SIDE,
+    looped_views,
+    lost_ink,
+    pixels_of,
+    points_of,
+    strokes,
+    unpadded,
+    warped_views,
+)
+from launch.benchmarks.torch_network import torch_networks
+from launch.benchmarks.work import Setting, Work, checked, relative_difference
+
+DRAWINGS = 8  # thinned in one call, so that all cores have work
+VIEWS = len(VIEW_ANGLES)
+
+
+def resize(setting: Setting) -> Iterator[Work]:
+    """Edge-preserving resize: 18 views of a 1111 x 1111 sketch, its points given."""
+    lines = strokes()
+    points, image = points_of(lines), pixels_of(lines)
+    ours = np.asarray(sketch_views(points))
+    calls: dict[str, Callable[[], Any]] = {}
+    differences = {}
+    if setting.peer("numpy"):
+        name, few = "NumPy loop over views", unpadded(points)
+        calls[name] = lambda: looped_views(few)
+        share = float(np.mean(calls[name]() != ours))
+        differences[name] = checked(share, "maps", name)
+    if cv2 := setting.peer("opencv"):
+        name = "OpenCV"
+        calls[name] = lambda: warped_views(cv2, image)
+        differences[name] = checked(lost_ink(ours, calls[name]()), "turned pixels", name)
+    on_cpu = jax.default_backend() == "cpu"
+    yield Work(
+        "resize",
+        lambda: sketch_views(points).block_until_ready(),
+        VIEWS,
+        "views",
+        calls,
+        differences,
+        {"NumPy loop over views": 1.5 if on_cpu else 50.0, "OpenCV": 20.0},
+        moved=points.nbytes + ours.nbytes,
+    )
+
+
+def points(setting: Setting) -> Iterator[Work]:
+    """Points from pixels, 1111 x 1111, on all cores; the peer only thins."""
+    from skimage.morphology import skeletonize  # what ours needs too: without it there is no row
+
+    images = [pixels_of(strokes(seed)) for seed in range(1 if setting.small else DRAWINGS)]
+    inks = [ink_of(image) for image in images]
+    cores = len(os.sched_getaffinity(0))
+
+    def on_all_cores(function: Callable[[np.ndarray], Any], each: list[np.ndarray]) -> list[Any]:
+        with ThreadPoolExecutor(cores) as pool:
+            return list(pool.map(function, each))
+
+    calls: dict[str, Callable[[], Any]] = {}
+    if setting.peer("skimage"):
+        calls["skeletonize alone, one core"] = lambda: [skeletonize(ink) for ink in inks]
+        calls["skeletonize alone, all cores"] = lambda: on_all_cores(skeletonize, inks)
+    found = on_all_cores(points_from_image, images)
+    share = max(
+        float(np.mean(_lattice(*points.T) != _cells(skeletonize(ink))))
+        for points, ink in zip(found, inks, strict=True)
+    )
+    yield Work(
+        "points",
+        lambda: on_all_cores(points_from_image, images),
+        len(images),
+        "drawings",
+        calls,
+        dict.fromkeys(calls, checked(share, "points", "skeletonize")),
+        {"skeletonize alone, one core": 1.0},
+        moved=float(sum(x.nbytes for x in (*images, *found))),
+    )
+
+
+def _cells(thinned: np.ndarray) -> np.ndarray:
+    """The lattice cells that thinned pixels' centres fall into."""
+    rows, columns = ((2 * x + 1) * CANVAS // (2 * SIDE) for x in np.nonzero(thinned))
+    return _lattice(columns, rows)
+
+
+def _lattice(columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    lattice = np.zeros((CANVAS, CANVAS), bool)
+    lattice[rows, columns] = True
+    return lattice
+
+
+def voting(setting: Setting) -> Iterator[Work]:
+    """A sketch's class by the vote of 18 views, points in, class out; the peers' way from its pixels."""
+    params, model = parameters(), alexnet(setting)
+    lines = strokes()
+    group, image = {"points": points_of(lines)[None]}, pixels_of(lines)
+    views = np.asarray(sketch_views(group["points"][0]))
+
+    def ours() -> int:
+        return int(vote(model, params, group)[0].argmax())
+
+    probabilities = np.asarray(vote(model, params, group)[0])
+    calls: dict[str, Callable[[], Any]] = {}
+    differences = {}
+    cv2 = setting.peer("opencv")
+    if cv2:
+        checked(lost_ink(views, warped_views(cv2, image)), "turned pixels", "OpenCV")
+    for name, network in torch_networks(setting, params, dropout_rate=0.0).items():
+        theirs = _voted(network, views)
+        difference = relative_difference(probabilities, theirs)
+        checked(difference, setting.kind("probabilities"), name)
+        if cv2:
+            who = f"OpenCV, {name}"
+            calls[who] = lambda network=network: int(  # type: ignore[misc]
+                _voted(network, warped_views(cv2, image)).argmax()
+            )
+        else:
+            who = f"NumPy loop, {name}"
+            few = unpadded(group["points"][0])
+            calls[who] = lambda network=network, few=few: int(  # type: ignore[misc]
+                _voted(network, looped_views(few)).argmax()
+            )
+        differences[who] = difference
+    yield Work(
+        "voting",
+        ours,
+        1,
+        "sketches",
+        calls,
+        differences,
+        dict.fromkeys(calls, 1.5),
+        flops=sum(forward_flops(params, VIEWS).values()),
+        moved=_voting_bytes(params),
+        dtype=setting.dtype,
+    )
+
+
+def _voted(network: Any, views: np.ndarray) -> np.ndarray:
+    """Mean probabilities [k] of grey views [v, h, w], in PyTorch after the network's input is made."""
+    grey = views.astype(np.float32)[..., None]
+    logits = network.logits(network.inputs(grey - CAFFE_MEAN_BGR))
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (shifted / shifted.sum(axis=1, keepdims=True)).mean(axis=0)
+
+
+def _voting_bytes(params: Params) -> float:
+    inputs = jax.eval_shape(preprocess, jax.ShapeDtypeStruct((VIEWS, SIZE, SIZE), np.uint8))
+    return parameter_bytes(params) + 4.0 * inputs.size

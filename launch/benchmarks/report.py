@@ -1,0 +1,141 @@
+"""What is printed and kept of a run: tables, JSON, and how it compares with the last one recorded."""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from launch.benchmarks.growth import SearchGrowth, VotingGrowth
+from launch.benchmarks.growth_training import PodStep, TrainingGrowth
+from launch.benchmarks.timing import Timing, same_machine
+from launch.benchmarks.work import OURS, Row
+
+
+def markdown(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Lays out a Markdown table."""
+    return "\n".join(
+        f"| {' | '.join(cells)} |" for cells in (titles, ["---"] * len(titles), *lines)
+    )
+
+
+def spread(seconds: Timing) -> str:
+    """Median and range, to four digits however short."""
+    return f"{seconds.median:.4g} ({seconds.lowest:.4g} to {seconds.highest:.4g})"
+
+
+def rows_table(rows: Sequence[Row], recorded: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
+    """The comparison as Markdown.
+
+    Args:
+      rows: what was measured.
+      recorded: rows of an earlier run on the same machine, by `what` and `who`.
+    """
+    titles = ("what", "who", "seconds", "a second", "of the limit", "time over ours", "wanted",
+              "recorded", "difference")  # fmt: skip
+    return markdown(
+        titles,
+        [
+            (row.what, row.who, spread(row.seconds), f"{row.rate:.4g} {row.unit}",
+             f"{row.of_limit:.0%}" if row.of_limit else "",
+             "1" if row.who == OURS else
+             f"{row.ratio.median:.2f} ({row.ratio.lower:.2f} to {row.ratio.upper:.2f})",
+             "" if row.wanted is None else f"{row.wanted:g}{'' if reached(row) else ', missed'}",
+             _beside(row, recorded.get((row.what, row.who))),
+             "" if row.difference is None else f"{row.difference:.0e}")
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def reached(row: Row) -> bool:
+    """Tells whether a row's ratio is what is wanted of it."""
+    return row.wanted is None or row.ratio.median >= row.wanted
+
+
+def regressed(row: Row, before: Mapping[str, Any]) -> bool:
+    """Tells whether a ratio fell by more than the spread: the middle halves of the rounds, then and
+    now, do not meet.
+    """
+    return row.who != OURS and row.ratio.upper < before["ratio"]["lower"]
+
+
+def _beside(row: Row, before: Mapping[str, Any] | None) -> str:
+    if before is None or row.who == OURS:
+        return ""
+    return f"{before['ratio']['median']:.2f}{', REGRESSED' if regressed(row, before) else ''}"
+
+
+def read_recorded(
+    path: pathlib.Path, machine: Mapping[str, Any]
+) -> tuple[dict[tuple[str, str], dict[str, Any]], str]:
+    """Reads an earlier run's rows, if they are of the same machine.
+
+    Args:
+      path: a file that `--json` wrote.
+      machine: this one.
+
+    Returns:
+      The rows by `what` and `who`, and a sentence about what they are.
+
+    Raises:
+      ValueError: when the file holds something else.
+    """
+    if not path.is_file():
+        return {}, f"{path} is not there: nothing to compare with"
+    try:
+        stored = json.loads(path.read_text())
+        rows = {(row["what"], row["who"]): row for row in stored["rows"]}
+        there = stored["machine"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is no result of this benchmark ({error!r}); name another with --recorded"
+        ) from error
+    named = f"{there['processor']}, {there['cores']} cores, {there['device']}"
+    if not same_machine(there, machine):
+        return {}, f"{path} was recorded on another machine ({named}): not compared"
+    return rows, f"recorded: {path}, {stored['date']}"
+
+
+def record(result: Any) -> Any:
+    """A result as JSON keeps it: tuples with names become dicts."""
+    if hasattr(result, "_asdict"):
+        return {name: record(value) for name, value in result._asdict().items()}
+    return result
+
+
+def training_tables(measured: Sequence[TrainingGrowth], pod: Sequence[PodStep]) -> str:
+    """The measured and the modelled steps as Markdown."""
+    here = markdown(
+        ("batch", "virtual devices", "seconds", "images/s", "peak memory, GB",
+         "temporary a device, GB"),
+        [
+            (str(g.batch_size), str(g.devices), spread(g.seconds), f"{g.images_per_second:.1f}",
+             f"{g.peak_bytes / 1e9:.2f}", f"{g.temporary_bytes / 1e9:.2f}")
+            for g in measured
+        ],
+    )  # fmt: skip
+    there = markdown(
+        ("devices", "compute, s", "reading, s", "all-reduce by Ethernet, s",
+         "all-reduce between chips, s", "images/s, Ethernet", "images/s, chips"),
+        [
+            (str(p.devices), f"{p.compute:.3f}", f"{p.reading:.3f}", f"{p.ethernet:.4f}",
+             f"{p.interchip:.4f}", f"{p.images_per_second_ethernet:.0f}",
+             f"{p.images_per_second_interchip:.0f}")
+            for p in pod
+        ],
+    )  # fmt: skip
+    return f"{here}\n\n{there}"
+
+
+def growth_tables(searched: Sequence[SearchGrowth], voted: Sequence[VotingGrowth]) -> str:
+    """Growth of searching and of voting as Markdown."""
+    searching = markdown(
+        ("items", "seconds, 64 queries", "own memory, MB", "gallery file, MB"),
+        [
+            (f"{g.items:,}", spread(g.seconds), f"{g.own_bytes / 1e6:.0f}",
+             f"{g.file_bytes / 1e6:.0f}")
+            for g in searched
+        ],
+    )  # fmt: skip
+    voting = markdown(("views", "seconds"), [(str(g.views), spread(g.seconds)) for g in voted])
+    return f"{searching}\n\n{voting}"

@@ -1,0 +1,62 @@
+"""What rows are counted, limited and modelled by, against hand-worked cases."""
+
+import jax
+import numpy as np
+import pytest
+
+from dsf_jax.models.alexnet import AlexNet, init_params
+from launch.benchmarks import growth_training, network
+from launch.benchmarks.limits import COPY, MATRIX, Limits
+
+SHAPES = jax.eval_shape(lambda: init_params(AlexNet(250), 0))
+
+
+def test_flops_are_those_counted_by_hand():
+    """Multiplications and additions: output cells, features, kernel, channels of a group."""
+    layers = network.forward_flops(SHAPES, 2)
+    assert layers == {
+        "conv1": 2 * 2 * 55 * 55 * 96 * 11 * 11 * 3,
+        "conv2": 2 * 2 * 27 * 27 * 256 * 5 * 5 * 48,
+        "conv3": 2 * 2 * 13 * 13 * 384 * 3 * 3 * 256,
+        "conv4": 2 * 2 * 13 * 13 * 384 * 3 * 3 * 192,
+        "conv5": 2 * 2 * 13 * 13 * 256 * 3 * 3 * 192,
+        "fc6": 2 * 2 * 9216 * 4096,
+        "fc7": 2 * 2 * 4096 * 4096,
+        "fc8": 2 * 2 * 4096 * 250,
+    }
+    assert network.step_flops(SHAPES, 2) == 3 * sum(layers.values()) - layers["conv1"]
+
+
+def test_parameters_are_those_counted_by_hand():
+    sizes = (96 * 364, 256 * 1201, 384 * 2305, 384 * 1729, 256 * 1729, 4096 * 9217, 4096 * 4097)
+    assert network.parameter_bytes(SHAPES) == 4 * (sum(sizes) + 250 * 4097)
+
+
+def test_the_limit_is_the_later_of_products_and_copies():
+    """100 operations take 2 s at best, 10 bytes 4 s."""
+    best = Limits({}, 100.0, 10.0)
+    rounds = {MATRIX: [3.0, 2.0], COPY: [4.0, 5.0]}
+    assert best.seconds(1000.0, 1.0, rounds) == 20.0
+    assert best.seconds(1000.0, 100.0, rounds) == 40.0
+
+
+def test_pod_by_hand():
+    """Two links of 1 and 10 GB/s, 4 devices with 58 MB of gradients each, 100 images a host."""
+    pod = growth_training.Pod(1.0, 10.0, 80.0, 2)
+    step = growth_training.pod_step(4, 2.0, 50, 14_500_000, pod)
+    assert step.ethernet == pytest.approx(1.5 * 0.058)
+    assert step.interchip == pytest.approx(0.15 * 0.058)
+    assert step.reading == 50 * 2 / 80
+    assert step.images_per_second_ethernet == pytest.approx(200 / 2.087)
+    one = growth_training.pod_step(1, 0.1, 50, 14_500_000, pod)
+    assert one.ethernet == one.interchip == 0
+    assert one.images_per_second_ethernet == 80  # reading is what it waits for
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_batch_holds_what_a_step_reads(size):
+    batch = network.drawn_and_photographed(size)
+    numbers = np.concatenate([group["example"] for _, group in sorted(batch.items())])
+    np.testing.assert_array_equal(numbers, np.arange(size))
+    images, labels = network.first_inputs(batch)
+    assert images.shape == (size, 227, 227, 3) and labels.shape == (size,)

@@ -1,0 +1,66 @@
+"""Rows in small: each checks itself against its peers as it is made, and would raise."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import shift
+
+from launch.benchmarks import drawings, forms, metrics, search, sketches
+from launch.benchmarks.work import PEERS, Setting
+
+ALL = Setting(peers=frozenset(PEERS), small=True)
+LINES = sketches.strokes()
+
+
+def test_drawing_is_like_those_of_the_benchmark():
+    points = sketches.unpadded(sketches.points_of(LINES))
+    assert 3000 < len(points) < 4096
+    assert sketches.pixels_of(LINES).shape == (1111, 1111)
+
+
+@pytest.mark.parametrize("row", [drawings.resize, drawings.points])
+def test_rows_of_a_drawing(row):
+    pytest.importorskip("cv2", reason="OpenCV is a peer here")
+    (work,) = row(ALL)
+    assert len(work.peers) == 2 and set(work.differences) == set(work.peers)
+    assert work.moved > 0 and set(work.wanted) <= set(work.peers)
+
+
+def test_views_turned_or_moved_otherwise_are_told_apart():
+    views = sketches.looped_views(sketches.unpadded(sketches.points_of(LINES)))
+    assert sketches.lost_ink(views, views) == 0
+    assert sketches.lost_ink(views, np.roll(views, 1, axis=0)) > 0.2
+    moved = shift(views, (0, 3, 0), order=0, cval=255)
+    assert sketches.lost_ink(views, moved) > 0.2
+
+
+@pytest.mark.parametrize("row", [search.search, metrics.metrics])
+def test_rows_of_searching_and_scoring(row):
+    made = list(row(ALL))
+    assert len(made) == 2
+    for work in made:
+        assert work.peers.keys() == work.differences.keys() == work.wanted.keys()
+        assert work.peers
+
+
+def test_forms_compute_the_same():
+    """Each is compared with ours as it is made, value and gradients."""
+    names = [work.what for work in forms.forms(ALL._replace(batch_size=1))]
+    assert names == [
+        f"form of {x}" for x in ("conv1", "conv2", "conv4", "normalisation", "pool", "top k")
+    ]
+
+
+def test_peers_of_search_find_the_rows_themselves():
+    gallery = np.concatenate(list(search.unit_vectors(np.random.default_rng(0), 100, 8)))
+    distances, rows = search._numpy_search(gallery, 3)(gallery[:7])
+    np.testing.assert_array_equal(rows[:, 0], np.arange(7))
+    np.testing.assert_allclose(distances[:, 0], 0, atol=1e-6)
+
+
+def test_torch_network_is_ours():
+    """Both layouts give our logits: a difference would have raised."""
+    pytest.importorskip("torch", reason="torch is not installed: no peer to compare with")
+    from launch.benchmarks.network import forward
+
+    (work,) = forward(ALL._replace(batch_size=1))
+    assert sorted(work.differences) == sorted(work.peers) == ["PyTorch NCHW", "PyTorch NHWC"]
