@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint format clean
+.PHONY: help quickstart serve bench test lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,12 @@ $(VENV)/installed-test: setup.py | $(BIN)/python
 
 quickstart: $(VENV)/installed-demo  ## install, then train on OpenMoji and retrieve unseen pictures from drawings
 	$(BIN)/python -m launch.quickstart
+
+serve: $(VENV)/installed-demo  ## the page to draw on, with the pictures of the quickstart
+	$(BIN)/python -m launch.serve
+
+bench: $(VENV)/installed-test  ## time every part beside other libraries, and beside what was recorded
+	$(BIN)/python -m launch.benchmark --peers
 
 test: lint  ## install what tests need, check style and types, run the whole test suite
 	$(BIN)/python -m pytest

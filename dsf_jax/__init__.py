@@ -32,6 +32,13 @@ recognition.voting       what a sketch shows, by one view or by the vote of 18
 retrieval.features       L2-normalised features of layers 6 and 7
 retrieval.feature_files  features on disk, written block by block, resumable
 retrieval.euclidean      exact nearest neighbours, block by block
+retrieval.sharded        the same over all devices of all processes
+retrieval.projection     features reduced by principal components, whitened or not
+retrieval.picture_folders  a folder of pictures -> what is in it, read ahead
+retrieval.gallery_table    a gallery's rows on disk or in an object store
+retrieval.gallery_listing  a gallery's pictures and vectors as a reader holds them
+retrieval.gallery_writer   a gallery's rows brought up to date with files
+retrieval.gallery        a gallery of one's own pictures: kept up with folders, searched
 evaluation.ranking       average precision, bounded or not, P@K, recall, NDCG, Kendall's tau
 evaluation.results       one result with its intervals, one JSON file
 evaluation.protocols.tu_berlin           accuracy, single angle and voted -> one result
@@ -43,8 +50,15 @@ evaluation.tables        results -> the paper's tables, its numbers beside ours
 insight.inversion        what a layer keeps of a picture: pictures that give the same features
 insight.activations      how alike a layer sees sketch and photo; filters in numbers
 insight.figures          pictures of rankings, resizings and training curves
+insight.benchmark_figures  pictures of what the benchmark measured
+insight.report           pictures and numbers -> one HTML file
 exported                 reads a model that was exported; goes along with it as load.py
 export                   a model in one folder that runs without this package
+app.messages             what the page and its server say to each other
+app.guard                what every request to the server passes
+app.queries              what is sent -> points or a photo, within limits
+app.answers              points or a photo -> pictures, classes, reasons
+app.server               the page to draw on, and its API
 
 Dimension letters: b batch, h w height width, c channels, p points, v views, n gallery items,
 q queries, d feature size, k classes.

@@ -1,28 +1,40 @@
-"""Finds the pictures of a folder that look like a drawing.
+"""Finds the pictures of a folder, or of a gallery, that look like a drawing.
 
 python -m launch.search --checkpoint=runs/quickstart --sketch=drawing.png --photos=my_photos
+
+With --gallery=my_gallery in the place of --photos, the pictures are those that launch.index has put there:
+nothing is computed but the drawing's features.
 """
 
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, cast, get_args
 
+import numpy as np
 from absl import flags
 
 from dsf_jax.data.mixtures import EDGE_PRESERVING, small_drawing, square_photo
 from dsf_jax.data.pictures import picture_files, read_picture
 from dsf_jax.images.points import Polarity, points_from_image
 from dsf_jax.insight.figures import ranked_results, save_figure
+from dsf_jax.models.alexnet import Params
 from dsf_jax.retrieval.euclidean import search
 from dsf_jax.retrieval.features import PAPER_LAYERS, extract
-from dsf_jax.training.checkpoints import load_model
+from dsf_jax.training.checkpoints import ModelCard, load_model
+from dsf_jax.training.run_directory import fingerprint
 from launch import command
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run or checkpoint folder.", required=True)
 _SKETCH = flags.DEFINE_string("sketch", None, "Picture file of the drawing.", required=True)
-_PHOTOS = flags.DEFINE_string("photos", None, "Folder of pictures to search.", required=True)
+_PHOTOS = flags.DEFINE_string("photos", None, "Folder of pictures to search.")
+_GALLERY = flags.DEFINE_string("gallery", None, "Gallery of launch.index to search, in its place.")
 _TOP = flags.DEFINE_integer("top", 10, "How many pictures to list.", lower_bound=1)
-_LAYER = flags.DEFINE_enum("layer", "L6+L7", list(PAPER_LAYERS), "Feature that is compared.")
+_LAYER = flags.DEFINE_enum(
+    "layer",
+    None,
+    list(PAPER_LAYERS),
+    "Feature that is compared; by default the gallery's, or L6+L7.",
+)
 _POLARITY = flags.DEFINE_enum(
     "polarity", "black_on_white", get_args(Polarity), "Of the drawing: strokes on paper."
 )
@@ -51,37 +63,72 @@ class Photos(Sequence[dict[str, Any]]):
 
 
 def main() -> None:
-    """Ranks the folder's pictures and prints the nearest."""
+    """Ranks the pictures and prints the nearest."""
     figure = command.new_file(_FIGURE.value)
+    if (_PHOTOS.value is None) == (_GALLERY.value is None):
+        raise ValueError("one of --photos and --gallery must be given, and one alone; choose")
     sketch = read_picture(_SKETCH.value)
     points = points_from_image(sketch, polarity=cast(Polarity, _POLARITY.value))
     if not len(points):
         raise ValueError(
             f"{_SKETCH.value} shows no strokes; draw some, or try the other --polarity"
         )
-    files = picture_files(_PHOTOS.value)
-    card, params = load_model(_CHECKPOINT.value)
-    query = {"points": points, "label": 0}
-    if card.resizing != EDGE_PRESERVING:
-        drawn = sketch if _POLARITY.value == "black_on_white" else 255 - sketch
-        small = small_drawing(drawn, resizing=card.resizing, size=card.size)
-        query = {"drawing": small, "label": 0}
-    model, layer = card.network(), _LAYER.value
-    features = [
-        extract(model, params, examples, layers=(layer,), size=card.size, label=label)[layer]
-        for examples, label in (
-            ([query], "drawing"),
-            (Photos(files), "pictures"),
-        )
-    ]
-    nearest = search(features[0], features[1], _TOP.value)
-    for line in listing(
-        nearest.squared_distances[0] ** 0.5, [files[i] for i in nearest.indices[0]]
-    ):
+    found = (
+        _in_gallery(_GALLERY.value, sketch, points)
+        if _GALLERY.value
+        else _in_folder(_PHOTOS.value or "", sketch, points)
+    )
+    for line in listing(*zip(*found, strict=True)) if found else ():
         print(line)
     if figure:
-        pictures = [read_picture(files[i]) for i in nearest.indices[0]]
-        save_figure(ranked_results([sketch], [pictures]), figure)
+        save_figure(ranked_results([sketch], [[read_picture(path) for _, path in found]]), figure)
+
+
+def _in_folder(
+    folder: str, sketch: np.ndarray, points: np.ndarray
+) -> list[tuple[float, pathlib.Path]]:
+    """Computes the features of a folder's pictures; returns the nearest, with their distances."""
+    files = picture_files(folder)
+    card, params = load_model(_CHECKPOINT.value)
+    layer = _LAYER.value or PAPER_LAYERS[-1]
+    nearest = search(
+        _features(card, params, layer, [_example(card, sketch, points)], "drawing"),
+        _features(card, params, layer, Photos(files), "pictures"),
+        _TOP.value,
+    )
+    distances = np.sqrt(nearest.squared_distances[0])
+    return [(distance, files[i]) for distance, i in zip(distances, nearest.indices[0], strict=True)]
+
+
+def _in_gallery(
+    uri: str, sketch: np.ndarray, points: np.ndarray
+) -> list[tuple[float, pathlib.Path]]:
+    """Returns a gallery's nearest pictures, with their distances."""
+    from dsf_jax.retrieval.gallery import Gallery  # needs LanceDB, which a folder does not
+
+    gallery = Gallery.open(uri)
+    card, params = load_model(_CHECKPOINT.value)
+    layer = _LAYER.value or gallery.settings.layer
+    gallery.check(fingerprint(params), layer)
+    drawn = _features(card, params, layer, [_example(card, sketch, points)], "drawing")
+    (matches,) = gallery.search(drawn, _TOP.value)
+    return [(match.distance, pathlib.Path(match.picture.path)) for match in matches]
+
+
+def _features(
+    card: ModelCard, params: Params, layer: str, examples: Sequence[dict[str, Any]], label: str
+) -> np.ndarray:
+    model = card.network()
+    return extract(model, params, examples, layers=(layer,), size=card.size, label=label)[layer]
+
+
+def _example(card: ModelCard, sketch: np.ndarray, points: np.ndarray) -> dict[str, Any]:
+    """Makes an example of the drawing, resized as the network was trained."""
+    if card.resizing == EDGE_PRESERVING:
+        return {"points": points, "label": 0}
+    drawn = sketch if _POLARITY.value == "black_on_white" else 255 - sketch
+    small = small_drawing(drawn, resizing=card.resizing, size=card.size)
+    return {"drawing": small, "label": 0}
 
 
 def listing(distances: Sequence[float], files: Sequence[pathlib.Path]) -> Iterator[str]:

@@ -59,12 +59,20 @@ OWNERS = {
     "grain": "dsf_jax.data.batches",
     "google": "dsf_jax.models.caffe",
     "safetensors": "dsf_jax.exported",
+    "lancedb": "dsf_jax.retrieval.gallery_table",
+    "pyarrow": "dsf_jax.retrieval.gallery_table",
+    "fastapi": "dsf_jax.app.server",
+    "pydantic": "dsf_jax.app.messages",
     "tensorboardX": "dsf_jax.training.metrics_log",
 }
 ALSO = {
     "grain": {"dsf_jax.training.frozen", "dsf_jax.training.loop"},
     "safetensors": {"dsf_jax.export"},
     "skimage": {"dsf_jax.images.descriptors"},
+    "pyarrow": {"dsf_jax.retrieval.gallery_listing"},
+    "matplotlib": {"dsf_jax.insight.benchmark_figures"},
+    "fastapi": {"dsf_jax.app.guard"},
+    "pydantic": {"dsf_jax.app.server"},
 }
 
 

@@ -1,0 +1,62 @@
+"""What every request passes: names of this machine alone, one line for every error, and headers that
+leave a page no other source than this server.
+"""
+
+from collections.abc import Collection
+
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class Guard:
+    """ASGI middleware."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str] | None) -> None:
+        """Wraps an application.
+
+        Args:
+          app: to wrap.
+          hosts: the names that the server may be called by. A page of elsewhere whose name someone
+            made to point here (DNS rebinding) calls it by another. None allows all.
+        """
+        self._app, self._hosts = app, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on, or refuses it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        name = _host_name(Headers(scope=scope).get("host", ""))
+        if self._hosts is not None and name not in self._hosts:
+            detail = (
+                f"the server is not called {name[:100]!r} but {', '.join(sorted(self._hosts))}; use one "
+                "of these names, or start it with --host"
+            )
+            refusal = JSONResponse({"detail": detail}, 421)
+            await refusal(scope, receive, send_with_headers)
+            return
+        await self._app(scope, receive, send_with_headers)
+
+
+def _host_name(host: str) -> str:
+    """Takes the port off."""
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdecimal() else host).lower()

@@ -1,0 +1,48 @@
+// What the page asks the server. A query is {strokes}, {picture} or {file, as}.
+import {SIDE} from "./drawing.js";
+
+const SHRINK_FROM = 4e6, SHRINK_TO = 1600; // bytes; pixels of the longer side
+
+export class Refused extends Error {}
+
+export const thumbnail = (id) => `api/pictures/${encodeURIComponent(id)}`;
+export const large = (id) => `${thumbnail(id)}?full=1`;
+export const health = () => answer(fetch("api/health"));
+
+export function ask(what, query, options, signal) {
+  const [body, type] = query.file
+    ? [query.file, query.file.type || "image/unknown"]
+    : [JSON.stringify(query.picture ? {picture: query.picture} : {strokes: rounded(query.strokes), box: [0, 0, SIDE, SIDE]}), "application/json"];
+  const asked = new URLSearchParams(query.file ? {as: query.as} : {});
+  for (const [name, values] of Object.entries(options)) for (const value of [values].flat()) asked.append(name, value);
+  return answer(fetch(`api/${what}?${asked}`, {method: "POST", body, headers: {"Content-Type": type}, signal}));
+}
+
+async function answer(request) {
+  let response;
+  try {
+    response = await request;
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The server does not answer. Is launch.serve still running?");
+  }
+  const content = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Refused(content.detail ?? `The server answered ${response.status}.`);
+  return content;
+}
+
+const rounded = (strokes) => strokes.map((stroke) => stroke.map((point) => point.map((x) => Math.round(10 * x) / 10)));
+
+// Photos of today's phones are larger than what is needed, and than what is taken.
+export async function sendable(file) {
+  if (file.size <= SHRINK_FROM) return file;
+  try {
+    const bitmap = await createImageBitmap(file);
+    const scale = Math.min(1, SHRINK_TO / Math.max(bitmap.width, bitmap.height));
+    const canvas = new OffscreenCanvas(Math.round(bitmap.width * scale), Math.round(bitmap.height * scale));
+    canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    return await canvas.convertToBlob({type: "image/jpeg", quality: 0.92});
+  } catch {
+    return file; // a format that the browser does not know; the server may
+  }
+}

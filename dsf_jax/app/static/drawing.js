@@ -1,0 +1,214 @@
+// The surface: strokes by pointer or keys, undo and redo, an eraser of whole strokes.
+// Coordinates are those of a square of SIDE units, whatever its size on the screen.
+
+export const SIDE = 681; // the server's lattice: nothing finer matters to it
+const TOLERANCE = 0.3; // units that a stroke may be straightened by
+const REACH = 16; // units around the eraser
+const WIDTH = 5; // of a stroke, in units
+const STEP = 14, FINE_STEP = 3; // of the pen moved by keys
+
+export class Surface extends EventTarget {
+  // Fires "change" when the drawing is another, with detail {settled: whether the pen is up}.
+  #canvas; #ink; #past = []; #future = []; #stroke = null; #erasing = null; #cursor = null; #frame = 0;
+  strokes = [];
+  tool = "pen";
+
+  constructor(canvas) {
+    super();
+    this.#canvas = canvas;
+    this.#ink = canvas.getContext("2d");
+    canvas.addEventListener("pointerdown", (event) => this.#down(event));
+    canvas.addEventListener("pointermove", (event) => this.#move(event));
+    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => this.#up());
+    canvas.addEventListener("keydown", (event) => this.#key(event));
+    canvas.addEventListener("focus", () => this.#draw());
+    canvas.addEventListener("blur", () => { this.#up(); this.#cursor = null; this.#draw(); });
+    new ResizeObserver(() => this.#draw()).observe(canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#draw());
+  }
+
+  get canUndo() { return this.#past.length > 0; }
+  get canRedo() { return this.#future.length > 0; }
+  get visible() { return this.#stroke ? [...this.strokes, this.#stroke] : this.strokes; }
+
+  undo() { this.#travel(this.#past, this.#future); }
+  redo() { this.#travel(this.#future, this.#past); }
+  clear() { if (this.strokes.length) this.#become([]); }
+  replace(strokes) { this.#become(strokes); }
+
+  #travel(from, to) {
+    if (!from.length) return;
+    this.#up();
+    to.push(this.strokes);
+    this.strokes = from.pop();
+    this.#changed(true);
+  }
+
+  #become(strokes) {
+    this.#past.push(this.strokes);
+    this.#future = [];
+    this.strokes = strokes;
+    this.#changed(true);
+  }
+
+  #changed(settled) {
+    this.#draw();
+    this.dispatchEvent(new CustomEvent("change", {detail: {settled}}));
+  }
+
+  #point(event) {
+    const box = this.#canvas.getBoundingClientRect();
+    return [(event.clientX - box.left) / box.width * SIDE, (event.clientY - box.top) / box.height * SIDE];
+  }
+
+  #down(event) {
+    if (event.button !== 0 || !event.isPrimary) return; // button 5 is a pen's own eraser
+    event.preventDefault();
+    this.#canvas.focus({preventScroll: true});
+    this.#canvas.setPointerCapture(event.pointerId);
+    this.#cursor = null;
+    this.#start(this.#point(event));
+  }
+
+  #move(event) {
+    if (!this.#stroke && !this.#erasing) return;
+    const events = event.getCoalescedEvents?.() ?? [];
+    for (const one of events.length ? events : [event]) this.#go(this.#point(one));
+  }
+
+  #start(point) {
+    if (this.tool === "eraser") {
+      this.#erasing = {strokes: this.strokes, at: point};
+      this.#erase(point);
+    } else {
+      this.#stroke = [point];
+      this.#changed(false);
+    }
+  }
+
+  #go(point) {
+    if (this.#erasing) return this.#erase(point);
+    const last = this.#stroke.at(-1);
+    if (Math.hypot(point[0] - last[0], point[1] - last[1]) < 0.5) return;
+    this.#stroke.push(point);
+    this.#changed(false);
+  }
+
+  #up() {
+    const [stroke, erased] = [this.#stroke, this.#erasing];
+    this.#stroke = this.#erasing = null;
+    if (stroke) this.#become([...this.strokes, simplified(stroke)]);
+    if (erased && erased.strokes !== this.strokes) {
+      const left = this.strokes;
+      this.strokes = erased.strokes; // a sweep of the eraser is one step back
+      this.#become(left);
+    }
+  }
+
+  #erase(to) {
+    const from = this.#erasing.at, parts = Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1]) / REACH) || 1;
+    const swept = Array.from({length: parts}, (_, i) => from.map((x, axis) => x + (to[axis] - x) * (i + 1) / parts));
+    this.#erasing.at = to;
+    const left = this.strokes.filter((stroke) => swept.every((point) => distance(stroke, point) > REACH));
+    if (left.length === this.strokes.length) return;
+    this.strokes = left;
+    this.#changed(false);
+  }
+
+  #key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const way = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key];
+    if (way) {
+      const step = event.shiftKey ? FINE_STEP : STEP;
+      this.#cursor ??= [SIDE / 2, SIDE / 2];
+      this.#cursor = this.#cursor.map((at, i) => Math.min(SIDE, Math.max(0, at + step * way[i])));
+      if (this.#stroke || this.#erasing) this.#go(this.#cursor);
+    } else if (event.key === " " || event.key === "Enter") {
+      this.#cursor ??= [SIDE / 2, SIDE / 2];
+      if (this.#stroke || this.#erasing) this.#up(); else this.#start(this.#cursor);
+    } else if (event.key === "Escape") {
+      this.#up();
+    } else return;
+    event.preventDefault();
+    this.#draw();
+  }
+
+  #draw() {
+    if (!this.#frame) this.#frame = requestAnimationFrame(() => { this.#frame = 0; this.#paint(); });
+  }
+
+  #paint() {
+    const canvas = this.#canvas, ink = this.#ink, side = Math.round(canvas.clientWidth * devicePixelRatio);
+    if (canvas.width !== side) canvas.width = canvas.height = side;
+    const style = getComputedStyle(canvas);
+    ink.setTransform(side / SIDE, 0, 0, side / SIDE, 0, 0);
+    ink.clearRect(0, 0, SIDE, SIDE);
+    ink.lineCap = ink.lineJoin = "round";
+    ink.lineWidth = WIDTH;
+    ink.strokeStyle = style.color;
+    for (const stroke of this.visible) {
+      ink.beginPath();
+      ink.moveTo(...stroke[0]);
+      for (const [x, y] of stroke) ink.lineTo(x + 0.01, y); // a line without length would not be seen
+      ink.stroke();
+    }
+    if (!this.#cursor) return;
+    const [x, y] = this.#cursor, held = this.#stroke || this.#erasing;
+    ink.lineWidth = 2;
+    ink.strokeStyle = style.getPropertyValue("--accent");
+    ink.beginPath();
+    ink.arc(x, y, held ? 6 : 12, 0, 7);
+    for (const [dx, dy] of [[1, 0], [0, 1]]) {
+      ink.moveTo(x - 20 * dx, y - 20 * dy);
+      ink.lineTo(x + 20 * dx, y + 20 * dy);
+    }
+    ink.stroke();
+  }
+}
+
+// Leaves out points that lie on the way between others (Douglas and Peucker).
+function simplified(stroke) {
+  const keep = new Set([0, stroke.length - 1]);
+  const parts = [[0, stroke.length - 1]];
+  while (parts.length) {
+    const [first, last] = parts.pop();
+    let worst = TOLERANCE, at = -1;
+    for (let i = first + 1; i < last; i++) {
+      const away = toSegment(stroke[i], stroke[first], stroke[last]);
+      if (away > worst) [worst, at] = [away, i];
+    }
+    if (at > 0) { keep.add(at); parts.push([first, at], [at, last]); }
+  }
+  return stroke.filter((_, i) => keep.has(i));
+}
+
+function toSegment([x, y], [ax, ay], [bx, by]) {
+  const [dx, dy] = [bx - ax, by - ay], square = dx * dx + dy * dy;
+  const along = square ? Math.min(1, Math.max(0, ((x - ax) * dx + (y - ay) * dy) / square)) : 0;
+  return Math.hypot(x - ax - along * dx, y - ay - along * dy);
+}
+
+function distance(stroke, point) {
+  return Math.min(...stroke.map((here, i) => toSegment(point, stroke[Math.max(0, i - 1)], here)));
+}
+
+// Three drawings to start with.
+const arc = (x, y, rx, ry, from, to, n = 24) => Array.from({length: n + 1}, (_, i) => {
+  const angle = (from + (to - from) * i / n) * Math.PI / 180;
+  return [x + rx * Math.cos(angle), y + ry * Math.sin(angle)];
+});
+export const EXAMPLES = {
+  umbrella: [
+    arc(340, 330, 220, 210, 180, 360),
+    arc(193, 330, 73, 34, 180, 360, 12), arc(340, 330, 74, 34, 180, 360, 12), arc(487, 330, 73, 34, 180, 360, 12),
+    [[340, 300], [340, 520], ...arc(303, 520, 37, 40, 0, 180, 12)],
+    [[340, 120], [340, 90]],
+  ],
+  heart: [
+    [...arc(235, 250, 105, 100, 150, 330), ...arc(445, 250, 105, 100, 210, 390), [340, 560], [144, 300]],
+  ],
+  bell: [
+    [[150, 480], ...arc(340, 300, 140, 170, 180, 360), [530, 480], [150, 480]],
+    arc(340, 480, 50, 60, 0, 180, 12),
+  ],
+};

@@ -1,0 +1,142 @@
+"""Exact search in a gallery that is cut into shards: over the devices of a process, and over processes.
+
+Each process holds some rows of the gallery, and the devices of a process some of these. Every shard is
+searched by itself for the k nearest, and these are merged: what travels between processes is k
+distances and row numbers a query, never a row.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from dsf_jax.retrieval.euclidean import MARGIN, Array, Neighbours, search
+
+# Bytes of the rows that are compared at a time. On a CPU they and what is computed of them are to stay in
+# its cache; an accelerator wants few and large ones.
+BLOCK_BYTES, DEVICE_BLOCK_BYTES = 4 * 2**20, 256 * 2**20
+FAR = 1e4  # a value of the rows that fill a small shard up: no vector of length 1 comes near them
+DEVICE_SHARE = 0.5  # of an accelerator's memory that a shard may take
+
+
+def own_rows(n: int) -> range:
+    """Returns which of n rows this process holds: processes in order, sizes that differ by one."""
+    process, processes = jax.process_index(), jax.process_count()
+    return range(n * process // processes, n * (process + 1) // processes)
+
+
+def place(rows: np.ndarray) -> tuple[Array, ...]:
+    """Cuts rows into a shard a local device, if these are accelerators with room for them.
+
+    Args:
+      rows: [n, d] of this process.
+
+    Returns:
+      The shards in order. On a CPU, whose one device uses all cores, and where the rows do not fit, it
+      is `rows` alone, which `search` reads block by block.
+    """
+    devices = jax.local_devices()
+    if devices[0].platform == "cpu" or len(rows) < len(devices):
+        return (rows,)
+    room = (devices[0].memory_stats() or {}).get("bytes_limit", 0) * DEVICE_SHARE
+    if rows.nbytes / len(devices) > room:
+        return (rows,)
+    cuts = np.array_split(rows, len(devices))
+    return tuple(jax.device_put(x, device) for x, device in zip(cuts, devices, strict=True))
+
+
+def search_shards(queries: np.ndarray, shards: Sequence[Array], k: int) -> Neighbours:
+    """Finds the k nearest rows in the shards of this process.
+
+    Args:
+      queries: [q, d] float32.
+      shards: each [n, d]; rows are counted through them in order.
+      k: how many rows.
+
+    Returns:
+      Squared distances [q, min(k, all rows)] and row numbers, equal distances in order of the rows.
+    """
+    shards = [shard for shard in shards if len(shard)]
+    firsts = np.cumsum([0, *(len(shard) for shard in shards)])
+    if len(shards) == 1:
+        return _search(queries, shards[0], k)
+    if not shards:
+        return Neighbours(
+            np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int32)
+        )
+    with ThreadPoolExecutor(len(shards)) as pool:
+        found = list(pool.map(lambda shard: _search(queries, shard, k), shards))
+    parts = [
+        Neighbours(part.squared_distances, part.indices + first)
+        for part, first in zip(found, firsts[:-1].astype(np.int32), strict=True)
+    ]
+    return merge(parts, k)
+
+
+def search_processes(
+    queries: np.ndarray, shards: Sequence[Array], k: int, *, first: int
+) -> Neighbours:
+    """Finds the k nearest rows in the shards of all processes, which call it together.
+
+    Args:
+      queries: [q, d] float32, the same on all processes.
+      shards: of this process.
+      k: how many rows, the same on all processes.
+      first: number of this process's first row among all.
+
+    Returns:
+      Squared distances [q, min(k, all rows)] and row numbers among all, the same on all processes.
+
+    Raises:
+      ConnectionError: when another process is gone.
+    """
+    found = search_shards(queries, shards, k)
+    if jax.process_count() == 1:
+        return Neighbours(found.squared_distances, found.indices + np.int32(first))
+    missing = ((0, 0), (0, k - found.indices.shape[1]))  # all processes send as much
+    distances = np.pad(found.squared_distances, missing, constant_values=np.inf)
+    indices = np.pad(found.indices + np.int32(first), missing, constant_values=-1)
+    try:
+        gathered = multihost_utils.process_allgather((distances, indices))
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConnectionError(
+            f"another process of this search is gone ({reason}); start all of them again"
+        ) from error
+    return merge([Neighbours(*pair) for pair in zip(*map(np.asarray, gathered), strict=True)], k)
+
+
+def merge(parts: Sequence[Neighbours], k: int) -> Neighbours:
+    """Merges neighbours found in several places; a distance of infinity stands for none.
+
+    Args:
+      parts: each [q, any number], the row numbers of no two parts equal.
+      k: how many rows at most.
+
+    Returns:
+      The k nearest, equal distances in order of the rows.
+    """
+    distances = np.concatenate([part.squared_distances for part in parts], axis=1)
+    indices = np.concatenate([part.indices for part in parts], axis=1)
+    real = int(np.isfinite(distances[:1]).sum())  # the same for all queries
+    order = np.lexsort((indices, distances))[:, : min(k, real)]
+    return Neighbours(
+        np.take_along_axis(distances, order, axis=1), np.take_along_axis(indices, order, axis=1)
+    )
+
+
+def _search(queries: np.ndarray, rows: Array, k: int) -> Neighbours:
+    """Searches in blocks that fit the number of rows: it then reads rows where they lie, and its
+    compiled forms are as few as there are powers of two.
+    """
+    n, d = rows.shape
+    if n < k + MARGIN:
+        few = np.full((1 << (k + MARGIN - 1).bit_length(), d), FAR, rows.dtype)
+        few[:n] = rows
+        found = search(queries, few, k, block=len(few))
+        return Neighbours(*(x[:, : min(k, n)] for x in found))
+    block_bytes = DEVICE_BLOCK_BYTES if isinstance(rows, jax.Array) else BLOCK_BYTES
+    most = max(1, block_bytes // (d * rows.dtype.itemsize))
+    return search(queries, rows, k, block=1 << (min(n, most).bit_length() - 1))

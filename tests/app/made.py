@@ -1,0 +1,175 @@
+"""What the page is tested with: a tiny network of random values, drawn pictures, a gallery of them,
+and a server in a thread.
+"""
+
+import contextlib
+import io
+import json
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import uvicorn
+from PIL import Image, ImageDraw
+
+from dsf_jax.app.answers import _run
+from dsf_jax.images.views import plain_view
+from dsf_jax.retrieval.gallery import Embedder, Gallery
+
+CLASSES = ("circle", "square", "hollow_ring", "bars", "nothing here")
+LAYER = "L6+L7"
+SIZE = 224
+BOX = [0, 0, 100, 100]
+SQUARE = [[[20, 20], [80, 20], [80, 80], [20, 80], [20, 20]]]
+BARS = [[[x, 15], [x, 85]] for x in (20, 40, 60, 80)]
+
+
+class Tiny(nn.Module):
+    """Stands for AlexNet: layers of the same names, compiled in no time."""
+
+    variant: str = "caffe"
+
+    @nn.compact
+    def __call__(self, inputs):
+        x = nn.Conv(12, (16, 16), (16, 16), name="conv5")(inputs / 100)
+        layers = {"relu5": nn.relu(x)}
+        x = layers["relu5"].reshape(len(inputs), -1)
+        for number in (6, 7):
+            layers[f"relu{number}"] = x = nn.relu(nn.Dense(48, name=f"fc{number}")(x))
+        return nn.Dense(len(CLASSES), name="fc8")(x), layers
+
+
+class Card(NamedTuple):
+    """A `ModelCard` of that network."""
+
+    class_names: tuple[str, ...] = CLASSES
+    size: int = SIZE
+    resizing: str = "edge_preserving"
+    variant: str = "caffe"
+
+    def network(self):
+        return Tiny()
+
+
+CARD = Card()
+
+
+def drawn(kind, place, size=120):
+    """A picture of one class; no two are equal."""
+    image = Image.new("RGB", (size + 40, size), "white")
+    pen, low, high = ImageDraw.Draw(image), 12 + place, size - 12 - place
+    colour = (40 + 30 * place, 90, 200 - 30 * place)
+    if kind == "circle":
+        pen.ellipse((low, low, high, high), fill=colour)
+    elif kind == "square":
+        pen.rectangle((low, low, high, high), fill=colour)
+    elif kind == "hollow ring":
+        pen.ellipse((low, low, high, high), outline=colour, width=6 + place)
+    else:
+        for x in range(low, high, 16):
+            pen.rectangle((x, low, x + 5, high), fill=colour)
+    return np.asarray(image)
+
+
+def params():
+    return Tiny().init(jax.random.key(0), jnp.zeros((1, SIZE, SIZE, 3)))["params"]
+
+
+def gallery(folder, weights, pictures):
+    """A gallery of a folder of pictures; shares the compilation of single queries."""
+
+    def photos(batch):
+        images = plain_view({"photo": batch}, size=CARD.size)
+        rows = [
+            _run(CARD.network(), weights, images[i : i + 1], LAYER)[0] for i in range(len(batch))
+        ]
+        return np.concatenate(rows)
+
+    made = Gallery.create(folder, Embedder("of the test", LAYER, photos, 1, CARD.variant))
+    made.sync(pictures)
+    return made
+
+
+def jpeg(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def png(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def pictures(folder, each=8):
+    """Writes pictures of four classes, and one without a label."""
+    for kind in ("circle", "square", "hollow ring", "bars"):
+        (folder / kind).mkdir()
+        for place in range(each):
+            Image.fromarray(drawn(kind, place)).save(folder / kind / f"{place}.png")
+    Image.fromarray(drawn("circle", 3)[20:]).save(folder / "cut.png")
+    return folder
+
+
+@contextlib.contextmanager
+def serving(app):
+    """Serves an application on a free port; yields its address."""
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
+        thread.start()
+        try:
+            deadline = time.monotonic() + 30
+            while not server.started:
+                assert thread.is_alive() and time.monotonic() < deadline
+                time.sleep(0.01)
+            yield f"http://127.0.0.1:{place.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+class Reply:
+    """Status, headers and body of an answer."""
+
+    def __init__(self, status, headers, data):
+        """Keeps them."""
+        self.status, self.headers, self.data = status, headers, data
+
+    @property
+    def json(self):
+        return json.loads(self.data)
+
+    def refused(self, status, *words):
+        """Checks that it is one line, what is wrong and what to do, and returns it."""
+        assert self.status == status, (self.status, self.data)
+        detail = self.json["detail"]
+        assert isinstance(detail, str) and "\n" not in detail and "; " in detail, detail
+        for word in words:
+            assert str(word) in detail, f"{word!r} is not in: {detail}"
+        return detail
+
+
+def call(address, path, body=None, kind="application/json", **headers):
+    """GETs, or POSTs a body: bytes, or what becomes JSON."""
+    if body is not None and not isinstance(body, bytes):
+        body = json.dumps(body).encode()
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    if body is not None and kind is not None:
+        headers["Content-Type"] = kind
+    request = urllib.request.Request(address + path, body, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return Reply(reply.status, reply.headers, reply.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Reply(error.code, error.headers, error.read())

@@ -1,0 +1,365 @@
+"""The page in a real browser: drawn on, undone, filtered, marked, by mouse, touch and keys."""
+
+import contextlib
+import pathlib
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dsf_jax.app.answers import Searcher
+from dsf_jax.app.server import create_app
+from dsf_jax.retrieval.gallery import Embedder, Gallery
+from tests.app.made import CARD, LAYER, drawn, png, serving
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = pathlib.Path("/usr/bin/chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
+PATIENCE = 60_000  # ms; the machine may be busy
+
+SQUARE = [[0.2, 0.2], [0.8, 0.2], [0.8, 0.8], [0.2, 0.8], [0.2, 0.2]]
+LINES = [[[x, 0.1], [x, 0.9]] for x in (0.2, 0.4, 0.6, 0.8)]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def open_page(browser, address):
+    """A function that opens the page; nothing may go wrong on it unnoticed."""
+    with contextlib.ExitStack() as stack:
+        wrong = []
+
+        def open_it(*, at=address, expected=(), **options):
+            context = browser.new_context(viewport={"width": 1280, "height": 800}, **options)
+            stack.callback(context.close)
+            page = context.new_page()
+            page.set_default_timeout(PATIENCE)
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.on(
+                "console", lambda message: message.type == "error" and wrong.append(message.text)
+            )
+            page.goto(at)
+            page.wait_for_selector("html[data-ready]", state="attached")
+            return page
+
+        yield open_it
+        assert [text for text in wrong if "Failed to load resource" not in text] == []
+
+
+@pytest.fixture
+def page(open_page):
+    return open_page()
+
+
+class Board:
+    """A person at the page."""
+
+    def __init__(self, page):
+        """Looks where the paper lies."""
+        self.page = page
+
+    def draw(self, *strokes):
+        box = self.page.locator("#canvas").bounding_box()
+        for stroke in strokes:
+            places = [
+                (box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke
+            ]
+            self.page.mouse.move(*places[0])
+            self.page.mouse.down()
+            for place in places[1:]:
+                self.page.mouse.move(*place, steps=4)
+            self.page.mouse.up()
+        return self.settled()
+
+    def settled(self):
+        """The ids that are listed when nothing is under way any more."""
+        self.page.wait_for_selector('.found[aria-busy="false"]')
+        return self.page.eval_on_selector_all(
+            ".card[data-id]", "cards => cards.map(card => card.dataset.id)"
+        )
+
+    def press(self, selector):
+        self.page.click(selector)
+        return self.settled()
+
+    def key(self, *keys):
+        for key in keys:
+            self.page.keyboard.press(key)
+        return self.settled()
+
+    def names(self):
+        return self.page.locator(".card b").all_inner_texts()
+
+
+def ink(page):
+    """How many pixels of the canvas are drawn on."""
+    return page.eval_on_selector(
+        "#canvas",
+        """canvas => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => {
+            const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            done(data.filter((x, i) => i % 4 === 3 && x > 0).length);
+        })))""",
+    )
+
+
+def test_draw_undo_redo_erase_and_clear(page):
+    board = Board(page)
+    assert page.locator("#empty").is_visible() and page.locator("#undo").is_disabled()
+    one = board.draw(SQUARE)
+    assert len(one) == 24 and page.locator("#empty").is_hidden()
+    assert re.match(r"24 of 33 pictures in \d+ ms, nearest: \w", page.inner_text("#status"))
+    drawn_once = ink(page)
+    two = board.draw(*LINES)
+    assert two != one and ink(page) > drawn_once
+    for _ in LINES:
+        board.press("#undo")
+    assert board.settled() == one and ink(page) == drawn_once
+    assert board.key("Control+Shift+Z", "Control+y", "Control+Shift+Z", "Control+y") == two
+    board.key("e")
+    assert page.get_attribute("#eraser", "aria-pressed") == "true"
+    assert board.draw([[0.1, 0.5], [0.9, 0.5]]) == []  # through all five strokes
+    assert ink(page) == 0 and page.locator("#empty").is_visible()
+    assert board.key("Control+z") == two  # a sweep is one step
+    board.draw([[0.2, 0.15], [0.21, 0.15]])  # the first line alone
+    assert ink(page) > 0 and board.settled() != two
+    board.key("Delete")
+    assert ink(page) == 0 and page.get_attribute("#pen", "aria-pressed") == "true"
+    assert board.key("Control+z") != []
+
+
+def test_strokes_travel_as_points_while_the_pen_moves(page):
+    bodies = []
+    page.on(
+        "request", lambda request: "search" in request.url and bodies.append(request.post_data_json)
+    )
+    box = page.locator("#canvas").bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 250, box["y"] + 50, steps=10)
+    page.wait_for_selector(".card[data-id]")  # the pen is down still
+    page.mouse.up()
+    Board(page).settled()
+    assert len(bodies) >= 2 and bodies[-1]["box"] == [0, 0, 681, 681]
+    (last,) = bodies[-1]["strokes"]
+    assert len(last) == 2  # a straight line needs no more
+    scale = 681 / box["width"]
+    np.testing.assert_allclose(last, np.array([[50, 50], [250, 50]]) * scale, atol=0.2)
+
+
+def test_a_stale_answer_is_dropped(page):
+    board = Board(page)
+    wanted = board.draw(*LINES)
+    board.press("#clear")
+    held = []
+    page.route("**/api/search*", lambda route: held.append(route))
+    page.click('[data-example="bell"]')
+    page.wait_for_function("() => document.querySelector('.found').ariaBusy === 'true'")
+    page.unroute("**/api/search*")
+    page.keyboard.press("Control+z")
+    assert board.key("Control+z") == wanted  # before the clearing
+    with contextlib.suppress(sync_api.Error):  # the page has given it up
+        held[0].fulfill(json={"results": [], "guesses": [], "taken": "drawing", "pictures": 1})
+    page.wait_for_timeout(50)
+    assert board.settled() == wanted
+
+
+def test_guesses_filter(page):
+    board = Board(page)
+    before = board.draw(SQUARE)
+    page.wait_for_selector(".facet[data-label]")
+    assert page.inner_text("#guesses-title") == "You drew"
+    texts = page.locator(".facet").all_inner_texts()
+    assert all(re.search(r"\d ?%|here", text) for text in texts), texts
+    facet = page.locator(".facet[data-label]").first
+    label = facet.get_attribute("data-label")
+    facet.click()
+    board.settled()
+    assert set(board.names()) == {label} and len(board.names()) == 8
+    assert page.get_attribute(f'.facet[data-label="{label}"]', "aria-pressed") == "true"
+    assert board.press(f'.facet[data-label="{label}"]') == before
+
+
+def test_the_vote_comes_after_the_results(page):
+    with page.expect_response("**/api/guesses*") as voted:
+        Board(page).draw(SQUARE)
+    page.wait_for_timeout(50)
+    shares = [f"{guess['probability']:.0%}" for guess in voted.value.json()["guesses"]]
+    assert shares and page.locator("#facets li").count() >= 1
+
+
+def test_marks_rank_anew(page):
+    board = Board(page)
+    before = board.draw(SQUARE)
+    after = board.press(f'[data-id="{before[8]}"] .like')
+    assert after.index(before[8]) < 8
+    assert page.get_attribute(f'[data-id="{before[8]}"] .like', "aria-pressed") == "true"
+    after = board.press(f'[data-id="{before[0]}"] .unlike')
+    assert before[0] not in after
+    assert page.inner_text("#marks-text") == "Ranked anew by 1 right and 1 wrong."
+    assert board.press("#forget") == before and page.locator("#marks").is_hidden()
+
+
+def test_more_like_this_and_back(page):
+    board = Board(page)
+    before = board.draw(SQUARE)
+    likes = board.press(f'[data-id="{before[2]}"] .alike')
+    assert before[2] not in likes and likes != before
+    assert page.inner_text("#query-name").startswith("More like ")
+    assert page.locator("#shown").is_visible()
+    assert board.press("#back") == before and page.locator("#shown").is_hidden()
+    board.press(f'[data-id="{before[2]}"] .alike')
+    assert board.draw(*LINES) not in (likes, before)  # the pen goes on with the drawing
+    assert page.locator("#query").is_hidden()
+
+
+def test_a_picture_opens_large(page, searcher):
+    board = Board(page)
+    first, second = board.draw(SQUARE)[:2]
+    page.click(f'[data-id="{first}"] .thumb')
+    page.wait_for_function("() => document.getElementById('picture-image').naturalWidth > 100")
+    assert page.inner_text("#picture-path") == searcher.gallery.get(first).path
+    assert "closer than" in page.inner_text("#picture-closeness")
+    assert page.locator("#previous").is_disabled()
+    page.click("#why")
+    page.wait_for_selector("#why-sides", state="visible")
+    page.wait_for_function("() => document.getElementById('why-query').naturalWidth === 224")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "path => document.getElementById('picture-path').textContent === path",
+        arg=searcher.gallery.get(second).path,
+    )
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#picture", state="hidden")
+    focused = "() => document.activeElement.closest('.card')?.dataset.id"
+    assert page.evaluate(focused) == second  # where one was
+
+
+@pytest.mark.parametrize("way", ["opened", "dropped", "pasted"])
+def test_a_picture_file_is_the_query(page, way):
+    board = Board(page)
+    data = png(drawn("square", 3))
+    if way == "opened":
+        page.set_input_files("#file", {"name": "box.png", "mimeType": "image/png", "buffer": data})
+    else:
+        page.evaluate(
+            """([bytes, way]) => {
+                const transfer = new DataTransfer();
+                transfer.items.add(new File([new Uint8Array(bytes)], "box.png", {type: "image/png"}));
+                window.dispatchEvent(way === "dropped"
+                    ? new DragEvent("drop", {dataTransfer: transfer})
+                    : new ClipboardEvent("paste", {clipboardData: transfer}));
+            }""",
+            [list(data), way],
+        )
+    page.wait_for_selector(".card[data-id]")
+    photo = board.settled()
+    assert board.names()[0] == "square" and page.inner_text("#query-name") == "box.png as"
+    assert page.get_attribute("#as-photo", "aria-pressed") == "true"
+    drawing = board.press("#as-drawing")
+    assert drawing != photo and page.get_attribute("#as-drawing", "aria-pressed") == "true"
+    assert board.press("#clear") == [] and page.locator("#shown").is_hidden()
+
+
+def test_by_keys_alone(page):
+    page.focus("#canvas")
+    board = Board(page)
+    for keys in (["Space", *["ArrowRight"] * 8], [*["ArrowDown"] * 8], ["Escape"]):
+        board.key(*keys)
+    first = board.settled()
+    assert first and ink(page) > 0
+    page.focus(".card .thumb")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("() => document.activeElement.closest('.card').dataset.id") == first[1]
+    board.key("+")
+    assert page.get_attribute(f'[data-id="{first[1]}"] .like', "aria-pressed") == "true"
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("Escape")
+    assert page.locator("#help").is_hidden()
+
+
+def test_everything_has_a_name(page):
+    Board(page).draw(SQUARE)
+    page.wait_for_selector(".facet[data-label]")
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("button, input, canvas[tabindex], section, dialog")]
+            .filter(e => !(e.ariaLabel || e.innerText?.trim() || e.title || e.getAttribute("aria-labelledby")))
+            .map(e => e.outerHTML.slice(0, 80))"""
+    )
+    assert nameless == []
+    ids = page.evaluate("() => [...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids))
+    assert page.get_attribute("#status", "aria-live") == "polite"
+
+
+def brightness(page, folder):
+    page.screenshot(path=folder / "page.png")
+    with Image.open(folder / "page.png") as image:
+        return np.asarray(image.convert("L")).mean()
+
+
+def test_dark_where_the_system_is(open_page, tmp_path):
+    light, dark = (open_page(color_scheme=scheme) for scheme in ("light", "dark"))
+    assert brightness(light, tmp_path) > 220 and brightness(dark, tmp_path) < 50
+
+
+def test_on_a_phone_nothing_sticks_out(open_page):
+    page = open_page(has_touch=True, is_mobile=True, device_scale_factor=2)
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.tap('[data-example="heart"]')
+    page.wait_for_selector(".card[data-id]")
+    page.wait_for_selector(".facet")
+    width = "() => document.documentElement.scrollWidth"
+    assert page.evaluate(width) == 360
+    page.evaluate("() => scrollTo(0, 0)")
+    box = page.locator("#canvas").bounding_box()
+    assert box["width"] == pytest.approx(box["height"], abs=1) and box["width"] > 300
+    before = ink(page)
+    page.touchscreen.tap(box["x"] + 20, box["y"] + 20)  # a dot
+    assert ink(page) > before
+    page.tap(".card .thumb")
+    page.wait_for_selector("#picture", state="visible")
+    assert page.evaluate(width) == 360
+    dialog = page.locator("#picture").bounding_box()
+    assert dialog["x"] >= 0 and dialog["x"] + dialog["width"] <= 360
+
+
+def test_errors_are_told_and_mended(page):
+    board = Board(page)
+    page.route("**/api/search*", lambda route: route.abort())
+    board.draw(SQUARE)
+    page.wait_for_selector("#error", state="visible")
+    assert (
+        page.inner_text("#error-text")
+        == "The server does not answer. Is launch.serve still running?"
+    )
+    page.unroute("**/api/search*")
+    assert len(board.press("#retry")) == 24 and page.locator("#error").is_hidden()
+    page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": b"no"})
+    page.wait_for_selector("#error", state="visible")
+    assert "is not a picture" in page.inner_text("#error-text")
+
+
+def test_more_results(page):
+    board = Board(page)
+    first = board.draw(SQUARE)
+    more = board.press("#more")
+    assert more[:24] == first and len(more) == 33 and page.locator("#more").is_hidden()
+
+
+def test_an_empty_gallery(open_page, searcher, weights, tmp_path):
+    width = searcher.gallery.settings.features
+    embedder = Embedder("none", LAYER, lambda batch: np.zeros((len(batch), width), np.float32))
+    empty = Searcher(CARD, weights, Gallery.create(tmp_path / "g", embedder), layer=LAYER)
+    with serving(create_app(empty)) as address:
+        page = open_page(at=address)
+        assert page.inner_text("#gallery") == "0 pictures"
+        Board(page).draw(SQUARE)
+        assert page.inner_text("#status") == "The gallery is empty: fill it with launch.index."

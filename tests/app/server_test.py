@@ -1,0 +1,314 @@
+"""The API as a program calls it: answers, limits, and one line for everything that is wrong."""
+
+import concurrent.futures
+import io
+import json
+import socket
+import threading
+import urllib.parse
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies
+from PIL import Image
+
+from dsf_jax.app.queries import Limits
+from dsf_jax.app.server import create_app
+from tests.app.made import BARS, BOX, SQUARE, call, drawn, jpeg, png, serving
+
+DRAWING = {"strokes": SQUARE, "box": BOX}
+
+
+def search(address, body=None, kind="application/json", **options):
+    asked = urllib.parse.urlencode(options, doseq=True)
+    return call(address, f"/api/search?{asked}", DRAWING if body is None else body, kind)
+
+
+def ids(reply):
+    assert reply.status == 200, reply.data
+    return [result["id"] for result in reply.json["results"]]
+
+
+# --- Answers ---
+
+
+def test_strokes_find_pictures(address, searcher):
+    answer = search(address, count=5).json
+    assert answer["taken"] == "drawing" and answer["pictures"] == 33
+    assert len(answer["results"]) == 5 and answer["milliseconds"] > 0
+    for result in answer["results"]:
+        picture = searcher.gallery.get(result["id"])
+        assert result["path"] == picture.path and result["label"] == picture.label
+        assert (result["width"], result["height"]) == (picture.width, picture.height)
+        assert 1 <= result["steps"] <= 5 and 0 <= result["closer_than"] <= 1
+    distances = [result["distance"] for result in answer["results"]]
+    assert distances == sorted(distances)
+    shares = [guess["probability"] for guess in answer["guesses"]]
+    assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_picture_file_is_a_query(address):
+    photo = search(address, png(drawn("square", 2)), "image/png").json
+    assert photo["taken"] == "photo" and photo["results"][0]["label"] == "square"
+    assert photo["results"][0]["distance"] < 1e-3  # it is in the gallery
+    scan = search(address, jpeg(drawn("hollow ring", 2)), "image/jpeg", **{"as": "drawing"}).json
+    assert scan["taken"] == "drawing" and scan["results"]
+
+
+def test_a_picture_of_the_gallery_is_a_query(address):
+    one = ids(search(address))[0]
+    answer = search(address, {"picture": one}, count=200)
+    assert answer.json["taken"] == "picture" and answer.json["guesses"] == []
+    assert one not in ids(answer) and len(ids(answer)) == 32
+
+
+def test_marks_and_filters(address):
+    before = ids(search(address, count=200))
+    after = ids(search(address, count=200, like=before[9], unlike=before[:2]))
+    assert after != before and not set(before[:2]) & set(after)
+    filtered = search(address, count=200, label=["bars", "square"]).json["results"]
+    assert {result["label"] for result in filtered} == {"bars", "square"}
+
+
+def test_the_vote_and_the_reasons(address):
+    voted = call(address, "/api/guesses", DRAWING).json["guesses"]
+    assert len(voted) == 5 and voted[0]["probability"] >= voted[1]["probability"]
+    one = ids(search(address))[0]
+    for body, kind in ((DRAWING, "application/json"), (png(drawn("bars", 1)), "image/png")):
+        why = call(address, f"/api/why?result={one}", body, kind).json
+        for side in ("query", "result"):
+            assert why[side]["view"].startswith("data:image/png;base64,")
+            assert np.min(why[side]["strength"]) >= 0 and np.max(why[side]["strength"]) == 255
+    call(address, "/api/guesses", {"picture": one}).refused(422, "not voted on")
+
+
+def test_pictures_are_shown_small_and_large(address, searcher):
+    one = ids(search(address))[0]
+    for path, longest in ((f"/api/pictures/{one}", 160), (f"/api/pictures/{one}?full=1", 160)):
+        reply = call(address, path)
+        assert reply.headers["Content-Type"] == "image/jpeg"
+        with Image.open(io.BytesIO(reply.data)) as image:
+            assert max(image.size) == longest
+
+
+def test_a_file_that_is_gone_is_told(searcher, address, tmp_path, monkeypatch):
+    one = ids(search(address))[0]
+    gone = searcher.gallery.get(one)._replace(path=str(tmp_path / "gone.png"))
+    monkeypatch.setattr(searcher.gallery, "get", lambda identity: gone)
+    call(address, f"/api/pictures/{one}?full=1").refused(404, "gone.png", "launch.index")
+    assert call(address, f"/api/pictures/{one}").status == 200  # its thumbnail stays
+
+
+def test_health_and_description(address):
+    health = call(address, "/api/health").json
+    assert health == {"status": "ok", "pictures": 33, "labels": 4, "classes": 5, "layer": "L6+L7"}
+    described = call(address, "/api/openapi.json").json
+    assert set(described["paths"]) == {
+        "/api/search", "/api/guesses", "/api/why", "/api/pictures/{identity}", "/api/health",
+    }  # fmt: skip
+    post = described["paths"]["/api/search"]["post"]
+    drawing, stored = post["requestBody"]["content"]["application/json"]["schema"]["oneOf"]
+    assert call(address, "/api/search", drawing["examples"][0]).status == 200
+    call(address, "/api/search", stored["examples"][0]).refused(404)
+    assert {"404", "413", "415", "422"} <= set(post["responses"])
+
+
+# --- What is wrong ---
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"{", ["not JSON"]),
+        (b"", ["not JSON"]),
+        (b"\xff\xfe", ["not JSON"]),
+        (b"[]", []),
+        (b"{}", []),
+        ({"strokes": SQUARE}, ["box"]),
+        ({"strokes": [], "box": BOX}, ["strokes"]),
+        ({"strokes": [[[1, 2, 3]]], "box": BOX}, ["strokes"]),
+        ({"strokes": [[["a", 2]]], "box": BOX}, ["strokes"]),
+        ({"strokes": "x", "box": BOX}, ["strokes"]),
+        ({"strokes": SQUARE, "box": [0, 0, 0, 5]}, ["box"]),
+        ({"strokes": SQUARE, "box": [0, 0, 1]}, ["box"]),
+        (b'{"strokes": [[[1e999, 0]]], "box": [0, 0, 1, 1]}', []),
+        (b'{"strokes": [[[NaN, 0]]], "box": [0, 0, 1, 1]}', []),
+        ({"strokes": [[[500, 500]]], "box": BOX}, ["nothing is drawn"]),
+        ({"strokes": [[[1, 1]]] * 1001, "box": BOX}, ["1001 strokes", "1000"]),
+        ({"strokes": [[[1, 1]] * 20001], "box": BOX}, ["20001 points", "20000"]),
+        (DRAWING | {"path": "/etc/passwd"}, ["path"]),
+        ({"picture": ""}, ["picture"]),
+    ],
+)  # fmt: skip
+def test_a_bad_drawing_is_one_line(address, body, words):
+    search(address, body).refused(422, *words)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"count": 0}, ["count"]),
+        ({"count": 201}, ["count", "200"]),
+        ({"count": "many"}, ["count"]),
+        ({"as": "poem"}, ["as", "drawing", "photo"]),
+        ({"like": ["x"] * 51}, ["like", "50"]),
+        ({"label": "no such label"}, ["no such label"]),
+    ],
+)
+def test_a_bad_option_is_one_line(address, options, words):
+    search(address, **options).refused(422, *words)
+
+
+@pytest.mark.parametrize("identity", ["0", "..%2f..%2fetc%2fpasswd", "%00", "ä", "/etc/passwd"])
+def test_an_id_is_nothing_but_an_id(address, identity):
+    quoted = urllib.parse.quote(identity, safe="%")
+    for path in (f"/api/pictures/{quoted}", f"/api/pictures/{quoted}?full=1"):
+        call(address, path).refused(404)
+    search(address, {"picture": identity}).refused(404)
+    search(address, like=identity).refused(404)
+    call(address, f"/api/why?result={quoted}", DRAWING).refused(404)
+
+
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/static/../server.py", "/static/..%2fserver.py", "/docs"]
+)
+def test_there_is_nothing_else(address, path):
+    call(address, path).refused(404)
+
+
+def test_bad_pictures_are_one_line(address):
+    search(address, b"no picture", "image/png").refused(422, "is not a picture")
+    search(address, png(drawn("bars", 0))[:200], "image/png").refused(422, "cannot be read")
+    white = png(np.full((50, 50, 3), 255, np.uint8))
+    search(address, white, "image/png", **{"as": "drawing"}).refused(422, "shows no strokes")
+
+
+def test_other_bodies_and_methods_are_refused(address):
+    search(address, kind="text/plain").refused(415, "text/plain", "application/json")
+    search(address, kind="multipart/form-data").refused(415, "image/*")
+    reply = call(address, "/api/search")
+    reply.refused(405, "GET")
+    call(address, "/api/why", DRAWING).refused(422, "result")
+
+
+def test_bodies_are_limited_announced_or_not(searcher):
+    with serving(
+        create_app(searcher, limits=Limits(drawing_bytes=500, picture_bytes=900))
+    ) as address:
+        assert search(address).status == 200
+        long = json.dumps({"strokes": [[[1, 1]] * 99], "box": BOX}).encode()
+        search(address, long).refused(413, len(long), 500)
+        search(address, b"x" * 901, "image/png").refused(413, 901, 900)
+        search(address, b"x" * 900, "image/png").refused(422)
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), 10) as chunked:
+            head = (
+                f"POST /api/search HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+            )
+            chunked.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
+            chunked.sendall(b"200\r\n" + b"[" * 512 + b"\r\n")  # and no end
+            assert chunked.recv(99).startswith(b"HTTP/1.1 413")
+
+
+json_values = strategies.recursive(
+    strategies.none() | strategies.booleans() | strategies.floats() | strategies.text(max_size=5),
+    lambda inner: (
+        strategies.lists(inner, max_size=4)
+        | strategies.dictionaries(
+            strategies.sampled_from(["strokes", "box", "picture", "x"]), inner
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@hypothesis.settings(
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+@hypothesis.given(
+    strategies.one_of(
+        json_values,
+        strategies.fixed_dictionaries(
+            {"strokes": json_values, "box": strategies.one_of(strategies.just(BOX), json_values)}
+        ),
+    )
+)
+def test_no_json_breaks_the_server(address, value):
+    reply = search(address, json.dumps(value).encode())
+    if reply.status != 200:
+        assert reply.status in (404, 422)
+        reply.refused(reply.status)
+
+
+# --- Who may ask ---
+
+
+def test_headers_let_a_page_use_this_server_alone(address):
+    for path in ("/", "/static/page.js", "/api/health", "/nowhere"):
+        headers = call(address, path).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        policy = headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+    assert "javascript" in call(address, "/static/page.js").headers["Content-Type"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "localhost.evil.example", ""])
+def test_other_names_are_refused(address, host):
+    call(address, "/api/health", Host=host).refused(421, "localhost")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "LOCALHOST:1", "[::1]:8000"])
+def test_own_names_are_served(address, host):
+    assert call(address, "/api/health", Host=host).status == 200
+
+
+def test_all_names_where_others_are_let_in(searcher):
+    with serving(create_app(searcher, hosts=None)) as address:
+        assert call(address, "/api/health", Host="desk.example").status == 200
+
+
+# --- Side by side ---
+
+
+def test_a_slow_request_holds_up_no_other(address, searcher, monkeypatch):
+    begun, end = threading.Event(), threading.Event()
+    vote = searcher.guesses
+
+    def slow(seen):
+        begun.set()
+        assert end.wait(60)
+        return vote(seen)
+
+    monkeypatch.setattr(searcher, "guesses", slow)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(call, address, "/api/guesses", DRAWING)
+        assert begun.wait(30)
+        assert search(address).status == 200 and call(address, "/api/health").status == 200
+        assert not waiting.done()
+        end.set()
+        assert waiting.result().status == 200
+
+
+def test_many_at_once_get_their_own_answers(address):
+    drawings = [DRAWING, {"strokes": BARS, "box": BOX}, {"strokes": SQUARE + BARS, "box": BOX}]
+    alone = [ids(search(address, body)) for body in drawings]
+    assert alone[0] != alone[1]
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda body: ids(search(address, body)), drawings * 4))
+    assert together == alone * 4
+
+
+def test_a_fault_of_ours_is_told_as_one(address, searcher, monkeypatch):
+    monkeypatch.setattr(searcher, "find", lambda *given, **options: 1 / 0)
+    search(address).refused(500, "the server failed")
+
+
+def test_what_others_add_is_seen(searcher, monkeypatch):
+    looks = threading.Event()
+    monkeypatch.setattr("dsf_jax.app.server.REFRESH", 0.01)
+    monkeypatch.setattr(searcher.gallery, "refresh", looks.set)
+    with serving(create_app(searcher)):
+        assert looks.wait(10)

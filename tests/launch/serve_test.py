@@ -1,0 +1,61 @@
+"""launch.serve: the quickstart's pictures on a page, or the line that says what is missing."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import time
+import urllib.request
+
+import pytest
+
+
+@pytest.fixture
+def quickstart(run, data_dir, tmp_path):
+    """A run with its data beside it, as the quickstart leaves them."""
+    shutil.copytree(run[1], tmp_path / "quickstart")
+    (tmp_path / "quickstart" / "data").symlink_to(data_dir)
+    return tmp_path / "quickstart"
+
+
+def test_the_quickstarts_pictures_until_it_is_interrupted(launch, quickstart):
+    process = launch.start("serve", checkpoint=quickstart, port=0)
+    deadline = time.monotonic() + 200
+    while "open http" not in launch.out.read_text():
+        os.kill(process, 0)
+        assert time.monotonic() < deadline, launch.err.read_text()
+        time.sleep(0.1)
+    told = launch.out.read_text()
+    assert re.match(r"8 pictures, ready after \d+\.\d s: open http://127.0.0.1:\d+ \(Ctrl-C", told)
+    address = re.search(r"http://[\d.:]+", told)[0]
+    with urllib.request.urlopen(f"{address}/api/health") as reply:
+        assert json.load(reply) == {
+            "status": "ok", "pictures": 8, "labels": 8, "classes": 5, "layer": "L6+L7",
+        }  # fmt: skip
+    with urllib.request.urlopen(address) as reply:
+        assert b"Draw, and find" in reply.read()
+    labels = {path.name for path in (quickstart / "pictures").iterdir()}
+    assert {"red apple", "fish", "key"} <= labels
+    os.kill(process, signal.SIGINT)
+    result = launch.wait()
+    assert result.status == 0 and result.lines == ["ended"], result.err
+
+
+def test_without_the_quickstart(launch, run):
+    launch("serve", checkpoint=run[1], port=0).failed(
+        "data is not there", "make quickstart", "--gallery"
+    )
+
+
+def test_a_gallery_that_is_not_there(launch, run, tmp_path):
+    launch("serve", checkpoint=run[1], gallery=tmp_path / "none", port=0).failed(tmp_path / "none")
+
+
+def test_a_port_that_is_taken(launch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        launch("serve", port=port).failed(port, "cannot be listened on", "--port")

@@ -1,0 +1,51 @@
+"""Pictures and an embedder that needs no network; as a script, one indexer of several.
+
+python -m tests.retrieval.gallery_member FOLDER GALLERY [SECONDS_PER_BATCH]
+"""
+
+import json
+import sys
+import time
+
+import numpy as np
+from PIL import Image
+
+from dsf_jax.retrieval.gallery import Embedder, Gallery
+
+BATCH = 4
+D = 48
+
+
+def coarse(photos):
+    """The means of 4 x 4 tiles, of length 1."""
+    tiles = photos.reshape(-1, 4, 64, 4, 64, 3).mean(axis=(2, 4), dtype=np.float32)
+    features = tiles.reshape(-1, D) + 1
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+EMBEDDER = Embedder("0123456789abcdef", "L6+L7", coarse, BATCH)
+
+
+def picture(seed, size=(60, 40)):
+    """Random tiles."""
+    tiles = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
+    return Image.fromarray(tiles).resize(size, Image.Resampling.NEAREST)
+
+
+def save(path, seed, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture(seed, **options).save(path)
+
+
+def main(folder, gallery, seconds="0"):
+    def slow(photos):
+        time.sleep(float(seconds))
+        return coarse(photos)
+
+    embedder = EMBEDDER._replace(photos=slow)
+    changes = Gallery.open(gallery, embedder).sync(folder, commit_every=BATCH)
+    print(json.dumps(changes._asdict()))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
