@@ -1,37 +1,97 @@
-"""Draws what one wants to look at: records of a prepared data set, or a run's training curves.
+"""Draws what the paper shows, of your own model: a picture, and its numbers on standard output.
+
+python -m launch.figures --what=inversion --checkpoint=runs/quickstart --data_dir=runs/quickstart/data \
+    --out=inversion.png
+python -m launch.figures --what=report --checkpoint=runs/S+I/fold2 --before=runs/ported --data_dir=data \
+    --sketches=tu_berlin/sketch:fold2 --photos=hust_si/photo:test --class_map=map.json --out=report.html
+
+Two more need no network: a sheet of prepared records, and a run's curves.
 
 python -m launch.figures --what=records --dataset=openmoji/sketch --data_dir=data --out=sheet.png
 python -m launch.figures --what=curves --run_dir=runs/quickstart --out=curves.png
 """
 
+import json
 import pathlib
 from typing import Any
 
 import numpy as np
 from absl import flags
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
-from dsf_jax.data.records import open_records
+from dsf_jax.data.files import write_whole
+from dsf_jax.data.mixtures import DRAWN
+from dsf_jax.data.records import Records, open_records
 from dsf_jax.images.points import pad_points
 from dsf_jax.images.resize import edge_preserving_resize
 from dsf_jax.insight.figures import contact_sheet, save_figure, training_curves
+from dsf_jax.insight.inversion import InversionConfig
+from dsf_jax.insight.report import html_report
+from dsf_jax.retrieval.features import PAPER_LAYERS
+from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.metrics_log import read_metrics
-from launch import command
+from launch import command, evaluations, insides, pictures, stages
+
+PAPER = ("resizing", "views", "retrieval", "activations", "filters", "inversion")
+COUNTS = {"records": 50, "resizing": 3, "retrieval": 6, "inversion": 2}
 
 _WHAT = flags.DEFINE_enum(
     "what",
     None,
-    ["curves", "records"],
-    "records: a sheet of random records, drawings beside the map that their points give. "
-    "curves: loss and accuracy of a run.",
+    ["activations", "curves", "records", "filters", "inversion", "report", "resizing", "retrieval", "views"],
+    "resizing, views, retrieval, activations, filters, inversion: Figs. 1, 2, 5, 6, 7 and 8 of the "
+    "paper. report: all of them as one HTML file. records: a sheet of random records, drawings beside "
+    "the map that their points give. curves: loss and accuracy of a run.",
     required=True,
+)  # fmt: skip
+_OUT = flags.DEFINE_string(
+    "out", None, "PNG file, of a report HTML; never overwritten.", required=True
 )
-_OUT = flags.DEFINE_string("out", None, "PNG file; never overwritten.", required=True)
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "All but resizing: run or checkpoint folder; FOLDER:best, FOLDER:STEP."
+)
+_BEFORE = flags.DEFINE_string(
+    "before",
+    None,
+    "activations, filters: the checkpoint that fine-tuning started from, to compare with.",
+)
+_DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of prepared records.")
+_SKETCHES = flags.DEFINE_list(
+    "sketches", ["openmoji/sketch"], "Prepared data sets of sketches, NAME or NAME:SPLIT."
+)
+_PHOTOS = flags.DEFINE_list("photos", ["openmoji/photo"], "Prepared data sets of photos, likewise.")
+_SPLIT = flags.DEFINE_string(
+    "split", None, "Split of data sets named without one; test, for records train."
+)
+_CLASS_MAP = flags.DEFINE_string(
+    "class_map", None, "JSON file of synonyms, as launch.train takes it."
+)
+_CLASSES = flags.DEFINE_list("classes", [], "Classes to show; by default drawn at random.")
+_COUNT = flags.DEFINE_integer(
+    "count",
+    None,
+    f"How many to show: records ({COUNTS['records']}), sketches of resizing ({COUNTS['resizing']}), "
+    f"queries ({COUNTS['retrieval']}), sketches and as many photos of inversion ({COUNTS['inversion']}).",
+    lower_bound=1,
+)
+_TOP = flags.DEFINE_integer("top", 10, "retrieval: results of each query.", lower_bound=1)
+_LAYER = flags.DEFINE_enum("layer", "L6+L7", list(PAPER_LAYERS), "retrieval: feature.")
+_PAIRS = flags.DEFINE_integer(
+    "pairs", 200, "activations: most pairs of sketch and photo to measure.", lower_bound=2
+)
+_LAYERS = flags.DEFINE_list(
+    "layers", list(insides.INVERTED_LAYERS), "inversion: layers to reconstruct from."
+)
+_STEPS = flags.DEFINE_integer(
+    "steps", 400, "inversion: a quarter at full learning rate, half at a tenth, the rest at a hundredth.",
+    lower_bound=4,
+)  # fmt: skip
+_RESTARTS = flags.DEFINE_integer(
+    "restarts", 1, "inversion: from other noise; the best is shown.", lower_bound=1
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the choice, and of inversion's noise.")
 _DATASET = flags.DEFINE_string("dataset", None, "records: a prepared data set, openmoji/sketch.")
-_DATA_DIR = flags.DEFINE_string("data_dir", "data", "records: folder of prepared records.")
-_SPLIT = flags.DEFINE_string("split", "train", "records: split of the data set.")
-_COUNT = flags.DEFINE_integer("count", 50, "records: how many to draw.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "records: of the choice.")
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "curves: folder of the run.")
 
 
@@ -67,23 +127,115 @@ def run_curves(run_dir: str) -> Figure:
 
 def _given(flag: flags.FlagHolder) -> str:
     if flag.value is None:
-        raise ValueError(f"--what={_WHAT.value} needs --{flag.name}")
+        raise ValueError(f"--what={_WHAT.value} needs --{flag.name}; give it")
     return flag.value
+
+
+def _count(what: str) -> int:
+    return _COUNT.value or COUNTS[what]
+
+
+def _sketches() -> list[Records]:
+    return evaluations.open_sets(_DATA_DIR.value, _SKETCHES.value, _SPLIT.value or "test", DRAWN)
+
+
+def _network(checkpoint: str) -> evaluations.Network:
+    name = "/".join(pathlib.Path(checkpoint).parts[-2:])
+    return evaluations.Network(name, *load_model(checkpoint))
+
+
+def _source() -> pictures.Source:
+    """Opens the checkpoints and the data."""
+    checkpoint = _given(_CHECKPOINT)
+    return pictures.Source(
+        network=_network(checkpoint),
+        sketches=_sketches(),
+        photos=evaluations.open_sets(
+            _DATA_DIR.value, _PHOTOS.value, _SPLIT.value or "test", ("photo",)
+        ),
+        before=_network(_BEFORE.value) if _BEFORE.value else None,
+        class_map=stages.read_class_map(_CLASS_MAP.value),
+        classes=_CLASSES.value,
+        seed=_SEED.value,
+    )
+
+
+def inversion_config(steps: int, restarts: int, seed: int) -> InversionConfig:
+    """The authors' way, its 400 steps made fewer or more in proportion."""
+    full, tenth = round(steps / 4), round(steps / 2)
+    phases = ((1.0, full), (0.1, tenth), (0.01, steps - full - tenth))
+    return InversionConfig(phases=phases, restarts=restarts, seed=seed)
+
+
+def draw(what: str, source: pictures.Source | None) -> pictures.Picture:
+    """Makes one of the paper's figures; resizing alone needs no source."""
+    if what == "resizing" or source is None:
+        return pictures.resizing(
+            _sketches(), count=_count("resizing"), classes=_CLASSES.value, seed=_SEED.value
+        )
+    if what == "views":
+        return pictures.views(source)
+    if what == "retrieval":
+        return pictures.retrieval(source, count=_count(what), top=_TOP.value, layer=_LAYER.value)
+    if what == "activations":
+        return insides.activations(source, pairs=_PAIRS.value)
+    if what == "filters":
+        return insides.filters(source)
+    config = inversion_config(_STEPS.value, _RESTARTS.value, _SEED.value)
+    return insides.inversion(source, count=_count(what), layers=_LAYERS.value, config=config)
+
+
+def report(source: pictures.Source, out: pathlib.Path) -> dict[str, Any]:
+    """Writes the page of all figures; returns their numbers."""
+    made = {what: draw(what, source) for what in tqdm(PAPER, unit="picture", desc="report")}
+    facts = {
+        "checkpoint": source.network.identity(),
+        "started from": source.before.identity() if source.before else None,
+        "sketches": [f"{r.name} [{r.split}]" for r in source.sketches],
+        "photos": [f"{r.name} [{r.split}]" for r in source.photos],
+        "seed": source.seed,
+    }
+    sections = [picture.section() for picture in made.values()]
+    write_whole(out, html_report(f"Inside {source.network.name}", facts, sections))
+    return facts | {what: _numbers(picture) for what, picture in made.items()}
+
+
+def _numbers(picture: pictures.Picture) -> dict[str, Any]:
+    return picture.facts | {"rows": picture.rows}
 
 
 def main() -> None:
     """Draws what the flags name."""
-    out = pathlib.Path(_OUT.value)
+    what, out = _WHAT.value, pathlib.Path(_OUT.value)
+    ending = ".html" if what == "report" else ".png"
+    if out.suffix.lower() != ending:
+        raise ValueError(f"--out={out} must end in {ending} for --what={what}; rename it")
     command.new_file(_OUT.value)
-    if _WHAT.value == "records":
-        dataset = _given(_DATASET)
-        figure = records_sheet(
-            _DATA_DIR.value, dataset, _SPLIT.value, count=_COUNT.value, seed=_SEED.value
-        )
+    if what in ("records", "curves"):
+        save_figure(_plain_figure(what), out)
+        print(f"written to {out}")
+        return
+    source = None if what == "resizing" else _source()
+    if what == "report" and source:
+        numbers = report(source, out)
     else:
-        figure = run_curves(_given(_RUN_DIR))
-    save_figure(figure, out)
-    print(f"written to {out}")
+        picture = draw(what, source)
+        save_figure(picture.figure, out)
+        numbers = _numbers(picture)
+    print(json.dumps({"what": what, "written": str(out)} | numbers, indent=1, ensure_ascii=False))
+
+
+def _plain_figure(what: str) -> Figure:
+    """Draws records or curves."""
+    if what == "curves":
+        return run_curves(_given(_RUN_DIR))
+    return records_sheet(
+        _DATA_DIR.value,
+        _given(_DATASET),
+        _SPLIT.value or "train",
+        count=_count("records"),
+        seed=_SEED.value,
+    )
 
 
 if __name__ == "__main__":

@@ -292,9 +292,9 @@ def shared_maps(
     sketch: np.ndarray,
     photo: np.ndarray,
     *,
-    layer: str,
+    layers: tuple[str, ...] = SHOWN_LAYERS,
     count: int = 16,
-) -> SharedMaps:
+) -> dict[str, SharedMaps]:
     """Picks the maps of Fig. 6: the channels that answer most to both a sketch and a photo.
 
     A channel's strength is the product of its mean positive answer to either, each image's answers
@@ -305,28 +305,32 @@ def shared_maps(
       params: its parameters.
       sketch: [h, w] or [h, w, 3] uint8.
       photo: [h, w, 3] uint8.
-      layer: a convolutional one, e.g. relu3; negative values are shown as 0.
-      count: m, at most the layer's channels.
+      layers: convolutional ones; negative values are shown as 0.
+      count: m, at most a layer's channels.
 
     Returns:
-      The maps.
+      {layer: maps}.
 
     Raises:
       ValueError: an unknown layer, one without maps, or more maps than it has.
     """
-    check_layers(model, params, photo[None], (layer,))
-    answers = []
-    for image in (sketch, photo):
-        activations = _activations(model, params, jnp.asarray(image[None]), (layer,))[layer][0]
-        answers.append(np.maximum(np.asarray(activations), 0.0))
-    if answers[0].ndim != 3 or not 0 < count <= answers[0].shape[-1]:
+    check_layers(model, params, photo[None], layers)
+    drawn = np.broadcast_to(sketch if sketch.ndim == 3 else sketch[..., None], photo.shape)
+    both = _activations(model, params, jnp.asarray(np.stack([drawn, photo])), layers)
+    return {layer: _shared(np.asarray(both[layer]), layer, count) for layer in layers}
+
+
+def _shared(answers: np.ndarray, layer: str, count: int) -> SharedMaps:
+    """Picks the maps of one layer from its answers to sketch and photo, [2, h, w, c]."""
+    if answers.ndim != 4 or not 0 < count <= answers.shape[-1]:
         raise ValueError(
-            f"layer={layer!r} is {list(answers[0].shape)}, expected [h, w, c] with at least "
+            f"layer={layer!r} is {list(answers.shape[1:])}, expected [h, w, c] with at least "
             f"count={count} channels; choose a convolutional layer and fewer maps"
         )
-    strength = np.prod([maps.mean(axis=(0, 1)) for maps in answers], axis=0)
+    positive = np.maximum(answers, 0.0)
+    strength = np.prod(positive.mean(axis=(1, 2)), axis=0)
     channels = np.argsort(-strength, kind="stable")[:count]
-    return SharedMaps(channels, *(_as_bytes(maps[..., channels]) for maps in answers))
+    return SharedMaps(channels, *(_as_bytes(maps[..., channels]) for maps in positive))
 
 
 def filter_images(kernel: np.ndarray, *, variant: Variant) -> np.ndarray:

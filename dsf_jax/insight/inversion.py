@@ -41,6 +41,10 @@ TV_WEIGHTS = dict.fromkeys(("conv1", "relu1", "norm1", "pool1", "conv2", "relu2"
     dict.fromkeys(("norm2", "pool2", "conv3", "relu3", "conv4", "relu4"), 10.0)
 )
 DEEP_TV_WEIGHT = 100.0  # of conv5 and all after it
+# Values are cut at so many times the typical one: no picture's are as large (of a photo, 255 is 3.7
+# times), but a first step from a layer as steep as fc8 can throw one so far that the step of x^6
+# would throw it back farther still: beyond 7.7 times, at the authors' learning rate and momentum.
+FARTHEST = 6.0
 # Steps compiled into one scan, between two updates of the progress bar. XLA's CPU backend puts
 # convolutions into the form it runs fast only outside of loops, so that a step in a loop takes twice
 # the time: there a scan is written out step by step (of 1 step it would be a loop all the same), and
@@ -104,8 +108,8 @@ class _Weights(NamedTuple):
     """The numbers of the objective and of the descent, traced so that none compiles anew."""
 
     tv: float
-    alpha: float
-    sigma: float
+    alpha: float | jax.Array  # or [n]
+    sigma: float | jax.Array  # or [n]
     momentum: float
 
 
@@ -116,6 +120,22 @@ def sigma(height: int, width: int) -> float:
     which does not depend on the size, so it grows with the square root of the number of pixels.
     """
     return SIGMA_227 * math.sqrt(height * width) / 227
+
+
+def typical_norm(images: np.ndarray, *, variant: Variant) -> float:
+    """Measures the typical norm of images of one kind, for `invert`.
+
+    Args:
+      images: [b, h, w] or [b, h, w, 3] uint8.
+      variant: whose mean colour is subtracted.
+
+    Returns:
+      The mean norm of the mean-subtracted images.
+    """
+    mean, _ = _affine(variant)
+    colour = mean[::-1] if variant == "caffe" else mean
+    rgb = _check_images(images).astype(np.float32)
+    return float(np.mean([np.linalg.norm(image - colour[None, None]) for image in rgb]))
 
 
 def tv_weight(layer: str) -> float:
@@ -132,6 +152,7 @@ def invert(
     images: np.ndarray,
     *,
     layer: str,
+    norms: float | np.ndarray | None = None,
     config: InversionConfig | None = None,
     label: str = "inversion",
 ) -> Reconstruction:
@@ -145,6 +166,9 @@ def invert(
       params: its parameters.
       images: [b, h, w] grey or [b, h, w, 3] RGB, uint8, of a size the parameters are for.
       layer: any name among the network's activations, e.g. conv1, pool5 or fc8.
+      norms: [] or [b], the typical norm of images of each one's kind (`typical_norm`); None takes
+        that of photos. Drawings on white lie further from the mean colour, and the weights of photos
+        would make them grey.
       config: how they are sought; None takes the authors' way.
       label: of the progress bar.
 
@@ -170,10 +194,14 @@ def invert(
             "choose a layer nearer the input, or leave them out"
         )
     height, width = rgb.shape[1:3]
-    scale = sigma(height, width)
+    photo = sigma(height, width)
+    scales = np.broadcast_to(photo if norms is None else norms, len(rgb)).astype(np.float32)
     tv = tv_weight(layer) if config.tv_weight is None else config.tv_weight
-    weights = _Weights(tv, config.alpha_weight, scale, config.momentum)
-    noise = jnp.asarray(_noise(rgb, config, scale))
+    noise = jnp.asarray(_noise(rgb, config, scales))
+    scales = np.repeat(scales, config.restarts)
+    # Against sigma^2, x^6 weighs the fourth power of the scale: as much for any kind as for photos.
+    alpha = config.alpha_weight * (photo / scales) ** 4
+    weights = _Weights(tv, jnp.asarray(alpha), jnp.asarray(scales), config.momentum)
     state = _State(noise, jnp.zeros_like(noise))
 
     courses = []
@@ -216,8 +244,10 @@ def mean_distance(model: AlexNet, params: Params, images: np.ndarray, *, layer: 
     return float(np.mean([np.linalg.norm(vectors - vector, axis=1) for vector in vectors]))
 
 
-def normalised_errors(found: Reconstruction, distance: float) -> np.ndarray:
-    """Returns errors in the unit of the authors' table: |Phi(x) - Phi0| over `mean_distance`, [b]."""
+def normalised_errors(found: Reconstruction, distance: float | np.ndarray) -> np.ndarray:
+    """Returns errors in the unit of the authors' table: |Phi(x) - Phi0| over `mean_distance`, [b];
+    `distance` is one for all images or one for each, [b].
+    """
     return np.sqrt(found.errors * found.energies) / distance
 
 
@@ -279,13 +309,13 @@ def _schedule(config: InversionConfig) -> tuple[np.ndarray, np.ndarray, int]:
     return rates, resets, block
 
 
-def _noise(rgb: np.ndarray, config: InversionConfig, scale: float) -> np.ndarray:
-    """Draws [b * restarts, h, w, 3] noise of norm `scale`, one key an image and restart.
+def _noise(rgb: np.ndarray, config: InversionConfig, scales: np.ndarray) -> np.ndarray:
+    """Draws [b * restarts, h, w, 3] noise of norm `scales` [b], one key an image and restart.
 
     The key comes from the image's own pixels and not its place in the batch.
     """
     draws = []
-    for image in rgb:
+    for image, scale in zip(rgb, scales, strict=True):
         own = jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(image.tobytes()))
         for restart in range(config.restarts):
             values = jax.random.normal(jax.random.fold_in(own, restart), image.shape)
@@ -379,8 +409,10 @@ def _descend(
         rate, reset = now
         gradient, errors = jax.grad(objective, has_aux=True)(state.estimates)
         kept = jnp.where(reset, 0.0, weights.momentum) * state.velocities
-        velocities = kept - rate * weights.sigma**2 * gradient
-        return _State(state.estimates + velocities, velocities), errors
+        scale = jnp.reshape(weights.sigma, (-1, 1, 1, 1))
+        velocities = kept - rate * scale**2 * gradient
+        limit = FARTHEST * scale / math.sqrt(gradient[0].size)
+        return _State(jnp.clip(state.estimates + velocities, -limit, limit), velocities), errors
 
     return jax.lax.scan(step, state, (rates, resets), unroll=_on_cpu())
 

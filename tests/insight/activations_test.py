@@ -165,7 +165,9 @@ def test_shared_maps_are_those_that_both_images_drive():
     sketch, photo = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8)
     sketch[0, :, 2], sketch[0, 0, 0], sketch[1, 1, 0] = 255, 255, 200
     photo[1, :, 1], photo[2, 3, 0] = 255, 255
-    maps = shared_maps(MODEL, PARAMS, sketch, photo, layer="relu1", count=2)
+    found = shared_maps(MODEL, PARAMS, sketch, photo, layers=("relu1",), count=2)
+    assert list(found) == ["relu1"]
+    maps = found["relu1"]
     # Channel 3, the negative of blue, is strong in both; red, 2, comes next: the others are one's alone.
     np.testing.assert_array_equal(maps.channels, [3, 2])
     expected = np.zeros((4, 4))
@@ -175,9 +177,9 @@ def test_shared_maps_are_those_that_both_images_drive():
     assert maps.photo.dtype == np.uint8
     assert maps.photo[1].max() == maps.photo[1][2, 3] == 255
     with pytest.raises(ValueError, match=r"layer='fc8' is \[3\], expected \[h, w, c\]"):
-        shared_maps(MODEL, PARAMS, sketch, photo, layer="fc8", count=2)
+        shared_maps(MODEL, PARAMS, sketch, photo, layers=("fc8",), count=2)
     with pytest.raises(ValueError, match=r"layer='relu1' is \[4, 4, 4\], .*count=16"):
-        shared_maps(MODEL, PARAMS, sketch, photo, layer="relu1")
+        shared_maps(MODEL, PARAMS, sketch, photo, layers=("relu1",))
 
 
 # --- Filters ---

@@ -21,6 +21,7 @@ from dsf_jax.insight.inversion import (
     sigma,
     stretched,
     tv_weight,
+    typical_norm,
 )
 from dsf_jax.models.alexnet import AlexNet
 from dsf_jax.models.caffe import read_weights
@@ -126,7 +127,7 @@ def test_the_descent_equals_a_plain_one_in_float64(variant):
     images = pictures()
     config = dataclasses.replace(SHORT, tv_weight=7.0, alpha_weight=1e-9)
     found = invert(model, params, images, layer="relu1", config=config)
-    starts = inversion._noise(images, config, sigma(SIZE, SIZE))
+    starts = inversion._noise(images, config, np.full(3, sigma(SIZE, SIZE)))
     for i, (picture, start) in enumerate(zip(images, starts, strict=True)):
         raw, course = oracle_descent(picture, start, params, variant, config, tv=7.0)
         np.testing.assert_allclose(found.courses[i], course, rtol=2e-4)
@@ -177,6 +178,51 @@ def test_a_result_does_not_depend_on_its_batch(variant):
         np.testing.assert_allclose(together.courses[2], other.courses[0], rtol=1e-4)
 
 
+def test_a_kind_of_its_own_norm_is_sought_at_its_own_scale():
+    """Twice the values at twice the norm, seen by half the weights, are the same search: TV and x^6
+    weigh as much.
+    """
+    model, params = network()
+    half = {"conv1": {"kernel": params["conv1"]["kernel"] / 2, "bias": params["conv1"]["bias"]}}
+    near = np.clip(pictures(), 110, 140)
+    mean = np.array([122.67891, 116.66877, 104.00699])
+    far = np.rint(mean + 2 * (near.astype(np.float64) - mean)).astype(np.uint8)
+    norm = sigma(SIZE, SIZE)
+    config = dataclasses.replace(SHORT, alpha_weight=1e-8, tv_weight=3.0)
+    # The noise comes from a picture's own pixels: it is taken from the near ones for both.
+    plain = invert(model, params, near, layer="relu1", norms=norm, config=config)
+    same = invert(model, params, near, layer="relu1", config=config)
+    np.testing.assert_array_equal(plain.raw, same.raw)
+    keep = inversion._noise
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inversion, "_noise", lambda rgb, *rest: keep(near, *rest))
+        wide = invert(model, half, far, layer="relu1", norms=np.full(3, 2 * norm), config=config)
+    np.testing.assert_allclose(wide.courses, plain.courses, rtol=0.02)
+    assert np.abs((wide.raw - mean) / 2 - (plain.raw - mean)).mean() < 0.5  # pixels are rounded
+
+
+def test_the_typical_norm_by_hand():
+    white = np.full((2, 4, 4), 255, np.uint8)
+    away = 255 - np.array([122.67891, 116.66877, 104.00699])
+    expected = np.sqrt(16 * np.sum(away**2))
+    assert typical_norm(white, variant="caffe") == pytest.approx(expected, rel=1e-5)
+    black = np.zeros((1, 4, 4, 3), np.uint8)
+    expected = np.sqrt(16 * np.sum((255 * np.array([0.485, 0.456, 0.406])) ** 2))
+    assert typical_norm(black, variant="torchvision") == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_step_too_far_is_cut_and_does_not_diverge():
+    """At this rate x^6 would throw values back and forth, ever farther."""
+    model, params = network()
+    config = InversionConfig(phases=((1.0, 30),), learning_rate=1.0, alpha_weight=1e-8)
+    found = invert(model, params, pictures(), layer="relu1", config=config)
+    mean = np.array([122.67891, 116.66877, 104.00699])
+    farthest = np.abs(found.raw - mean).max()
+    limit = inversion.FARTHEST * sigma(SIZE, SIZE) / np.sqrt(SIZE * SIZE * 3)
+    assert farthest == pytest.approx(limit, rel=1e-4)
+    assert np.isfinite(found.courses).all()
+
+
 def test_a_run_repeats_itself_and_the_seed_matters():
     model, params = network()
     first, again = (invert(model, params, pictures(), layer="conv1", config=SHORT) for _ in "ab")
@@ -224,10 +270,10 @@ def test_a_diverged_restart_is_never_kept():
 
 def test_noise_has_norm_sigma_and_its_own_key():
     images = pictures(2)
-    noise = inversion._noise(images, InversionConfig(restarts=2), 500.0)
+    noise = inversion._noise(images, InversionConfig(restarts=2), np.full(2, 500.0))
     np.testing.assert_allclose(np.linalg.norm(noise.reshape(4, -1), axis=1), 500, rtol=1e-5)
     assert len(np.unique(noise.reshape(4, -1)[:, 0])) == 4
-    swapped = inversion._noise(images[::-1], InversionConfig(restarts=2), 500.0)
+    swapped = inversion._noise(images[::-1], InversionConfig(restarts=2), np.full(2, 500.0))
     np.testing.assert_array_equal(noise[:2], swapped[2:])
 
 
