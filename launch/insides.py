@@ -165,16 +165,16 @@ def filters(source: Source) -> Picture:
             }
             for name in shares
         ]
-        title = f"weights moved by {100 * change.moved:.2f} %" + "".join(
-            f"; {name} {row['before']['mean']:.3f} to {row['after']['mean']:.3f} of the energy"
-            for name, row in zip(shares, rows, strict=True)
-        )
         if change.moved:
             difference = kernels["after"] - kernels["before"]
             panel = "what changed, each on its own scale"
             shown[panel] = filter_images(difference, variant=variant)
+            title = f"weights moved by {100 * change.moved:.2f} %" + "".join(
+                f"; {name} {row['before']['mean']:.3f} to {row['after']['mean']:.3f} of the energy"
+                for name, row in zip(shares, rows, strict=True)
+            )
         else:
-            shown = {"the same before and after: frozen": shown["after fine-tuning"]}
+            shown = {"the same before and after fine-tuning": shown["after fine-tuning"]}
     return Picture(
         "First filters",
         "The filters of conv1 (Fig. 7 of the paper), grey where a weight is 0. Colour: share of a "

@@ -237,8 +237,9 @@ def test_a_picture_opens_large(page, searcher):
     )
     page.keyboard.press("Escape")
     page.wait_for_selector("#picture", state="hidden")
-    focused = "() => document.activeElement.closest('.card')?.dataset.id"
-    assert page.evaluate(focused) == second  # where one was
+    page.wait_for_function(  # where one was
+        "id => document.activeElement.closest('.card')?.dataset.id === id", arg=second
+    )
 
 
 @pytest.mark.parametrize("way", ["opened", "dropped", "pasted"])

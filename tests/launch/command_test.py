@@ -22,7 +22,10 @@ REQUIRED = {
     "export": {"checkpoint": "nowhere", "out": "nowhere"},
     "extract": {"checkpoint": "nowhere", "datasets": "openmoji/sketch", "out": "nowhere"},
     "benchmark": {},
-    "search": {"checkpoint": "nowhere", "sketch": "nothing.png", "photos": "nowhere"},
+    "ablations": {"what": "angles", "checkpoint": "nowhere"},
+    "index": {"photos": "nowhere", "gallery": "nowhere", "checkpoint": "nowhere"},
+    "search": {"checkpoint": "nowhere", "sketch": "nothing.png"},
+    "serve": {},
     "figures": {"what": "curves", "out": "nowhere.png"},
     "quickstart": {},
 }
@@ -39,11 +42,11 @@ def helps(launch):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_help_is_complete(name, helps):
-    defined = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source_of(name)))
+    defined = set(re.findall(r'DEFINE\w*\([^"]*?"(\w+)"', source_of(name)))
     if "define_flags(TrainConfig)" in source_of(name):
         defined |= {field.name for field in dataclasses.fields(TrainConfig)}
     if "adopt_module_key_flags(cluster)" in source_of(name):
-        defined |= {"coordinator", "processes", "process"}
+        defined |= {"coordinator", "processes", "process", "heartbeat"}
     own = helps[name].partition("flags:")[2]
     told = dict(re.findall(r"^  --(?:\[no\])?(\w+): (.*)$", own, re.MULTILINE))
     assert set(told) == defined and all(told.values())

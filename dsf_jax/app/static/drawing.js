@@ -64,7 +64,6 @@ export class Surface extends EventTarget {
   #down(event) {
     if (event.button !== 0 || !event.isPrimary) return; // button 5 is a pen's own eraser
     event.preventDefault();
-    this.#canvas.focus({preventScroll: true});
     this.#canvas.setPointerCapture(event.pointerId);
     this.#cursor = null;
     this.#start(this.#point(event));
