@@ -202,7 +202,8 @@ def resizing(
         "Resizing",
         "Drawings shrunk to the network's input (Fig. 1 of the paper). Interpolation fades thin "
         "strokes; binarised, they break or swell. Moving their points keeps them all. Strokes kept: "
-        "the share of the strokes' middle lines that falls on a dark pixel.",
+        "the share of the strokes' middle lines that falls on a dark pixel. Drawings of fewer than "
+        f"{CANVAS} x {CANVAS} pixels are drawn anew from their points, with a pen of one pixel.",
         figures.resizing(drawings),
         {"classes": [names[row] for row in rows], "pixels": [len(d) for d in drawings]},
         [
