@@ -41,6 +41,7 @@ EXTRAS = {
     "beam": BEAM,
     "gallery": GALLERY,
     "app": APP,
+    "bench": ["faiss-cpu>=1.15", "scikit-learn>=1.9", "torch>=2.13"],
     "test": [
         *OPENMOJI,
         *PRETRAINED,

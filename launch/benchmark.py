@@ -197,7 +197,9 @@ def main() -> None:
     recorded, about = report.read_recorded(pathlib.Path(_RECORDED.value), results["machine"])
     print(json.dumps(results))
     if here.missing():
-        print(f"peers that are not installed here: {', '.join(here.missing())}")
+        print(
+            f"peers that are not installed here: {', '.join(here.missing())}; the extra `bench` brings them"
+        )
     if chosen:
         rows, left_out = run_rows(chosen, here)
         results |= {"rows": [report.record(row) for row in rows], "left_out": left_out}

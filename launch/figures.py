@@ -5,10 +5,12 @@ python -m launch.figures --what=inversion --checkpoint=runs/quickstart --data_di
 python -m launch.figures --what=report --checkpoint=runs/S+I/fold2 --before=runs/ported --data_dir=data \
     --sketches=tu_berlin/sketch:fold2 --photos=hust_si/photo:test --class_map=map.json --out=report.html
 
-Two more need no network: a sheet of prepared records, and a run's curves.
+Three more need no network: a sheet of prepared records, a run's curves, and how the library's times
+grow.
 
 python -m launch.figures --what=records --dataset=openmoji/sketch --data_dir=data --out=sheet.png
 python -m launch.figures --what=curves --run_dir=runs/quickstart --out=curves.png
+python -m launch.figures --what=benchmark --results=benchmarks/recorded.json --out=growth.png
 """
 
 import json
@@ -25,6 +27,7 @@ from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records, open_records
 from dsf_jax.images.points import pad_points
 from dsf_jax.images.resize import edge_preserving_resize
+from dsf_jax.insight.benchmark_figures import growth
 from dsf_jax.insight.figures import contact_sheet, save_figure, training_curves
 from dsf_jax.insight.inversion import InversionConfig
 from dsf_jax.insight.report import html_report
@@ -33,16 +36,19 @@ from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.metrics_log import read_metrics
 from launch import command, evaluations, insides, pictures, stages
 
+PLAIN = ("benchmark", "curves", "records")
 PAPER = ("resizing", "views", "retrieval", "activations", "filters", "inversion")
 COUNTS = {"records": 50, "resizing": 3, "retrieval": 6, "inversion": 2}
 
 _WHAT = flags.DEFINE_enum(
     "what",
     None,
-    ["activations", "curves", "records", "filters", "inversion", "report", "resizing", "retrieval", "views"],
+    ["activations", "benchmark", "curves", "records", "filters", "inversion", "report", "resizing", "retrieval",
+     "views"],
     "resizing, views, retrieval, activations, filters, inversion: Figs. 1, 2, 5, 6, 7 and 8 of the "
     "paper. report: all of them as one HTML file. records: a sheet of random records, drawings beside "
-    "the map that their points give. curves: loss and accuracy of a run.",
+    "the map that their points give. curves: loss and accuracy of a run. benchmark: time and memory against "
+    "size.",
     required=True,
 )  # fmt: skip
 _OUT = flags.DEFINE_string(
@@ -93,6 +99,9 @@ _RESTARTS = flags.DEFINE_integer(
 _SEED = flags.DEFINE_integer("seed", 0, "Of the choice, and of inversion's noise.")
 _DATASET = flags.DEFINE_string("dataset", None, "records: a prepared data set, openmoji/sketch.")
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "curves: folder of the run.")
+_RESULTS = flags.DEFINE_string(
+    "results", None, "benchmark: file that launch.benchmark --what=growth --json=FILE wrote."
+)
 
 
 def records_sheet(data_dir: str, dataset: str, split: str, *, count: int, seed: int) -> Figure:
@@ -123,6 +132,16 @@ def run_curves(run_dir: str) -> Figure:
             f"{run_dir} holds no metrics; name the folder of a run of launch.train"
         )
     return training_curves(metrics)
+
+
+def benchmark_growth(results: pathlib.Path) -> Figure:
+    """Draws the growth that a benchmark measured."""
+    try:
+        return growth(json.loads(results.read_text()))
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{results} is no result of launch.benchmark ({error!r}); name a file that its --json wrote"
+        ) from error
 
 
 def _given(flag: flags.FlagHolder) -> str:
@@ -211,7 +230,7 @@ def main() -> None:
     if out.suffix.lower() != ending:
         raise ValueError(f"--out={out} must end in {ending} for --what={what}; rename it")
     command.new_file(_OUT.value)
-    if what in ("records", "curves"):
+    if what in PLAIN:
         save_figure(_plain_figure(what), out)
         print(f"written to {out}")
         return
@@ -226,9 +245,11 @@ def main() -> None:
 
 
 def _plain_figure(what: str) -> Figure:
-    """Draws records or curves."""
+    """Draws what needs no network."""
     if what == "curves":
         return run_curves(_given(_RUN_DIR))
+    if what == "benchmark":
+        return benchmark_growth(pathlib.Path(_given(_RESULTS)))
     return records_sheet(
         _DATA_DIR.value,
         _given(_DATASET),

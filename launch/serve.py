@@ -14,13 +14,11 @@ import sys
 import time
 
 import jax
-import uvicorn
 from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
 from dsf_jax.app.answers import Searcher
-from dsf_jax.app.server import LOOPBACK, create_app
 from dsf_jax.data.files import write_whole
 from dsf_jax.data.records import open_records
 from dsf_jax.retrieval.gallery import Embedder, Gallery, network_embedder
@@ -28,6 +26,16 @@ from dsf_jax.retrieval.gallery_table import open_table
 from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.run_directory import fingerprint
 from launch import command
+
+try:
+    import uvicorn
+
+    from dsf_jax.app.server import LOOPBACK, create_app
+except ImportError as error:
+    raise ImportError(
+        f"{error.name}, which the page is served with, is not installed; run `pip install fastapi uvicorn` or "
+        "install this project's extra `app`"
+    ) from error
 
 QUICKSTART = "runs/quickstart"
 PICTURES, GALLERY = "pictures", "gallery"  # of the quickstart, made in its folder

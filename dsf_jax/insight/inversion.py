@@ -197,7 +197,7 @@ def invert(
     photo = sigma(height, width)
     scales = np.broadcast_to(photo if norms is None else norms, len(rgb)).astype(np.float32)
     tv = tv_weight(layer) if config.tv_weight is None else config.tv_weight
-    noise = jnp.asarray(_noise(rgb, config, scales))
+    noise = jnp.asarray(first_noise(rgb, config, scales))
     scales = np.repeat(scales, config.restarts)
     # Against sigma^2, x^6 weighs the fourth power of the scale: as much for any kind as for photos.
     alpha = config.alpha_weight * (photo / scales) ** 4
@@ -309,10 +309,17 @@ def _schedule(config: InversionConfig) -> tuple[np.ndarray, np.ndarray, int]:
     return rates, resets, block
 
 
-def _noise(rgb: np.ndarray, config: InversionConfig, scales: np.ndarray) -> np.ndarray:
-    """Draws [b * restarts, h, w, 3] noise of norm `scales` [b], one key an image and restart.
+def first_noise(rgb: np.ndarray, config: InversionConfig, scales: np.ndarray) -> np.ndarray:
+    """Draws the noise that `invert` starts from, one key an image and restart: it comes from the image's
+    own pixels and not its place in the batch.
 
-    The key comes from the image's own pixels and not its place in the batch.
+    Args:
+      rgb: [b, h, w, 3] uint8.
+      config: with the seed and the number of restarts.
+      scales: [b], the norms of the noise.
+
+    Returns:
+      [b * restarts, h, w, 3] float32.
     """
     draws = []
     for image, scale in zip(rgb, scales, strict=True):

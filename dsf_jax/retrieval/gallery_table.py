@@ -15,12 +15,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-import lancedb
 import numpy as np
-import pyarrow as pa
-from lancedb.index import HnswSq
 
 from dsf_jax.retrieval.projection import Projection
+
+try:
+    import lancedb
+    import pyarrow as pa
+    from lancedb.index import HnswSq
+except ImportError as error:
+    raise ImportError(
+        "LanceDB, which keeps galleries, is not installed; run `pip install lancedb pyarrow` or install "
+        "this project's extra `gallery`"
+    ) from error
 
 FORMAT = 1
 PICTURES, PROJECTION = "pictures", "projection"

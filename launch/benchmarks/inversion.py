@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from dsf_jax.images.resize import SIZE
-from dsf_jax.insight import inversion as library
-from dsf_jax.insight.inversion import InversionConfig, invert, sigma, tv_weight
+from dsf_jax.insight.inversion import InversionConfig, first_noise, invert, sigma, tv_weight
 from dsf_jax.models.alexnet import CAFFE_MEAN_BGR
 from launch.benchmarks.network import alexnet, forward_flops, parameters
 from launch.benchmarks.torch_network import TorchNetwork
@@ -34,8 +33,8 @@ def inversion(setting: Setting) -> Iterator[Work]:
     if torch := setting.peer("torch"):
         name = "PyTorch autograd"
         network = TorchNetwork(torch, params, layout="NCHW")
-        # Private, but both have to start from the same noise for their errors to be compared.
-        noise = library._noise(pictures, config, np.full(images, sigma(SIZE, SIZE)))
+        # Both have to start from the same noise for their errors to be compared.
+        noise = first_noise(pictures, config, np.full(images, sigma(SIZE, SIZE)))
         calls[name] = lambda: _loop(network, pictures, noise, config)
         # The last error of ours comes after the last step, which theirs does not look at.
         difference = relative_difference(ours()[:, :-1], calls[name]())

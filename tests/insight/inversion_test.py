@@ -127,7 +127,7 @@ def test_the_descent_equals_a_plain_one_in_float64(variant):
     images = pictures()
     config = dataclasses.replace(SHORT, tv_weight=7.0, alpha_weight=1e-9)
     found = invert(model, params, images, layer="relu1", config=config)
-    starts = inversion._noise(images, config, np.full(3, sigma(SIZE, SIZE)))
+    starts = inversion.first_noise(images, config, np.full(3, sigma(SIZE, SIZE)))
     for i, (picture, start) in enumerate(zip(images, starts, strict=True)):
         raw, course = oracle_descent(picture, start, params, variant, config, tv=7.0)
         np.testing.assert_allclose(found.courses[i], course, rtol=2e-4)
@@ -193,9 +193,9 @@ def test_a_kind_of_its_own_norm_is_sought_at_its_own_scale():
     plain = invert(model, params, near, layer="relu1", norms=norm, config=config)
     same = invert(model, params, near, layer="relu1", config=config)
     np.testing.assert_array_equal(plain.raw, same.raw)
-    keep = inversion._noise
+    keep = inversion.first_noise
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inversion, "_noise", lambda rgb, *rest: keep(near, *rest))
+        patch.setattr(inversion, "first_noise", lambda rgb, *rest: keep(near, *rest))
         wide = invert(model, half, far, layer="relu1", norms=np.full(3, 2 * norm), config=config)
     np.testing.assert_allclose(wide.courses, plain.courses, rtol=0.02)
     assert np.abs((wide.raw - mean) / 2 - (plain.raw - mean)).mean() < 0.5  # pixels are rounded
@@ -270,10 +270,10 @@ def test_a_diverged_restart_is_never_kept():
 
 def test_noise_has_norm_sigma_and_its_own_key():
     images = pictures(2)
-    noise = inversion._noise(images, InversionConfig(restarts=2), np.full(2, 500.0))
+    noise = inversion.first_noise(images, InversionConfig(restarts=2), np.full(2, 500.0))
     np.testing.assert_allclose(np.linalg.norm(noise.reshape(4, -1), axis=1), 500, rtol=1e-5)
     assert len(np.unique(noise.reshape(4, -1)[:, 0])) == 4
-    swapped = inversion._noise(images[::-1], InversionConfig(restarts=2), np.full(2, 500.0))
+    swapped = inversion.first_noise(images[::-1], InversionConfig(restarts=2), np.full(2, 500.0))
     np.testing.assert_array_equal(noise[:2], swapped[2:])
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import importlib.util
 import re
+import subprocess
 import sys
 
 import jax
@@ -222,3 +223,14 @@ def test_every_script_is_tested():
     }
     assert scripts == set(NAMES)
     assert all(importlib.util.find_spec(f"launch.{name}") for name in NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "absent", "extra"),
+    [("index", "lancedb", "gallery"), ("serve", "lancedb", "gallery"), ("serve", "fastapi", "app")],
+)
+def test_a_missing_extra_is_named(name, absent, extra):
+    code = f"import sys; sys.modules[{absent!r}] = None; import launch.{name}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert "run `pip install " in last and last.endswith(f"install this project's extra `{extra}`")

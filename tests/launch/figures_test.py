@@ -9,6 +9,7 @@ import pytest
 from dsf_jax.data.records import open_records
 from dsf_jax.models.alexnet import init_params
 from dsf_jax.training.checkpoints import ModelCard, load_model, save_model
+from tests.insight.benchmark_figures_test import RESULTS
 
 PAPER = ("resizing", "views", "retrieval", "activations", "filters", "inversion")
 SIZE = 67  # the least at which every layer has cells
@@ -105,6 +106,16 @@ def test_resizing_needs_no_network(launch, data_dir, tmp_path):
     launch("figures", **given).failed("exists", "nothing is overwritten")
 
 
+def test_growth_is_drawn_from_what_a_benchmark_kept(launch, tmp_path):
+    results, out = tmp_path / "results.json", tmp_path / "growth.png"
+    results.write_text(json.dumps(RESULTS))
+    launch("figures", what="benchmark", results=results, out=out).succeeded()
+    assert out.read_bytes().startswith(b"\x89PNG")
+    results.write_text('{"growth": {}, "machine": {}}')
+    again = {"what": "benchmark", "results": results, "out": tmp_path / "again.png"}
+    launch("figures", **again).failed("results.json is no result of launch.benchmark", "--json")
+
+
 @pytest.mark.parametrize("what", ["filters"])
 def test_one_picture_and_its_numbers(what, launch, flags, tmp_path):
     out = tmp_path / "picture.png"
@@ -120,6 +131,7 @@ def test_one_picture_and_its_numbers(what, launch, flags, tmp_path):
         ("filters", {"checkpoint": None}, ("--what=filters needs --checkpoint",)),
         ("curves", {}, ("--what=curves needs --run_dir",)),
         ("records", {}, ("--what=records needs --dataset",)),
+        ("benchmark", {}, ("--what=benchmark needs --results",)),
         ("inversion", {"layers": "conv1,conv9"}, ("conv9", "choose", "relu7")),
         ("inversion", {"classes": "unicorn"}, ("'unicorn' is unknown", "choose of")),
         ("retrieval", {"photos": "openmoji/photo:train"}, ("none of 3 sketches has a photo",)),
