@@ -21,6 +21,10 @@ import numpy as np
 from jax import lax
 
 MARGIN = 32  # the further the first row left out lies behind the k-th, the rarer the full scan
+GROUP = (
+    8  # rows of which the best is ranked first: ranking costs more than the matrix product's rest
+)
+STEPS = 16  # block sizes that there are of one order, each compiled once
 MEASURED = 4 * 2**20  # bytes of candidate rows gathered and measured at a time: they stay in cache
 ALIGNMENT = 64  # bytes: XLA's CPU client reads host memory in place from such an address only
 
@@ -96,7 +100,11 @@ def _filter(chunks: list[np.ndarray], gallery: Array, k: int, block: int) -> lis
     states = [start] * len(chunks)
     for rows, first, fresh in _blocks(gallery, block):
         jax.block_until_ready(states)  # the next block was read meanwhile; never hold a third
-        states = [_absorb(s, c, rows, first, fresh, n) for s, c in zip(states, chunks, strict=True)]
+        squares = _squares(rows)
+        states = [
+            _absorb(state, chunk, rows, squares, first, fresh, n)
+            for state, chunk in zip(states, chunks, strict=True)
+        ]
     if (row := int(states[0].unusable)) >= 0:
         raise ValueError(
             f"gallery row {row} of {n} is not finite, or too large to square in float32:"
@@ -109,41 +117,85 @@ def _blocks(gallery: Array, block: int) -> Iterator[tuple[Array, int, int]]:
     """Yield (rows [m, d], first row's index, index of the first row not yielded before).
 
     All have one shape: the last block reaches back over known rows, and a gallery smaller than a
-    block is padded to a power of two, so that a growing gallery seldom compiles anew.
+    block is padded to a power of two. Larger ones are cut evenly, in one of few sizes, so that a
+    growing gallery seldom compiles anew. Rows may be overwritten when the next but one is asked for.
     """
     n = len(gallery)
     m = min(block, 1 << (n - 1).bit_length())
+    if n > m:
+        step = max(1, block // STEPS)
+        m = min(block, math.ceil(n / math.ceil(n / block) / step) * step)
+    buffers = _Buffers()
     for fresh in range(0, n, m):
         first = max(0, min(fresh, n - m))
         if isinstance(gallery, jax.Array):
             rows = lax.dynamic_slice_in_dim(gallery, first, min(m, n))
             yield jnp.pad(rows, ((0, m - len(rows)), (0, 0))), first, fresh
         else:
-            yield _aligned(_pad(np.asarray(gallery[first : first + m]), m)), first, fresh
+            yield buffers.aligned(_pad(np.asarray(gallery[first : first + m]), m)), first, fresh
+
+
+@jax.jit
+def _squares(rows: Array) -> jax.Array:
+    """[m, d] -> [m] squared lengths."""
+    return jnp.sum(jnp.square(rows.astype(jnp.float32)), axis=1)
 
 
 @jax.jit
 def _absorb(
-    best: _Candidates, queries: Array, rows: Array, first: int, fresh: int, stop: int
+    best: _Candidates,
+    queries: Array,
+    rows: Array,
+    row_squares: Array,
+    first: int,
+    fresh: int,
+    stop: int,
 ) -> _Candidates:
     """Merge the rows [m, d] with indices in [fresh, stop) into the candidates of queries [q, d]."""
     rows = rows.astype(jnp.float32)
     index = first + jnp.arange(len(rows), dtype=jnp.int32)
     new = (index >= fresh) & (index < stop)
-    squares = jnp.sum(rows * rows, axis=1)[:, None] + jnp.sum(queries * queries, axis=1)[None, :]
+    squares = row_squares[:, None] + jnp.sum(queries * queries, axis=1)[None, :]
     # Rounding moves |q|^2 + |g|^2 - 2qg by at most e(|q| + |g|)^2 <= 2e(|q|^2 + |g|^2).
     # Rows lead in the product: XLA's CPU matmul is up to twice as fast that way round.
     products = jnp.matmul(rows, queries.T, precision=lax.Precision.HIGHEST)
     negated = 2 * products - (1 - 2 * _roundoff(rows.shape[1])) * squares  # [m, q]
     negated = jnp.where(new[:, None], negated, -jnp.inf)
-    # The best so far come first: top_k's heap starts from them, and few of the new rows enter it.
+    negated, at = _top(best.negated, negated)
     keep = best.indices.shape[1]
-    negated, at = lax.top_k(jnp.concatenate([best.negated, negated.T], axis=1), keep)
     old = jnp.take_along_axis(best.indices, jnp.minimum(at, keep - 1), axis=1)
     indices = jnp.where(at < keep, old, first + at - keep)
-    bad = new & ~jnp.isfinite(4 * jnp.sum(rows * rows, axis=1))  # 4: the sums above stay finite
+    bad = new & ~jnp.isfinite(4 * row_squares)  # 4: the sums above stay finite
     unusable = jnp.max(jnp.where(bad, index, -1), initial=best.unusable)
     return _Candidates(negated, indices, unusable)
+
+
+def _top(best: jax.Array, fresh: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Find the c largest of c old and m fresh values of each query.
+
+    The best so far come first: top_k's heap starts from them, and few of the fresh ones enter it.
+    Of many fresh ones groups are ranked by their largest; the c largest values lie in the c largest
+    groups.
+
+    Args:
+        best: [q, c].
+        fresh: [m, q].
+
+    Returns:
+        The values [q, c], descending, and their places [q, c]: in best, or c + those in fresh.
+    """
+    (q, c), m = best.shape, len(fresh)
+    if m % GROUP or m <= c * GROUP:
+        return lax.top_k(jnp.concatenate([best, fresh.T], axis=1), c)
+    grouped = fresh.reshape(m // GROUP, GROUP, q)
+    _, at = lax.top_k(jnp.concatenate([best, grouped.max(axis=1).T], axis=1), c)
+    groups = jnp.maximum(at - c, 0)  # [q, c]
+    members = grouped[groups, :, jnp.arange(q)[:, None]]  # [q, c, GROUP]
+    members = jnp.where((at < c)[:, :, None], -jnp.inf, members).reshape(q, c * GROUP)
+    values, at = lax.top_k(jnp.concatenate([best, members], axis=1), c)
+    member = jnp.maximum(at - c, 0)
+    place = jnp.take_along_axis(groups, member // GROUP, axis=1) * GROUP + member % GROUP
+    return values, jnp.where(at < c, at, c + place)
 
 
 def _roundoff(d: int) -> float:
@@ -206,13 +258,24 @@ def _pad(rows: np.ndarray, count: int) -> np.ndarray:
     return np.pad(rows, ((0, count - len(rows)), (0, 0))) if len(rows) < count else rows
 
 
-def _aligned(rows: np.ndarray) -> np.ndarray:
-    """Return rows, copied if the CPU client could not read them in place: it copies slower."""
-    if rows.flags.c_contiguous and rows.ctypes.data % ALIGNMENT == 0:
-        return rows
-    copy = _aligned_empty(rows.shape, rows.dtype)
-    copy[...] = rows
-    return copy
+class _Buffers:
+    """Two buffers in turn for rows that the CPU client could not read in place: it copies slower."""
+
+    def __init__(self) -> None:
+        self._buffers: list[np.ndarray] = []
+
+    def aligned(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows, copied if they have to be; all calls have rows of one shape."""
+        if rows.flags.c_contiguous and rows.ctypes.data % ALIGNMENT == 0:
+            return rows
+        if len(self._buffers) < 2:  # made when they are needed
+            self._buffers.append(_aligned_empty(rows.shape, rows.dtype))
+        buffer = self._buffers[-1]
+        self._buffers.reverse()
+        parts = zip(*(np.array_split(x, os.cpu_count() or 1) for x in (buffer, rows)), strict=True)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda part: np.copyto(*part), parts))
+        return buffer
 
 
 def _aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

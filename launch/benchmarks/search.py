@@ -49,7 +49,7 @@ def search(setting: Setting) -> Iterator[Work]:
             gallery[first : first + len(block)] = block
             first += len(block)
         peers = _peers(setting, gallery, top)
-        ours = gallery if jax.default_backend() == "cpu" else jnp.asarray(gallery)
+        ours = jnp.asarray(gallery)  # each side in its own form: FAISS's index copies it as well
         for q in SMALL_QUERIES if setting.small else QUERIES:
             queries = np.concatenate(list(unit_vectors(rng, q, d)))
             yield _work(queries, ours, peers, top)

@@ -157,7 +157,7 @@ def test_the_bound_holds_with_room_to_spare() -> None:
         start = euclidean._Candidates(
             np.full((16, 256), -np.inf, np.float32), np.zeros((16, 256), np.int32), np.int32(-1)
         )
-        found = euclidean._absorb(start, queries, rows, 0, 0, 256)
+        found = euclidean._absorb(start, queries, rows, euclidean._squares(rows), 0, 0, 256)
         exact = ((queries.astype(np.float64)[:, None] - rows[np.asarray(found.indices)]) ** 2).sum(
             -1
         )
@@ -167,13 +167,55 @@ def test_the_bound_holds_with_room_to_spare() -> None:
         assert (below > 0.5 * slack).all() and (below < 1.5 * slack).all()
 
 
-def test_one_compiled_function_serves_every_block_of_every_gallery_size() -> None:
+def test_galleries_are_cut_evenly_into_blocks_of_few_sizes() -> None:
+    sizes = set()
+    for n in range(65, 3000, 13):
+        blocks = [(len(rows), at) for rows, at, _ in euclidean._blocks(np.zeros((n, 1)), 64)]
+        ((size, count),) = {(size, len(blocks)) for size, _ in blocks}
+        assert size <= 64 and n <= size * count < n + count * 64 / euclidean.STEPS + 64
+        sizes.add(size)
+    assert len(sizes) <= euclidean.STEPS / 2
+
+
+def test_one_compiled_function_serves_every_block_of_galleries_of_like_size() -> None:
     queries = integers(9, 4, 5)
-    search(queries, integers(10, 65, 5), 3, block=64)  # two blocks: the start values, then the kept
+    search(queries, integers(10, 198, 5), 3, block=64)  # the start values, then the kept
     before = euclidean._absorb._cache_size()
-    for n in (66, 200, 511):
+    for n in (193, 200, 208, 258):  # all in blocks of 52
         search(queries, integers(10, n, 5), 3, block=64)
     assert euclidean._absorb._cache_size() == before
+
+
+@hypothesis.given(st.integers(1, 40), st.integers(1, 4), st.integers(0, 2**31))
+@hypothesis.settings(max_examples=15, deadline=None, derandomize=True)
+def test_the_largest_of_groups_are_the_largest(c: int, q: int, seed: int) -> None:
+    """With many equal values, and so many fresh ones that groups are ranked first."""
+    rng = np.random.default_rng(seed)
+    best = -np.sort(-rng.integers(0, 9, (q, c)).astype(np.float32), axis=1)
+    fresh = rng.integers(0, 9, (euclidean.GROUP * (c + 1), q)).astype(np.float32)
+    values, places = map(np.asarray, euclidean._top(best, fresh))
+    pool = np.concatenate([best, fresh.T], axis=1)
+    np.testing.assert_array_equal(values, -np.sort(-pool, axis=1)[:, :c])
+    np.testing.assert_array_equal(np.take_along_axis(pool, places, axis=1), values)
+    assert all(len(set(row)) == c for row in places.tolist())
+
+
+def test_rows_that_cannot_be_read_in_place_are_copied_into_two_buffers() -> None:
+    room = euclidean._aligned_empty((1, 400), np.dtype(np.float32))[0]
+    gallery = room[1:391].reshape(130, 3)
+    gallery[:] = integers(3, 130, 3)
+    blocks = [rows for rows, _, _ in euclidean._blocks(gallery, 32)]
+    assert all(rows.ctypes.data % euclidean.ALIGNMENT == 0 for rows in blocks)
+    assert len({rows.ctypes.data for rows in blocks}) == 2
+    queries = integers(4, 6, 3)
+    assert_equal_to_brute_force(queries, gallery, 5, search(queries, gallery, 5, block=32))
+
+
+@pytest.mark.parametrize("d", [2, 16])  # crowds of equal distances, and few
+def test_large_blocks_of_which_groups_are_ranked(d: int) -> None:
+    queries, gallery = integers(5, 9, d), integers(6, 3000, d)
+    found = search(queries, gallery, 5, block=1024, query_block=4)
+    assert_equal_to_brute_force(queries, gallery, 5, found)
 
 
 def test_memory_is_bounded_by_the_block(tmp_path: Path) -> None:
