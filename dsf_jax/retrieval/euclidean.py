@@ -170,7 +170,7 @@ def _absorb(
     return _Candidates(negated, indices, unusable)
 
 
-def _top(best: jax.Array, fresh: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _top(best: Array, fresh: Array) -> tuple[jax.Array, jax.Array]:
     """Find the c largest of c old and m fresh values of each query.
 
     The best so far come first: top_k's heap starts from them, and few of the fresh ones enter it.
