@@ -9,8 +9,26 @@ import subprocess
 import jax
 import pytest
 
+# Files that take minutes, the longest first: what begins last decides when all have ended.
+LONG = (
+    "launch/train_test.py",
+    "training/processes_test.py",
+    "launch/evaluate_test.py",
+    "training/loop_test.py",
+    "launch/experiments_test.py",
+    "launch/figures_test.py",
+    "launch/ablations_test.py",
+    "launch/index_test.py",
+)
+
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the long files first."""
+    rank = {name: i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get("/".join(item.path.parts[-2:]), len(LONG)))
 
 
 @pytest.fixture
