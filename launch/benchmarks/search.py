@@ -92,9 +92,10 @@ def _peers(setting: Setting, gallery: np.ndarray, top: int) -> dict[str, Peer]:
 
 
 def _numpy_search(gallery: np.ndarray, top: int) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    squares = np.einsum("nd,nd->n", gallery, gallery)
-
     def find(queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        squares = np.einsum(
+            "nd,nd->n", gallery, gallery
+        )  # as ours, which keeps nothing of a gallery
         parts = []
         for first in range(0, len(queries), PEER_QUERIES):
             some = queries[first : first + PEER_QUERIES]

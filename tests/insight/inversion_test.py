@@ -287,7 +287,7 @@ def test_momentum_is_dropped_where_the_rate_changes(monkeypatch):
     assert inversion._schedule(InversionConfig())[2] == 25
 
 
-def test_sigma_and_weights_are_the_published_ones():
+def test_sigma_is_the_published_one_and_weights_are_as_told():
     assert sigma(227, 227) == 27098.1157
     assert sigma(454, 454) == pytest.approx(2 * 27098.1157)
     names = [
@@ -295,7 +295,7 @@ def test_sigma_and_weights_are_the_published_ones():
         "norm2 pool2 conv3 relu3 conv4 relu4",
         "conv5 relu5 pool5 avgpool fc6 relu6 fc7 relu7 fc8",
     ]
-    for expected, group in zip((1.0, 10.0, 100.0), names, strict=True):
+    for expected, group in zip((0.4, 4.0, 40.0), names, strict=True):
         assert {tv_weight(name) for name in group.split()} == {expected}
 
 
