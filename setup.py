@@ -73,6 +73,7 @@ setup(
     package_data={
         "data_builders": ["*/README.md", "*/CITATIONS.bib", "*/TAGS.txt", "*/checksums.tsv"],
         "dsf_jax": ["app/static/*"],
+        "launch": ["benchmarks/recorded.json"],
     },
     python_requires=">=3.11",
     install_requires=REQUIRED,

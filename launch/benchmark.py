@@ -53,7 +53,7 @@ ROWS: dict[str, Callable[[Setting], Iterator[Work]]] = {
 }
 MORE_ROWS = {"forms": forms}  # not of the library against others: other forms of its own parts
 GROWTH = "growth"
-RECORDED = pathlib.Path(__file__).parent.parent / "benchmarks" / "recorded.json"
+RECORDED = pathlib.Path(__file__).parent / "benchmarks" / "recorded.json"
 PROFILED_CALLS = 3
 
 

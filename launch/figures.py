@@ -10,7 +10,7 @@ grow.
 
 python -m launch.figures --what=records --dataset=openmoji/sketch --data_dir=data --out=sheet.png
 python -m launch.figures --what=curves --run_dir=runs/quickstart --out=curves.png
-python -m launch.figures --what=benchmark --results=benchmarks/recorded.json --out=growth.png
+python -m launch.figures --what=benchmark --results=launch/benchmarks/recorded.json --out=growth.png
 """
 
 import json
