@@ -100,9 +100,9 @@ def _filter(chunks: list[np.ndarray], gallery: Array, k: int, block: int) -> lis
     states = [start] * len(chunks)
     for rows, first, fresh in _blocks(gallery, block):
         jax.block_until_ready(states)  # the next block was read meanwhile; never hold a third
-        squares = _squares(rows)
+        wide, squares = (rows, _squares(rows)) if rows.dtype == np.float32 else _widened(rows)
         states = [
-            _absorb(state, chunk, rows, squares, first, fresh, n)
+            _absorb(state, chunk, wide, squares, first, fresh, n)
             for state, chunk in zip(states, chunks, strict=True)
         ]
     if (row := int(states[0].unusable)) >= 0:
@@ -137,8 +137,15 @@ def _blocks(gallery: Array, block: int) -> Iterator[tuple[Array, int, int]]:
 
 @jax.jit
 def _squares(rows: Array) -> jax.Array:
-    """[m, d] -> [m] squared lengths."""
-    return jnp.sum(jnp.square(rows.astype(jnp.float32)), axis=1)
+    """[m, d] float32 -> [m] squared lengths."""
+    return jnp.sum(jnp.square(rows), axis=1)
+
+
+@jax.jit
+def _widened(rows: Array) -> tuple[jax.Array, jax.Array]:
+    """Half as wide rows [m, d] as float32, once for all queries, and their squared lengths [m]."""
+    wide = rows.astype(jnp.float32)
+    return wide, jnp.sum(jnp.square(wide), axis=1)
 
 
 @jax.jit
@@ -152,7 +159,6 @@ def _absorb(
     stop: int,
 ) -> _Candidates:
     """Merge the rows [m, d] with indices in [fresh, stop) into the candidates of queries [q, d]."""
-    rows = rows.astype(jnp.float32)
     index = first + jnp.arange(len(rows), dtype=jnp.int32)
     new = (index >= fresh) & (index < stop)
     squares = row_squares[:, None] + jnp.sum(queries * queries, axis=1)[None, :]
