@@ -46,6 +46,7 @@ def growth(results: Mapping[str, Any]) -> Figure:
     spread = [g for g in trained if g["batch_size"] == size]
     devices = [g["devices"] for g in spread]
     _bars(places[3], devices, spread)
+    places[3].set_ylim(0, None)
     places[3].axhline(spread[0]["seconds"]["median"], color=EVEN, linestyle="--", zorder=0)
     _named(places[3], f"training step, batch {size}", "virtual devices on the same cores")
     machine = results["machine"]
@@ -74,7 +75,6 @@ def _bars(axes: Axes, sizes: Sequence[int], measured: Sequence[Mapping[str, Any]
     above = [s["highest"] - s["median"] for s in seconds]
     medians = [s["median"] for s in seconds]
     axes.errorbar(sizes, medians, [below, above], fmt="o-", color=TIME, capsize=3)
-    axes.set_ylim(0, None)
 
 
 def _memory(axes: Axes, sizes: Sequence[int], sizes_in_bytes: Sequence[int]) -> None:

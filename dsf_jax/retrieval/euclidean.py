@@ -142,7 +142,7 @@ def _squares(rows: Array) -> jax.Array:
 
 
 @jax.jit
-def _widened(rows: Array) -> tuple[jax.Array, jax.Array]:
+def _widened(rows: Array) -> tuple[Array, jax.Array]:
     """Half as wide rows [m, d] as float32, once for all queries, and their squared lengths [m]."""
     wide = rows.astype(jnp.float32)
     return wide, jnp.sum(jnp.square(wide), axis=1)

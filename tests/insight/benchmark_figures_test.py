@@ -32,6 +32,9 @@ def test_each_growth_is_drawn_where_it_was_measured():
         [100, 1000], [1, 2, 18], [16, 64], [1, 2, 4],
     ]  # fmt: skip
     assert list(medians[0].get_ydata()) == [0.001, 0.01]
+    low, high = searching.get_ylim()  # its axis is logarithmic
+    assert 0 < low < 0.0005 and 0.02 < high < 1
+    assert [axes.get_ylim()[0] for axes in (voting, batch, devices)] == [0, 0, 0]
     assert "P, 2 cores" in figure.get_suptitle()
     (memory,) = figure.axes[4].lines
     assert list(memory.get_ydata()) == [100, 100]
