@@ -3,10 +3,11 @@ r"""Times this library's work beside the same work in other libraries, in one ru
 python -m launch.benchmark --peers
 python -m launch.benchmark --what=forward,train_step --peers=torch --json=benchmark.json
 
-That all compute the same is checked first. The calls that are compared take turns, so that whatever
-else the machine does meets all of them; a ratio is one of medians over rounds. A row that needs a
-library or data that is not there is left out by name, and so is a peer. `--what=growth` shows how
-searching, voting and training grow, and what training would take on a pod.
+That all compute the same is checked first; a row where they do not is left out, and says why. The
+calls that are compared take turns, so that whatever else the machine does meets all of them; a ratio
+is one of medians over rounds. A row that needs a library or data that is not there is left out by
+name, and so is a peer. `--what=growth` shows how searching, voting and training grow, and what
+training would take on a pod.
 
 On an accelerator the network computes in bfloat16 and PyTorch compiles its own:
 
@@ -37,7 +38,7 @@ from launch.benchmarks.network import forward, train_step
 from launch.benchmarks.pipeline import pipeline
 from launch.benchmarks.search import search
 from launch.benchmarks.timing import machine
-from launch.benchmarks.work import PEERS, Row, Setting, Work, timed
+from launch.benchmarks.work import PEERS, DifferentWorkError, Row, Setting, Work, timed
 
 ROWS: dict[str, Callable[[Setting], Iterator[Work]]] = {
     "forward": forward,
@@ -149,13 +150,15 @@ def run_row(what: str, setting: Setting) -> list[Row]:
 
 
 def run_rows(chosen: list[str], setting: Setting) -> tuple[list[Row], dict[str, str]]:
-    """Times the chosen rows; what cannot run here is left out with its reason."""
+    """Times the chosen rows; what cannot run here, or whose peer computes something else, is left out
+    with its reason, so that the others are not lost for it.
+    """
     rows: list[Row] = []
     left_out = {}
     for what in chosen:
         try:
             rows += run_row(what, setting)
-        except (ImportError, FileNotFoundError) as error:
+        except (ImportError, FileNotFoundError, DifferentWorkError) as error:
             left_out[what] = str(error)
     return rows, left_out
 

@@ -147,14 +147,18 @@ def relative_difference(ours: Any, theirs: Any) -> float:
     )
 
 
+class DifferentWorkError(ValueError):
+    """Two that are to be compared do not compute the same."""
+
+
 def checked(difference: float, kind: str, who: str) -> float:
     """Passes on a difference within TOLERANCE.
 
     Raises:
-      ValueError: when it is larger, or not a number.
+      DifferentWorkError: when it is larger, or not a number.
     """
     if not difference <= TOLERANCE[kind]:
-        raise ValueError(
+        raise DifferentWorkError(
             f"the {kind} of {who} differ from ours by {difference:.1e}, at most {TOLERANCE[kind]:.0e} "
             "is rounding; what would be timed is not the same work: mend one of the two first"
         )

@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from absl import flags
 
 from launch import benchmark
+from launch.benchmarks.work import Setting, checked
 from tests.launch.scripts import ROOT, from_shell
 
 # All that an accelerator machine has beside what comes with Python and these packages themselves.
@@ -50,6 +52,21 @@ print(sorted({{row.what.split(" ")[0] for row in rows}}), sorted(left_out))
     assert not done.returncode, done.stderr
     *_, last = done.stdout.splitlines()
     assert last == "['mAP,', 'resize', 'search', 'tau,'] ['pipeline', 'points']"
+
+
+def test_a_peer_that_computes_something_else_costs_its_row_alone(monkeypatch):
+    def differing(setting):
+        checked(0.5, "logits", "a peer")
+        yield
+
+    monkeypatch.setitem(benchmark.ROWS, "forward", differing)
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS(["benchmark"])
+    monkeypatch.setattr(flags.FLAGS, "rounds", 1)
+    small = Setting(small=True, peers=frozenset(["numpy"]))
+    rows, left_out = benchmark.run_rows(["forward", "resize"], small)
+    assert {row.what for row in rows} == {"resize"}
+    assert "the logits of a peer differ from ours by 5.0e-01" in left_out["forward"]
 
 
 @pytest.mark.parametrize(
