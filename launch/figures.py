@@ -136,6 +136,10 @@ def run_curves(run_dir: str) -> Figure:
 
 def benchmark_growth(results: pathlib.Path) -> Figure:
     """Draws the growth that a benchmark measured."""
+    if not results.is_file():
+        raise FileNotFoundError(
+            f"{results} is no file; name one that launch.benchmark --json wrote"
+        )
     try:
         return growth(json.loads(results.read_text()))
     except (json.JSONDecodeError, KeyError, TypeError) as error:

@@ -1,6 +1,7 @@
 """How searching grows with the gallery and voting with the views, each measured in a process of its own."""
 
 import concurrent.futures
+import functools
 import multiprocessing
 import pathlib
 import tempfile
@@ -10,12 +11,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
 from dsf_jax.images.views import sketch_views
-from dsf_jax.models.alexnet import Params, preprocess
+from dsf_jax.recognition.voting import single_angle
 from dsf_jax.retrieval.euclidean import search
 from launch.benchmarks.growth_training import status_bytes
 from launch.benchmarks.network import alexnet, parameters
@@ -137,12 +137,11 @@ def grow_voting(rounds: int, *, small: bool = False) -> list[VotingGrowth]:
     params, model = parameters(), alexnet(Setting())
     views = sketch_views(points_of(strokes()))
 
-    @jax.jit
-    def vote(params: Params, views: jax.Array) -> jax.Array:
-        logits, _ = model.apply({"params": params}, preprocess(views))
-        return jnp.mean(jax.nn.softmax(logits), axis=0)
+    def vote(number: int) -> jax.Array:
+        each = single_angle(model, params, {"drawing": views[:number]})
+        return each.mean(axis=0).block_until_ready()
 
     chosen = SMALL_VIEWS if small else VIEWS
-    calls = {str(v): lambda v=v: vote(params, views[:v]).block_until_ready() for v in chosen}
+    calls = {str(v): functools.partial(vote, v) for v in chosen}
     each = seconds_in_turn(calls, rounds)
     return [VotingGrowth(v, timing(each[str(v)])) for v in chosen]

@@ -132,6 +132,11 @@ def test_one_picture_and_its_numbers(what, launch, flags, tmp_path):
         ("curves", {}, ("--what=curves needs --run_dir",)),
         ("records", {}, ("--what=records needs --dataset",)),
         ("benchmark", {}, ("--what=benchmark needs --results",)),
+        (
+            "benchmark",
+            {"results": "none.json"},
+            ("none.json is no file", "launch.benchmark --json"),
+        ),
         ("inversion", {"layers": "conv1,conv9"}, ("conv9", "choose", "relu7")),
         ("inversion", {"classes": "unicorn"}, ("'unicorn' is unknown", "choose of")),
         ("retrieval", {"photos": "openmoji/photo:train"}, ("none of 3 sketches has a photo",)),
