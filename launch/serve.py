@@ -9,7 +9,6 @@ the quickstart trained and tested with are served.
 import io
 import pathlib
 import re
-import socket
 import sys
 import time
 
@@ -26,6 +25,7 @@ from dsf_jax.retrieval.gallery_table import open_table
 from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.run_directory import fingerprint
 from launch import command
+from launch.listening import address, listen
 
 try:
     import uvicorn
@@ -86,33 +86,6 @@ def main() -> None:
         print("ended", file=sys.stderr)
     finally:
         listening.close()
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Takes a port before any work is done.
-
-    Raises:
-      OSError: when it is taken, or there is no such address.
-    """
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[
-            0
-        ]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(place)
-    except OSError as error:
-        raise OSError(
-            f"{host}, port {port}, cannot be listened on ({error.strerror}); choose another --port or --host"
-        ) from error
-    return listening
-
-
-def address(listening: socket.socket) -> str:
-    """Words where a browser finds the page."""
-    host, port = listening.getsockname()[:2]
-    host = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def open_searcher(checkpoint: str, uri: str | None) -> Searcher:

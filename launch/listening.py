@@ -1,0 +1,38 @@
+"""The socket of a server: taken before any work is done, and named in words."""
+
+import socket
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Takes a port; who connects before the server runs waits for it instead of being refused.
+
+    Args:
+      host: name or address to listen on.
+      port: 0 takes a free one.
+
+    Raises:
+      OSError: when it is taken, or there is no such address.
+    """
+    listening = None
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[
+            0
+        ]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(place)
+        listening.listen()
+    except OSError as error:
+        if listening is not None:
+            listening.close()
+        raise OSError(
+            f"{host}, port {port}, cannot be listened on ({error.strerror}); choose another --port or --host"
+        ) from error
+    return listening
+
+
+def address(listening: socket.socket) -> str:
+    """Words where a browser finds the page."""
+    host, port = listening.getsockname()[:2]
+    host = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

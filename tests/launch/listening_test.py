@@ -1,0 +1,48 @@
+"""launch.listening: a port is taken at once, and told in an address that a browser takes."""
+
+import socket
+
+import pytest
+
+from launch.listening import address, listen
+
+
+def test_who_connects_before_the_server_runs_waits():
+    with (
+        listen("127.0.0.1", 0) as listening,
+        socket.create_connection(listening.getsockname(), timeout=5) as client,
+    ):
+        client.sendall(b"early")
+        server, _ = listening.accept()
+        with server:
+            assert server.recv(5) == b"early"
+
+
+def test_a_port_is_taken_once():
+    with listen("127.0.0.1", 0) as listening:
+        host, port = listening.getsockname()
+        with pytest.raises(OSError, match=f"{host}, port {port}, cannot be listened on .*--port"):
+            listen(host, port)
+
+
+def test_no_such_address():
+    with pytest.raises(OSError, match=r"203\.0\.113\.1, port 0, cannot be listened on"):
+        listen("203.0.113.1", 0)  # of a block that documents use: no machine has it
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_address(host):
+    try:
+        listening = listen(host, 0)
+    except OSError:
+        pytest.skip(f"this machine has no {host}")
+    with listening:
+        port = listening.getsockname()[1]
+        shown = f"[{host}]" if ":" in host else host
+        assert address(listening) == f"http://{shown}:{port}"
+
+
+def test_the_address_of_all_interfaces_names_the_machine():
+    with listen("0.0.0.0", 0) as listening:
+        port = listening.getsockname()[1]
+        assert address(listening) == f"http://{socket.gethostname()}:{port}"
