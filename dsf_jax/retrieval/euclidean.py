@@ -5,7 +5,8 @@ distances and a query's own row the distance zero. It cannot use a matrix produc
 to candidates only. A matrix product bounds every distance from below; the k + MARGIN rows of least
 bound are measured by the formula, and the best k of them are the answer if no other row's bound
 reaches the k-th distance. Where that cannot be shown (a crowd of equal rows across the last place),
-the query is measured against every row.
+the query is measured against every row. So is a query that comes alone: either way each row is read
+once from memory, and that is what takes the time.
 """
 
 import math
@@ -76,6 +77,10 @@ def search(
     parts = math.ceil(q / query_block)
     size = math.ceil(q / max(parts, 1))
     best = Neighbours(np.empty((q, min(k, n)), np.float32), np.empty((q, min(k, n)), np.int32))
+    if q == 1:
+        query = np.asarray(queries, np.float32)
+        _scan(query, gallery, block, Neighbours(*(x[0] for x in best)))
+        return best
     spans = [slice(i * size, (i + 1) * size) for i in range(parts)]
     chunks = [_pad(np.asarray(queries[span], np.float32), size) for span in spans]
     for span, chunk, found in zip(spans, chunks, _filter(chunks, gallery, k, block), strict=True):
@@ -106,11 +111,16 @@ def _filter(chunks: list[np.ndarray], gallery: Array, k: int, block: int) -> lis
             for state, chunk in zip(states, chunks, strict=True)
         ]
     if (row := int(states[0].unusable)) >= 0:
-        raise ValueError(
-            f"gallery row {row} of {n} is not finite, or too large to square in float32:"
-            " remove it, or look at the picture it came from"
-        )
+        raise _unusable(row, n)
     return states
+
+
+def _unusable(row: int, n: int) -> ValueError:
+    """Word that a gallery row cannot be measured."""
+    return ValueError(
+        f"gallery row {row} of {n} is not finite, or too large to square in float32:"
+        " remove it, or look at the picture it came from"
+    )
 
 
 def _blocks(gallery: Array, block: int) -> Iterator[tuple[Array, int, int]]:
@@ -246,9 +256,13 @@ def _scan(query: Array, gallery: Array, block: int, best: Neighbours) -> None:
     for rows, first, fresh in _blocks(gallery, block):
         fresh_ones = slice(fresh - first, n - first)
         here = np.asarray(_distances(query, np.zeros(len(rows), np.int32), rows))[fresh_ones]
+        if (bad := np.flatnonzero(~np.isfinite(here))).size:
+            raise _unusable(fresh + int(bad[0]), n)
         distances = np.concatenate([distances, here])
         indices = np.concatenate([indices, np.arange(fresh, fresh + len(here), dtype=np.int32)])
-        nearest = np.argsort(distances, kind="stable")[:k]
+        last = np.partition(distances, min(k, len(distances)) - 1)[min(k, len(distances)) - 1]
+        near = np.flatnonzero(distances <= last)  # few: only these are sorted
+        nearest = near[np.argsort(distances[near], kind="stable")][:k]
         distances, indices = distances[nearest], indices[nearest]
     best.squared_distances[:], best.indices[:] = distances, indices
 

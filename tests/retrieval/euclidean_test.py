@@ -113,16 +113,15 @@ def test_a_crowd_of_equal_rows_across_the_last_place_needs_and_gets_the_full_sca
     np.testing.assert_array_equal(found.squared_distances[1], np.zeros(5))
 
 
-def test_the_full_scan_and_the_candidates_give_the_same_bits() -> None:
+def test_a_query_alone_and_among_others_gives_the_same_bits() -> None:
     rng = np.random.default_rng(5)
     queries = rng.standard_normal((3, 1000), dtype=np.float32)
     gallery = rng.standard_normal((700, 1000), dtype=np.float32)
     found = search(queries, gallery, 10, block=128)
-    for i in range(3):
-        slow = euclidean.Neighbours(np.empty(10, np.float32), np.empty(10, np.int32))
-        euclidean._scan(queries[i : i + 1], gallery, 128, slow)
-        np.testing.assert_array_equal(slow.indices, found.indices[i])
-        np.testing.assert_array_equal(slow.squared_distances, found.squared_distances[i])
+    for i in range(3):  # alone, it is measured against every row
+        alone = search(queries[i : i + 1], gallery, 10, block=128)
+        np.testing.assert_array_equal(alone.indices[0], found.indices[i])
+        np.testing.assert_array_equal(alone.squared_distances[0], found.squared_distances[i])
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
@@ -230,6 +229,7 @@ def test_memory_is_bounded_by_the_block(tmp_path: Path) -> None:
 
     gallery = integers(11, 5000, 4).view(Watched)
     search(integers(12, 3, 4), gallery, 10, block=256)
+    search(integers(13, 1, 4), gallery, 10, block=256)
     assert 0 < Watched.largest <= 256
 
 
@@ -243,8 +243,9 @@ def test_values_that_cannot_be_compared_are_named(bad: float) -> None:
     queries, gallery = integers(0, 3, 4), integers(1, 50, 4)
     broken = gallery.copy()
     broken[37, 2] = bad
-    with pytest.raises(ValueError, match="gallery row 37 of 50 is not finite"):
-        search(queries, broken, 3, block=16)
+    for few in (queries, queries[:1]):
+        with pytest.raises(ValueError, match="gallery row 37 of 50 is not finite"):
+            search(few, broken, 3, block=16)
     with pytest.raises(ValueError, match="queries row 1 of 3 is not finite"):
         search(np.where(np.arange(3)[:, None] == 1, np.float32(bad), queries), gallery, 3)
 
