@@ -26,6 +26,7 @@ GROUP = (
     8  # rows of which the best is ranked first: ranking costs more than the matrix product's rest
 )
 STEPS = 16  # block sizes that there are of one order, each compiled once
+WIDENED = 16 * 2**20  # bytes of half-precision rows, as float32: what malloc keeps, not the system
 MEASURED = 4 * 2**20  # bytes of candidate rows gathered and measured at a time: they stay in cache
 ALIGNMENT = 64  # bytes: XLA's CPU client reads host memory in place from such an address only
 
@@ -107,7 +108,7 @@ def _filter(chunks: list[np.ndarray], gallery: Array, k: int, block: int) -> lis
         jax.block_until_ready(states)  # the next block was read meanwhile; never hold a third
         wide, squares = (rows, _squares(rows)) if rows.dtype == np.float32 else _widened(rows)
         states = [
-            _absorb(state, chunk, wide, squares, first, fresh, n)
+            _absorb(state, chunk, wide, squares, first, fresh)
             for state, chunk in zip(states, chunks, strict=True)
         ]
     if (row := int(states[0].unusable)) >= 0:
@@ -126,23 +127,23 @@ def _unusable(row: int, n: int) -> ValueError:
 def _blocks(gallery: Array, block: int) -> Iterator[tuple[Array, int, int]]:
     """Yield (rows [m, d], first row's index, index of the first row not yielded before).
 
-    All have one shape: the last block reaches back over known rows, and a gallery smaller than a
-    block is padded to a power of two. Larger ones are cut evenly, in one of few sizes, so that a
-    growing gallery seldom compiles anew. Rows may be overwritten when the next but one is asked for.
+    All have one shape: the last block reaches back over known rows. Galleries are cut evenly, in
+    blocks of one of few sizes, so that a growing one seldom compiles anew. Rows may be overwritten
+    when the next but one is asked for.
     """
-    n = len(gallery)
-    m = min(block, 1 << (n - 1).bit_length())
-    if n > m:
-        step = max(1, block // STEPS)
-        m = min(block, math.ceil(n / math.ceil(n / block) / step) * step)
+    n, d = gallery.shape
+    block = min(block, 1 << (n.bit_length() - 1))
+    if gallery.dtype.itemsize < 4 and not isinstance(gallery, jax.Array):
+        block = min(block, max(1, WIDENED // (4 * d)))
+    step = max(1, block // STEPS)
+    m = min(block, math.ceil(n / math.ceil(n / block) / step) * step)
     buffers = _Buffers()
     for fresh in range(0, n, m):
-        first = max(0, min(fresh, n - m))
+        first = min(fresh, n - m)
         if isinstance(gallery, jax.Array):
-            rows = lax.dynamic_slice_in_dim(gallery, first, min(m, n))
-            yield jnp.pad(rows, ((0, m - len(rows)), (0, 0))), first, fresh
+            yield lax.dynamic_slice_in_dim(gallery, first, m), first, fresh
         else:
-            yield buffers.aligned(_pad(np.asarray(gallery[first : first + m]), m)), first, fresh
+            yield buffers.aligned(np.asarray(gallery[first : first + m])), first, fresh
 
 
 @jax.jit
@@ -166,11 +167,10 @@ def _absorb(
     row_squares: Array,
     first: int,
     fresh: int,
-    stop: int,
 ) -> _Candidates:
-    """Merge the rows [m, d] with indices in [fresh, stop) into the candidates of queries [q, d]."""
+    """Merge the rows [m, d] with indices from fresh on into the candidates of queries [q, d]."""
     index = first + jnp.arange(len(rows), dtype=jnp.int32)
-    new = (index >= fresh) & (index < stop)
+    new = index >= fresh
     squares = row_squares[:, None] + jnp.sum(queries * queries, axis=1)[None, :]
     # Rounding moves |q|^2 + |g|^2 - 2qg by at most e(|q| + |g|)^2 <= 2e(|q|^2 + |g|^2).
     # Rows lead in the product: XLA's CPU matmul is up to twice as fast that way round.
@@ -254,8 +254,7 @@ def _scan(query: Array, gallery: Array, block: int, best: Neighbours) -> None:
     k, n = len(best.indices), len(gallery)
     distances, indices = np.empty(0, np.float32), np.empty(0, np.int32)
     for rows, first, fresh in _blocks(gallery, block):
-        fresh_ones = slice(fresh - first, n - first)
-        here = np.asarray(_distances(query, np.zeros(len(rows), np.int32), rows))[fresh_ones]
+        here = np.asarray(_distances(query, np.zeros(len(rows), np.int32), rows))[fresh - first :]
         if (bad := np.flatnonzero(~np.isfinite(here))).size:
             raise _unusable(fresh + int(bad[0]), n)
         distances = np.concatenate([distances, here])

@@ -14,9 +14,7 @@ from jax.experimental import multihost_utils
 
 from dsf_jax.retrieval.euclidean import MARGIN, Array, Neighbours, search
 
-# Bytes of the rows that are compared at a time. On a CPU they and what is computed of them are to stay in
-# its cache; an accelerator wants few and large ones.
-BLOCK_BYTES, DEVICE_BLOCK_BYTES = 4 * 2**20, 256 * 2**20
+DEVICE_BLOCK_BYTES = 256 * 2**20  # of the rows that an accelerator compares at a time
 FAR = 1e4  # a value of the rows that fill a small shard up: no vector of length 1 comes near them
 DEVICE_SHARE = 0.5  # of an accelerator's memory that a shard may take
 
@@ -128,8 +126,8 @@ def merge(parts: Sequence[Neighbours], k: int) -> Neighbours:
 
 
 def _search(queries: np.ndarray, rows: Array, k: int) -> Neighbours:
-    """Searches in blocks that fit the number of rows: it then reads rows where they lie, and its
-    compiled forms are as few as there are powers of two.
+    """Searches few rows filled up to a power of two, so that few forms are compiled, and those on an
+    accelerator in large blocks.
     """
     n, d = rows.shape
     if n < k + MARGIN:
@@ -137,6 +135,7 @@ def _search(queries: np.ndarray, rows: Array, k: int) -> Neighbours:
         few[:n] = rows
         found = search(queries, few, k, block=len(few))
         return Neighbours(*(x[:, : min(k, n)] for x in found))
-    block_bytes = DEVICE_BLOCK_BYTES if isinstance(rows, jax.Array) else BLOCK_BYTES
-    most = max(1, block_bytes // (d * rows.dtype.itemsize))
-    return search(queries, rows, k, block=1 << (min(n, most).bit_length() - 1))
+    if isinstance(rows, jax.Array):
+        block = max(1, DEVICE_BLOCK_BYTES // (d * rows.dtype.itemsize))
+        return search(queries, rows, k, block=block)
+    return search(queries, rows, k)

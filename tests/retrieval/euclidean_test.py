@@ -156,7 +156,7 @@ def test_the_bound_holds_with_room_to_spare() -> None:
         start = euclidean._Candidates(
             np.full((16, 256), -np.inf, np.float32), np.zeros((16, 256), np.int32), np.int32(-1)
         )
-        found = euclidean._absorb(start, queries, rows, euclidean._squares(rows), 0, 0, 256)
+        found = euclidean._absorb(start, queries, rows, euclidean._squares(rows), 0, 0)
         exact = ((queries.astype(np.float64)[:, None] - rows[np.asarray(found.indices)]) ** 2).sum(
             -1
         )
@@ -168,12 +168,33 @@ def test_the_bound_holds_with_room_to_spare() -> None:
 
 def test_galleries_are_cut_evenly_into_blocks_of_few_sizes() -> None:
     sizes = set()
-    for n in range(65, 3000, 13):
-        blocks = [(len(rows), at) for rows, at, _ in euclidean._blocks(np.zeros((n, 1)), 64)]
-        ((size, count),) = {(size, len(blocks)) for size, _ in blocks}
-        assert size <= 64 and n <= size * count < n + count * 64 / euclidean.STEPS + 64
+    for n in range(1, 3000, 13):
+        gallery = np.arange(n)[:, None]
+        blocks = _placed(gallery, 64)
+        ((size, count),) = {(len(rows), len(blocks)) for *_, rows in blocks}
+        assert size <= min(n, 64) and n <= size * count < n + count * 64 / euclidean.STEPS + 64
+        for (
+            first,
+            _,
+            rows,
+        ) in blocks:  # read where they lie: none is filled up with what is not there
+            np.testing.assert_array_equal(rows.ravel(), np.arange(first, first + size))
+        assert [fresh for _, fresh, _ in blocks] == list(range(0, n, size))
         sizes.add(size)
-    assert len(sizes) <= euclidean.STEPS / 2
+    assert len([size for size in sizes if size > 32]) <= euclidean.STEPS / 2
+
+
+def _placed(gallery: np.ndarray, block: int) -> list[tuple[int, int, np.ndarray]]:
+    return [(first, fresh, np.array(x)) for x, first, fresh in euclidean._blocks(gallery, block)]
+
+
+def test_halves_are_widened_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(euclidean, "WIDENED", 4 * 10 * 5)
+    halves = integers(3, 100, 5).astype(np.float16)
+    assert {len(rows) for _, _, rows in _placed(halves, 64)} == {10}
+    assert {len(rows) for _, _, rows in _placed(halves.astype(np.float32), 64)} == {52}
+    found = search(integers(4, 3, 5), halves, 7, block=64)
+    assert_equal_to_brute_force(integers(4, 3, 5), halves, 7, found)
 
 
 def test_one_compiled_function_serves_every_block_of_galleries_of_like_size() -> None:

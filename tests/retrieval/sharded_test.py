@@ -103,20 +103,19 @@ def test_a_cpu_reads_rows_where_they_lie():
     assert place(rows)[0] is rows
 
 
-def test_blocks_never_make_a_copy_of_the_rows(monkeypatch):
+def test_few_rows_are_filled_up_to_one_shape_and_an_accelerators_blocks_are_large(monkeypatch):
     asked = []
 
-    def watched(queries, rows, k, *, block):
-        asked.append((len(rows), block))
-        return search(queries, rows, k, block=block)
+    def watched(queries, rows, k, **options):
+        asked.append((len(rows), options))
+        return search(queries, rows, k, **options)
 
     monkeypatch.setattr(sharded, "search", watched)
-    monkeypatch.setattr(sharded, "BLOCK_BYTES", 100 * 16)
-    search_shards(integers(0, 1, 4), [integers(1, 70, 4)], 3)
-    search_shards(integers(0, 1, 4), [integers(1, 700, 4)], 3)
+    monkeypatch.setattr(sharded, "DEVICE_BLOCK_BYTES", 300 * 16)
+    for rows in (integers(1, 5, 4), integers(1, 6, 4), integers(1, 70, 4)):
+        search_shards(integers(0, 1, 4), [rows], 3)
     search_shards(integers(0, 1, 4), [jnp.asarray(integers(1, 700, 4))], 3)
-    search_shards(integers(0, 1, 4), [integers(1, 5, 4)], 3)  # few: filled up to one shape
-    assert asked == [(70, 64), (700, 64), (700, 512), (64, 64)]
+    assert asked == [(64, {"block": 64}), (64, {"block": 64}), (70, {}), (700, {"block": 300})]
 
 
 def test_two_processes_find_what_one_does(tmp_path):
