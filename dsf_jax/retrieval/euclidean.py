@@ -83,7 +83,7 @@ def search(
         _scan(query, gallery, block, Neighbours(*(x[0] for x in best)))
         return best
     spans = [slice(i * size, (i + 1) * size) for i in range(parts)]
-    chunks = [_pad(np.asarray(queries[span], np.float32), size) for span in spans]
+    chunks = [jnp.asarray(_pad(np.asarray(queries[span], np.float32), size)) for span in spans]
     for span, chunk, found in zip(spans, chunks, _filter(chunks, gallery, k, block), strict=True):
         part = Neighbours(*(x[span] for x in best))  # views, filled in place
         real = len(part.indices)
@@ -95,7 +95,7 @@ def search(
     return best
 
 
-def _filter(chunks: list[np.ndarray], gallery: Array, k: int, block: int) -> list[_Candidates]:
+def _filter(chunks: list[jax.Array], gallery: Array, k: int, block: int) -> list[_Candidates]:
     """Keep the min(k + MARGIN, n) rows of least bound for every query of every chunk."""
     if not chunks:
         return []
@@ -241,8 +241,9 @@ def _measure(queries: Array, gallery: Array, candidates: np.ndarray, best: Neigh
         distances[span] = _distances(queries, owner[span], rows)  # waits: the buffer is free again
 
     starts = range(0, len(pairs), size)
-    with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
-        list(pool.map(measure, starts))  # gathering is one thread's work, and half of it
+    # Gathering is one thread's work, and half of it; one more fills the gaps between its parts.
+    with ThreadPoolExecutor(min(len(starts), 1 + (os.cpu_count() or 1))) as pool:
+        list(pool.map(measure, starts))
     table = distances.reshape(candidates.shape)
     order = np.lexsort((candidates, table))[:, : best.indices.shape[1]]
     best.squared_distances[:] = np.take_along_axis(table, order, axis=1)
