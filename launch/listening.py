@@ -31,6 +31,16 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def names(host: str) -> set[str]:
+    """Returns the names, in lower case, that a server on this host may be called by.
+
+    Args:
+      host: what `listen` was given.
+    """
+    own = socket.gethostname().lower()
+    return {"localhost", host.lower(), own, f"{own.partition('.')[0]}.local"}
+
+
 def address(listening: socket.socket) -> str:
     """Words where a browser finds the page."""
     host, port = listening.getsockname()[:2]

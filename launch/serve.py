@@ -25,12 +25,12 @@ from dsf_jax.retrieval.gallery_table import open_table
 from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.run_directory import fingerprint
 from launch import command
-from launch.listening import address, listen
+from launch.listening import address, listen, names
 
 try:
     import uvicorn
 
-    from dsf_jax.app.server import LOOPBACK, create_app
+    from dsf_jax.app.server import create_app
 except ImportError as error:
     raise ImportError(
         f"{error.name}, which the page is served with, is not installed; run `pip install fastapi uvicorn` or "
@@ -66,10 +66,9 @@ def main() -> None:
     try:
         searcher = open_searcher(_CHECKPOINT.value, _GALLERY.value)
         searcher.warm_up()
-        names = LOOPBACK if listening.getsockname()[0] in ("127.0.0.1", "::1") else None
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(searcher, hosts=names),
+                create_app(searcher, hosts=names(_HOST.value)),
                 log_level="warning",
                 access_log=False,
                 timeout_graceful_shutdown=2,
@@ -116,10 +115,14 @@ def open_searcher(checkpoint: str, uri: str | None) -> Searcher:
 
 def quickstart_gallery(run: pathlib.Path, embedder: Embedder) -> Gallery:
     """Opens the gallery of the quickstart's pictures; what is missing of it is made."""
-    pictures, uri = run / PICTURES, run / GALLERY
+    pictures = run / PICTURES
+    uri = run / f"{GALLERY}-{embedder.fingerprint}"  # trained further, a network gets another
     if not pictures.exists():
         write_pictures(run / "data", pictures)
-    gallery = Gallery.open(uri, embedder) if uri.exists() else Gallery.create(uri, embedder)
+    try:
+        gallery = Gallery.open(uri, embedder)
+    except FileNotFoundError:  # or killed while it was made
+        gallery = Gallery.create(uri, embedder)
     gallery.sync(pictures)
     return gallery
 

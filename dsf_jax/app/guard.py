@@ -2,6 +2,7 @@
 leave a page no other source than this server.
 """
 
+import ipaddress
 from collections.abc import Collection
 
 from fastapi.responses import JSONResponse
@@ -23,13 +24,13 @@ HEADERS = {
 class Guard:
     """ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str] | None) -> None:
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
         """Wraps an application.
 
         Args:
           app: to wrap.
-          hosts: the names that the server may be called by. A page of elsewhere whose name someone
-            made to point here (DNS rebinding) calls it by another. None allows all.
+          hosts: the names, in lower case, that the server may be called by, beside addresses in figures. A
+            page of elsewhere whose name someone made to point here (DNS rebinding) calls it by another.
         """
         self._app, self._hosts = app, hosts
 
@@ -45,15 +46,24 @@ class Guard:
             await send(message)
 
         name = _host_name(Headers(scope=scope).get("host", ""))
-        if self._hosts is not None and name not in self._hosts:
+        if name not in self._hosts and not _is_address(name):
             detail = (
                 f"the server is not called {name[:100]!r} but {', '.join(sorted(self._hosts))}; use one "
-                "of these names, or start it with --host"
+                "of these names or its address in figures, or start it with --host"
             )
             refusal = JSONResponse({"detail": detail}, 421)
             await refusal(scope, receive, send_with_headers)
             return
         await self._app(scope, receive, send_with_headers)
+
+
+def _is_address(name: str) -> bool:
+    """Tells an address in figures from a name: nobody can make it point elsewhere."""
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _host_name(host: str) -> str:

@@ -65,7 +65,7 @@ class Seen(NamedTuple):
 
 
 LIMITS = Limits()
-_one_at_a_time = threading.Semaphore()  # decoded, a picture may take hundreds of megabytes
+ONE_AT_A_TIME = threading.Semaphore()  # decoded, a picture may take hundreds of megabytes
 
 
 def seen_strokes(
@@ -127,9 +127,10 @@ def seen_picture(data: bytes, kind: Kind = "auto") -> tuple[Seen, Literal["drawi
     Raises:
       ValueError: when it cannot be read (`decode_picture`), or shows no strokes as a drawing.
     """
-    with _one_at_a_time:
+    with ONE_AT_A_TIME:
         picture = decode_picture(io.BytesIO(data), "the picture")
         small, square = _shrunk(picture, SCANNED), square_photo(picture)
+        del picture
     if kind == "photo" or (kind == "auto" and not looks_drawn(small)):
         return Seen(photo=square), "photo"
     points = points_from_ink(_filling(scanned_ink(small)))

@@ -37,16 +37,20 @@ from dsf_jax.app.messages import (
     Taken,
     WhyAnswer,
 )
-from dsf_jax.app.queries import LIMITS, Kind, Limits, Seen, seen_picture, seen_strokes
+from dsf_jax.app.queries import (
+    LIMITS,
+    ONE_AT_A_TIME,
+    Kind,
+    Limits,
+    Seen,
+    seen_picture,
+    seen_strokes,
+)
 from dsf_jax.data.pictures import read_picture
 from dsf_jax.retrieval.gallery import Picture
 
 STATIC = pathlib.Path(__file__).with_name("static")
-LOOPBACK = (
-    "127.0.0.1",
-    "localhost",
-    "[::1]",
-)  # the names of a server that only this machine reaches
+LOCAL = ("localhost",)  # the names of a server that only this machine reaches
 MOST_RESULTS, MOST_MARKS = 200, 50
 LARGEST_SHOWN = 2048  # pixels of the longer side of a picture opened large
 REFRESH = 10.0  # seconds between looks for what other processes have added to the gallery
@@ -94,14 +98,14 @@ class Posted(NamedTuple):
 
 
 def create_app(
-    searcher: Searcher, *, limits: Limits = LIMITS, hosts: Collection[str] | None = LOOPBACK
+    searcher: Searcher, *, limits: Limits = LIMITS, hosts: Collection[str] = LOCAL
 ) -> FastAPI:
     """Makes the application.
 
     Args:
       searcher: answers the queries.
       limits: on what is sent.
-      hosts: names that the server may be called by, see `Guard`; None allows all.
+      hosts: names that the server may be called by, see `Guard`.
 
     Returns:
       The application.
@@ -235,13 +239,14 @@ def _add_pictures(app: FastAPI, searcher: Searcher) -> None:
             headers = {"Cache-Control": "private, max-age=31536000, immutable"}
             return Response(searcher.gallery.thumbnail(identity), 200, headers, "image/jpeg")
         try:
-            pixels = read_picture(found.path)
+            with ONE_AT_A_TIME:
+                shown = _jpeg(read_picture(found.path))
         except (OSError, ValueError) as error:
             raise HTTPException(
                 404, f"{found.path} can no longer be read; run launch.index again"
             ) from error
         headers = {"Cache-Control": "private, no-cache"}
-        return Response(_jpeg(pixels), 200, headers, "image/jpeg")
+        return Response(shown, 200, headers, "image/jpeg")
 
     @app.get("/api/health")
     async def health() -> Health:
@@ -332,7 +337,9 @@ def _refreshing(searcher: Searcher) -> Any:
             await asyncio.sleep(REFRESH)
             try:
                 await run_in_threadpool(searcher.gallery.refresh)
-            except (OSError, ValueError) as error:
+            except (
+                Exception
+            ) as error:  # whatever it is: what was read stays, and the next look comes
                 logging.getLogger("uvicorn.error").warning(
                     "the gallery cannot be read anew: %s", error
                 )

@@ -31,7 +31,7 @@ import os
 import pathlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -44,8 +44,10 @@ from dsf_jax.retrieval.features import check_layer, embed
 from dsf_jax.retrieval.gallery_listing import Filter, Listing, Picture
 from dsf_jax.retrieval.gallery_table import Settings, Table, create_table, open_table
 from dsf_jax.retrieval.gallery_writer import COMMIT_EVERY, Changes, Tell, Writer
-from dsf_jax.retrieval.picture_folders import describe, walk
+from dsf_jax.retrieval.picture_folders import File, describe, walk
 from dsf_jax.retrieval.projection import NEAREST, QUERIES, Projection, shared
+
+T = TypeVar("T")
 
 # From so many pictures on an index answers, approximately; below, every vector is compared.
 INDEXED_FROM = 1_000_000
@@ -235,13 +237,14 @@ class Gallery:
         before = list(writer.known)
         found = walk(root)
         missing = set(before).difference(file.path for file in found.files)
-        lost = [path for path in missing if _is_lost(pathlib.Path(path), root, found.closed)]
         writer.write(found.files)
+        # Looked for again: that took hours, perhaps, and others may have added what is back meanwhile.
+        lost = [path for path in missing if _is_lost(pathlib.Path(path), root, found.closed)]
         writer.forget(lost)
         writer.tidy()
         self.refresh()
         self._index(tell)
-        closed = [f"{path} cannot be listed; change its permissions" for path in found.closed]
+        closed = [f"{path} cannot be read; change its permissions" for path in found.closed]
         return writer.changes(closed)
 
     def add(self, paths: Iterable[str | os.PathLike[str]]) -> Changes:
@@ -259,10 +262,13 @@ class Gallery:
         """
         writer = self._writer(COMMIT_EVERY, lambda line: None)
         absolute = [pathlib.Path(path).expanduser().resolve() for path in paths]
-        described = {path: describe(path, path.parent) for path in absolute}
-        absent = [f"{path} is not a file" for path, file in described.items() if file is None]
-        writer.write([file for file in described.values() if file is not None])
+        described = {path: _described(path, path.parent) for path in absolute}
+        absent = [
+            f"{path} is not a file that can be read" for path in absolute if not described[path]
+        ]
+        writer.write([file for file in described.values() if file])
         self.refresh()
+        self._index(lambda line: None)
         return writer.changes(absent)
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -272,13 +278,18 @@ class Gallery:
           ValueError: when an id is unknown; nothing is removed then.
         """
         self._listing.rows(ids)
-        self._listing.table.latest().delete("id", ids)
+        self._latest().delete("id", ids)
         self.refresh()
 
     def refresh(self) -> None:
-        """Takes notice of what other processes have stored meanwhile."""
+        """Takes notice of what other processes have stored meanwhile.
+
+        Raises:
+          ValueError: when it has been made anew of other features.
+          OSError: when the store fails.
+        """
         with self._refreshing:
-            self._listing = self._list(self._listing.table.latest(), self._listing)
+            self._listing = self._list(self._latest(), self._listing)
 
     def project(self, features: np.ndarray) -> np.ndarray:
         """Reduces features as the stored ones are.
@@ -321,14 +332,8 @@ class Gallery:
         """
         if k < 1:
             raise ValueError(f"k is {k}, expected at least 1")
-        listing = self._listing
-        if not len(listing):
-            return [[] for _ in vectors]
-        found = listing.search(np.asarray(vectors, np.float32), k, Filter(tuple(labels), folder))
-        return [
-            [Match(listing.picture(row), float(square**0.5)) for square, row in pairs]
-            for pairs in map(zip, found.squared_distances, found.indices)
-        ]
+        vectors, which = np.asarray(vectors, np.float32), Filter(tuple(labels), folder)
+        return self._read(lambda listing: _matches(listing, vectors, k, which))
 
     def search(
         self, features: np.ndarray, k: int, *, labels: Sequence[str] = (), folder: str | None = None
@@ -338,8 +343,7 @@ class Gallery:
 
     def vectors(self, ids: Sequence[str]) -> np.ndarray:
         """Returns the stored vectors [n, p] float32 of pictures; ValueError for an unknown id."""
-        listing = self._listing
-        return listing.vectors(listing.rows(ids))
+        return self._read(lambda listing: listing.vectors(listing.rows(ids)))
 
     def sample(self, count: int, *, seed: int) -> np.ndarray:
         """Returns the stored vectors [at most count, p] float32 of random pictures, each once."""
@@ -355,20 +359,31 @@ class Gallery:
 
     def thumbnail(self, id: str) -> bytes:
         """Returns a picture as a JPEG no side of which is longer than 256; ValueError for an unknown id."""
-        try:
-            return self._thumbnail(id)
-        except OSError:  # another process has tidied up, an hour ago or longer
-            self.refresh()
-            return self._thumbnail(id)
+        return self._read(lambda listing: listing.thumbnail(id))
 
     def labels(self) -> dict[str, int]:
         """Counts the pictures of each label, by name."""
         return self._listing.labels()
 
-    def _thumbnail(self, id: str) -> bytes:
-        listing = self._listing
-        row_ids = listing.row_ids[listing.rows([id])]
-        return listing.table.take(row_ids, ["thumbnail"])["thumbnail"][0].as_py()
+    def _read(self, read: Callable[[Listing], T]) -> T:
+        """Reads what a listing leaves in the table, whose older versions go in time."""
+        try:
+            return read(self._listing)
+        except OSError:  # another process has tidied up, an hour ago or longer
+            if self._sharded:  # all processes refresh together, or none
+                raise
+            self.refresh()
+            return read(self._listing)
+
+    def _latest(self) -> Table:
+        """Opens the table's latest version; ValueError when it has been made anew of other features."""
+        table = self._listing.table.latest()
+        if table.settings != self.settings:
+            raise ValueError(
+                f"{self.uri} has been made anew since it was opened, of {table.settings.layer} features of "
+                f"the network {table.settings.fingerprint}; open it again with that network"
+            )
+        return table
 
     def _writer(self, commit_every: int, tell: Tell) -> Writer:
         if self._embedder is None:
@@ -376,7 +391,7 @@ class Gallery:
                 f"{self.uri} was opened without an embedder; open it with one to add pictures"
             )
         return Writer(
-            self._listing.table.latest(),
+            self._latest(),
             self._embedder.photos,
             batch_size=self._embedder.batch_size,
             commit_every=commit_every,
@@ -390,12 +405,13 @@ class Gallery:
             table = table.at(int(version))
         if before is not None and before.table.version == table.version:
             return before
-        by_index = len(table) >= self._indexed_from and table.has_index()
+        large = len(table) >= self._indexed_from
+        by_index = large and not self._sharded and table.has_index()  # together they compare all
         return Listing(table, hold_vectors=not by_index, sharded=self._sharded, before=before)
 
     def _index(self, tell: Tell) -> None:
         """Builds an index where there are enough pictures for it, and says how well it finds."""
-        table = self._listing.table.latest()
+        table = self._latest()
         if len(table) < self._indexed_from or table.has_index():
             return
         table.build_index()
@@ -418,4 +434,26 @@ def _is_lost(path: pathlib.Path, root: pathlib.Path, closed: Sequence[str]) -> b
     """Tells whether a known file of a folder is not there any more, as far as can be seen."""
     if not path.is_relative_to(root) or any(path.is_relative_to(folder) for folder in closed):
         return False
-    return describe(path, root) is None
+    try:
+        return describe(path, root) is None
+    except OSError:  # it is there, or a disk fails: what was stored of it stays
+        return False
+
+
+def _described(path: pathlib.Path, root: pathlib.Path) -> File | None:
+    """Describes a file; None where there is none, or one that cannot be looked at."""
+    try:
+        return describe(path, root)
+    except OSError:
+        return None
+
+
+def _matches(listing: Listing, vectors: np.ndarray, k: int, which: Filter) -> list[list[Match]]:
+    """Finds the k nearest pictures of each of the vectors [q, p] float32."""
+    if not len(listing):
+        return [[] for _ in vectors]
+    found = listing.search(vectors, k, which)
+    return [
+        [Match(listing.picture(row), float(square**0.5)) for square, row in pairs]
+        for pairs in map(zip, found.squared_distances, found.indices)
+    ]

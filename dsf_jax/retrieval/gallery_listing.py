@@ -7,6 +7,7 @@ import math
 import mmap
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dsf_jax.retrieval.euclidean import Neighbours
+from dsf_jax.retrieval.euclidean import Array, Neighbours
 from dsf_jax.retrieval.gallery_table import LISTED_COLUMNS, Table, among, quoted
 from dsf_jax.retrieval.sharded import own_rows, place, search_processes, search_shards
 
@@ -72,11 +73,13 @@ class Listing:
 
         Args:
           table: stays at its version.
-          hold_vectors: whether to read them; otherwise the table searches, by its index.
+          hold_vectors: whether to compare them here, read when a search first needs them; otherwise the
+            table searches, by its index.
           sharded: whether to hold this process's part of them only.
-          before: an older listing, whose vectors need not be read again.
+          before: an older listing, whose vectors need not be read again: where it has been searched, those
+            of this one are read at once, so that no search waits.
         """
-        self.table, self._sharded = table, sharded
+        self.table, self._holds, self._sharded = table, hold_vectors, sharded
         listed = table.columns(LISTED_COLUMNS).sort_by("path").combine_chunks()
         self.position: dict[str, int] = {}
         kept: list[int] = []
@@ -89,8 +92,11 @@ class Listing:
         self.row_ids = self._columns["_rowid"].to_numpy()
         self._by_row_id = np.argsort(self.row_ids)
         self.own = own_rows(len(self)) if sharded else range(len(self))
-        self._vectors = self._read_vectors(before) if hold_vectors else None
-        self._shards = () if self._vectors is None else place(self._vectors)
+        self._vectors: np.ndarray | None = None
+        self._shards: tuple[Array, ...] = ()
+        self._loading = threading.Lock()
+        if hold_vectors and before is not None and before._vectors is not None:
+            self._load(before)
 
     def __len__(self) -> int:
         """Returns the number of pictures."""
@@ -113,6 +119,11 @@ class Listing:
             raise ValueError(
                 f"id={error.args[0]!r} is not in {self.table.uri}; it may have been deleted: search again"
             ) from error
+
+    def thumbnail(self, key: str) -> bytes:
+        """Returns the small JPEG of an id; ValueError for an unknown one."""
+        row_ids = self.row_ids[self.rows([key])]
+        return self.table.take(row_ids, ["thumbnail"])["thumbnail"][0].as_py()
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """Returns the vectors [n, p] float32 of rows."""
@@ -138,8 +149,9 @@ class Listing:
           Squared distances [q, at most k] and rows.
         """
         mask = self._mask(which)
-        if self._vectors is None:
+        if not self._holds:
             return self._search_table(vectors, k, which)
+        self._load()
         rows = np.arange(len(self)) if mask is None else np.flatnonzero(mask)
         first, last = np.searchsorted(rows, [self.own.start, self.own.stop])
         shards = self._shards if mask is None else (self._at(rows[first:last] - self.own.start),)
@@ -211,6 +223,13 @@ class Listing:
             if listed.sum() >= k or len(ids) < wanted:
                 return Neighbours(distances[listed][:k], rows[listed][:k])
             wanted *= 2
+
+    def _load(self, before: "Listing | None" = None) -> None:
+        """Reads the vectors, once."""
+        with self._loading:
+            if self._vectors is None:
+                vectors = self._read_vectors(before)
+                self._shards, self._vectors = place(vectors), vectors
 
     def _read_vectors(self, before: "Listing | None") -> np.ndarray:
         """Reads this process's vectors, or copies them from where they are held already."""

@@ -93,10 +93,12 @@ class Writer:
           ValueError: when there are too few pictures to learn the projection from.
           OSError: when the store is full or fails; what was committed stays.
         """
+        if not files:
+            return
         settings = self._table.settings
         if settings.dimensions < settings.features:
             self._projection = self._table.projection() or self._learn(files)
-        start = random.randrange(len(files)) if files else 0
+        start = random.randrange(len(files))
         with tqdm(total=len(files), unit="picture", desc="gallery") as bar:
             ready: list[_Ready] = []
             for part in self._batches([*files[start:], *files[:start]], bar):

@@ -75,7 +75,7 @@ class Unreadable(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """The picture files below a folder, sorted by path, and the folders that could not be listed."""
+    """The picture files below a folder, sorted by path, and what could not be looked at."""
 
     files: list[File]
     closed: list[str]
@@ -105,7 +105,11 @@ def walk(root: pathlib.Path) -> Walk:
         names[:] = [name for name in names if not name.startswith(".")]
         for name in entries:
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                file = describe(pathlib.Path(folder, name), root)
+                try:
+                    file = describe(pathlib.Path(folder, name), root)
+                except OSError as error:
+                    note(error)
+                    continue
                 if file:
                     files.append(file)
     if not files:
@@ -121,10 +125,13 @@ def describe(path: pathlib.Path, root: pathlib.Path) -> File | None:
     Args:
       path: absolute.
       root: a folder that it lies in.
+
+    Raises:
+      OSError: when it cannot be told: a folder without permission, a disk that fails.
     """
     try:
         status = path.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     if not stat.S_ISREG(status.st_mode):
         return None

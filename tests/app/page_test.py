@@ -1,6 +1,7 @@
 """The page in a real browser: drawn on, undone, filtered, marked, by mouse, touch and keys."""
 
 import contextlib
+import io
 import pathlib
 import re
 
@@ -219,6 +220,62 @@ def test_more_like_this_and_back(page):
     assert page.locator("#query").is_hidden()
 
 
+POINTERS = """steps => {
+    const canvas = document.getElementById("canvas"), box = canvas.getBoundingClientRect();
+    canvas.setPointerCapture = () => {}; // knows no pointers that are made up
+    for (const [name, id, kind, isPrimary, x, y] of steps) {
+        canvas.dispatchEvent(new PointerEvent(`pointer${name}`, {
+            pointerId: id, pointerType: kind, isPrimary, button: 0, cancelable: true,
+            clientX: box.left + x * box.width, clientY: box.top + y * box.height,
+        }));
+    }
+}"""
+STROKE = (("down", 0.2, 0.2), ("move", 0.8, 0.2), ("move", 0.8, 0.8), ("up", 0.8, 0.8))
+
+
+def fingers(kind, other, before, after):
+    """A stroke, and what another pointer does after its first `before` steps and up to `after`."""
+    own = [(name, 1, kind, True, x, y) for name, x, y in STROKE]
+    kind, primary = other
+    strange = [(name, 2, kind, primary, 0.3, y) for name, y in (("down", 0.7), ("move", 0.9))]
+    lifted = ("up", 2, kind, primary, 0.3, 0.9)
+    return [*own[:before], *strange, *own[before:after], lifted, *own[after:]]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        fingers("touch", ("touch", False), 1, 2),  # a second finger
+        fingers("pen", ("touch", True), 1, 2),  # the hand, put down beside the pen
+        fingers("pen", ("touch", True), 0, 2),  # the hand, put down first
+        fingers("mouse", ("pen", True), 1, 3),
+    ],
+    ids=["second finger", "hand", "hand first", "pen beside mouse"],
+)
+def test_one_pointer_draws_at_a_time(page, steps):
+    board = Board(page)
+    page.evaluate(POINTERS, [(name, 1, "mouse", True, x, y) for name, x, y in STROKE])
+    alone = board.settled(), ink(page)
+    board.press("#clear")
+    page.evaluate(POINTERS, steps)
+    assert (board.settled(), ink(page)) == alone
+    board.press("#undo")
+    assert ink(page) == 0
+
+
+def test_a_hand_put_down_first_gives_back_what_it_erased(page):
+    board = Board(page)
+    board.draw(*LINES)
+    whole = ink(page)
+    board.press("#eraser")
+    page.evaluate(
+        POINTERS, [("down", 2, "touch", True, 0.2, 0.5), ("down", 1, "pen", True, 0.9, 0.95)]
+    )
+    assert ink(page) == whole
+    page.evaluate(POINTERS, [("up", 1, "pen", True, 0.9, 0.95), ("up", 2, "touch", True, 0.2, 0.5)])
+    assert ink(page) == whole
+
+
 def test_a_picture_opens_large(page, searcher):
     board = Board(page)
     first, second = board.draw(SQUARE)[:2]
@@ -234,6 +291,9 @@ def test_a_picture_opens_large(page, searcher):
     page.wait_for_function(
         "path => document.getElementById('picture-path').textContent === path",
         arg=searcher.gallery.get(second).path,
+    )
+    page.wait_for_function(  # its own, and not the one before it
+        "id => document.getElementById('picture-image').src.includes(id)", arg=second
     )
     page.keyboard.press("Escape")
     page.wait_for_selector("#picture", state="hidden")
@@ -266,6 +326,21 @@ def test_a_picture_file_is_the_query(page, way):
     drawing = board.press("#as-drawing")
     assert drawing != photo and page.get_attribute("#as-drawing", "aria-pressed") == "true"
     assert board.press("#clear") == [] and page.locator("#shown").is_hidden()
+
+
+def test_what_is_transparent_lies_on_paper(page):
+    ink_alone = np.zeros((1800, 1800, 4), np.uint8)
+    ink_alone[..., :3] = np.random.default_rng(0).integers(0, 60, (1800, 1800, 3))  # a large file
+    ink_alone[400:1400, 400:1400, 3] = 255
+    ink_alone[440:1360, 440:1360, 3] = 0
+    buffer = io.BytesIO()
+    Image.fromarray(ink_alone).save(buffer, "PNG", compress_level=1)
+    assert len(buffer.getvalue()) > 4e6
+    file = {"name": "ink.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    page.set_input_files("#file", file)
+    page.wait_for_selector(".card[data-id]")
+    Board(page).settled()
+    assert page.get_attribute("#as-drawing", "aria-pressed") == "true"
 
 
 def test_by_keys_alone(page):

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import strategies
 from PIL import Image
 
+from dsf_jax.app import server
 from dsf_jax.app.queries import Limits
 from dsf_jax.app.server import create_app
 from tests.app.made import BARS, BOX, SQUARE, call, drawn, jpeg, png, serving
@@ -243,6 +244,18 @@ def test_no_json_breaks_the_server(address, value):
         reply.refused(reply.status)
 
 
+def test_of_a_million_errors_one_is_made(address, monkeypatch):
+    made = []
+    first = server._first
+    monkeypatch.setattr(
+        server, "_first", lambda errors: (made.append(len(errors)), first(errors))[1]
+    )
+    for strokes in ([[0] * 300_000], [0] * 300_000):
+        body = json.dumps({"strokes": strokes, "box": BOX}).encode()
+        search(address, body).refused(422, "strokes.0", "valid")
+    assert made == [1, 1]
+
+
 # --- Who may ask ---
 
 
@@ -260,14 +273,18 @@ def test_other_names_are_refused(address, host):
     call(address, "/api/health", Host=host).refused(421, "localhost")
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "LOCALHOST:1", "[::1]:8000"])
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "127.0.0.1:8000", "LOCALHOST:1", "[::1]:8000", "192.168.3.4:80", "[fe80::1]"],
+)
 def test_own_names_are_served(address, host):
     assert call(address, "/api/health", Host=host).status == 200
 
 
-def test_all_names_where_others_are_let_in(searcher):
-    with serving(create_app(searcher, hosts=None)) as address:
-        assert call(address, "/api/health", Host="desk.example").status == 200
+def test_the_names_it_was_given(searcher):
+    with serving(create_app(searcher, hosts=("desk.example",))) as address:
+        assert call(address, "/api/health", Host="desk.example:80").status == 200
+        call(address, "/api/health", Host="localhost").refused(421, "desk.example")
 
 
 # --- Side by side ---

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from launch.listening import address, listen
+from launch.listening import address, listen, names
 
 
 def test_who_connects_before_the_server_runs_waits():
@@ -46,3 +46,9 @@ def test_the_address_of_all_interfaces_names_the_machine():
     with listen("0.0.0.0", 0) as listening:
         port = listening.getsockname()[1]
         assert address(listening) == f"http://{socket.gethostname()}:{port}"
+
+
+def test_the_names_of_a_server(monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "Desk.lan")
+    assert names("0.0.0.0") == {"localhost", "0.0.0.0", "desk.lan", "desk.local"}
+    assert names("Gallery.example") == {"localhost", "gallery.example", "desk.lan", "desk.local"}

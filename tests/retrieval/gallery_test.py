@@ -149,7 +149,9 @@ def test_a_second_folder_leaves_the_first_alone_and_a_sub_folder_is_its_own_root
 def test_add_and_delete(gallery, folder, tmp_path):
     save(tmp_path / "alone/h.png", 60)
     changes = gallery.add([tmp_path / "alone/h.png", tmp_path / "none.png"])
-    assert changes.added == 1 and changes.failed == (f"{tmp_path}/none.png is not a file",)
+    assert changes.added == 1 and changes.failed == (
+        f"{tmp_path}/none.png is not a file that can be read",
+    )
     (match,) = gallery.search(feature(60), 1)[0]
     assert match.picture.path == str(tmp_path / "alone/h.png") and match.picture.label is None
     gallery.delete([match.picture.id])
@@ -181,8 +183,67 @@ def test_what_lies_in_a_folder_that_cannot_be_listed_stays(gallery, folder, monk
     monkeypatch.setattr(os, "scandir", closed)
     changes = gallery.sync(folder)
     assert changes[:4] == (0, 0, 0, 3)
-    assert changes.failed == (f"{folder}/cats cannot be listed; change its permissions",)
+    assert changes.failed == (f"{folder}/cats cannot be read; change its permissions",)
     assert listed(gallery) == sorted(NAMES)
+
+
+def test_what_cannot_be_looked_at_stays(gallery, folder, monkeypatch):
+    look = pathlib.Path.stat
+
+    def failing(path, **options):
+        if path.name == "a.png":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return look(path, **options)
+
+    monkeypatch.setattr(pathlib.Path, "stat", failing)
+    changes = gallery.sync(folder)
+    assert changes[:4] == (0, 0, 0, 5)
+    assert changes.failed == (f"{folder}/cats/a.png cannot be read; change its permissions",)
+    assert gallery.add([folder / "cats/a.png"]).failed[0].startswith(f"{folder}/cats/a.png is not")
+    monkeypatch.undo()
+    assert listed(gallery) == sorted(NAMES)
+
+
+def test_a_file_that_is_back_when_the_others_are_written_stays(gallery, folder, monkeypatch):
+    shutil.move(folder / "e.png", folder.parent / "e.png")
+    write = gallery_writer.Writer.write
+
+    def slow(writer, files):
+        write(writer, files)
+        shutil.move(folder.parent / "e.png", folder / "e.png")
+
+    monkeypatch.setattr(gallery_writer.Writer, "write", slow)
+    assert gallery.sync(folder).deleted == 0
+    assert listed(gallery) == sorted(NAMES)
+
+
+def test_vectors_are_read_when_they_are_searched(gallery, folder, monkeypatch):
+    def refused(table, *rows):
+        raise AssertionError("vectors were read")
+
+    for name in ("vectors", "all_vectors"):
+        monkeypatch.setattr(gallery_table.Table, name, refused)
+    again = Gallery.open(gallery.uri, EMBEDDER)
+    save(folder / "g.png", 50)
+    assert again.sync(folder).added == 1 and len(again) == len(NAMES) + 1
+    with pytest.raises(AssertionError, match="vectors were read"):
+        again.search(feature(50), 1)
+    monkeypatch.undo()
+    assert again.search(feature(50), 1)[0][0].picture.path == f"{folder}/g.png"
+    save(folder / "h.png", 51)
+    again.sync(folder)  # one that was searched has them at hand before it is searched again
+    assert len(again._listing._vectors) == len(NAMES) + 2
+
+
+def test_a_gallery_made_anew_of_other_features_is_noticed(gallery, folder):
+    other = EMBEDDER._replace(fingerprint="another")
+    shutil.rmtree(gallery.uri)
+    Gallery.create(gallery.uri, other).sync(folder)
+    for method in (gallery.refresh, lambda: gallery.sync(folder)):
+        with pytest.raises(
+            ValueError, match=r"has been made anew .* network another; open it again"
+        ):
+            method()
 
 
 def bomb(path):
@@ -422,8 +483,11 @@ def test_an_index_is_built_by_size_told_and_kept_up(tmp_path, monkeypatch):
     assert line.startswith("recall@10 of the index against exact search: ")
     assert float(line.split(": ")[1].split(" ")[0]) > 0.8
     assert line.endswith("(40 pictures as queries, 403 to find)")
-    assert gallery._listing._vectors is None
     assert gallery.search(feature(1), 1)[0][0].picture.path.endswith("/photos/a.png")
+    assert gallery._listing._vectors is None
+    together = Gallery.open(gallery.uri, sharded=True, indexed_from=300)  # exact, whatever the size
+    assert together.search(feature(1), 1)[0][0].picture.path.endswith("/photos/a.png")
+    assert len(together._listing._vectors) == len(together)
     queries = vectors[:20] + 0.1 * rng.standard_normal((20, D)).astype(np.float32)
     found = gallery.search(queries, 5)
     assert sum(matches[0].picture.id == rows["id"][i] for i, matches in enumerate(found)) >= 18
@@ -465,7 +529,7 @@ def test_too_few_pictures_to_reduce(gallery, folder, tmp_path):
     small = Gallery.create(tmp_path / "small", EMBEDDER, dimensions=6)
     with pytest.raises(ValueError, match="dimensions=6 cannot be learned from 6 pictures"):
         small.sync(folder)
-    assert len(small) == 0
+    assert small.add([]).added == len(small) == 0
 
 
 def test_a_projection_from_part_of_the_pictures_is_judged_by_others(tmp_path, monkeypatch):

@@ -163,8 +163,9 @@ def main(uri, port, process):
     jax.distributed.initialize(f"127.0.0.1:{port}", 2, int(process))
     gallery = Gallery.open(uri, sharded=True)
     gallery.refresh()
+    found = found_in(gallery)
     assert gallery._listing._vectors.shape[1] == D
-    print(json.dumps(found_in(gallery) | {"held": len(gallery._listing._vectors)}))
+    print(json.dumps(found | {"held": len(gallery._listing._vectors)}))
 
 
 if __name__ == "__main__":

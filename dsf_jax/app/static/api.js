@@ -3,7 +3,12 @@ import {SIDE} from "./drawing.js";
 
 const SHRINK_FROM = 4e6, SHRINK_TO = 1600; // bytes; pixels of the longer side
 
-export class Refused extends Error {}
+export class Refused extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
 
 export const thumbnail = (id) => `api/pictures/${encodeURIComponent(id)}`;
 export const large = (id) => `${thumbnail(id)}?full=1`;
@@ -27,7 +32,7 @@ async function answer(request) {
     throw new Error("The server does not answer. Is launch.serve still running?");
   }
   const content = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refused(content.detail ?? `The server answered ${response.status}.`);
+  if (!response.ok) throw new Refused(content.detail ?? `The server answered ${response.status}.`, response.status);
   return content;
 }
 
@@ -40,7 +45,10 @@ export async function sendable(file) {
     const bitmap = await createImageBitmap(file);
     const scale = Math.min(1, SHRINK_TO / Math.max(bitmap.width, bitmap.height));
     const canvas = new OffscreenCanvas(Math.round(bitmap.width * scale), Math.round(bitmap.height * scale));
-    canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    const brush = canvas.getContext("2d");
+    brush.fillStyle = "white"; // what is transparent lies on paper, as the server has it
+    brush.fillRect(0, 0, canvas.width, canvas.height);
+    brush.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     return await canvas.convertToBlob({type: "image/jpeg", quality: 0.92});
   } catch {
     return file; // a format that the browser does not know; the server may

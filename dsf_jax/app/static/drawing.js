@@ -9,7 +9,7 @@ const STEP = 14, FINE_STEP = 3; // of the pen moved by keys
 
 export class Surface extends EventTarget {
   // Fires "change" when the drawing is another, with detail {settled: whether the pen is up}.
-  #canvas; #ink; #past = []; #future = []; #stroke = null; #erasing = null; #cursor = null; #frame = 0;
+  #canvas; #ink; #past = []; #future = []; #stroke = null; #erasing = null; #pointer = null; #cursor = null; #frame = 0;
   strokes = [];
   tool = "pen";
 
@@ -19,7 +19,9 @@ export class Surface extends EventTarget {
     this.#ink = canvas.getContext("2d");
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
-    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => this.#up());
+    for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) {
+      canvas.addEventListener(name, (event) => { if (event.pointerId === this.#pointer?.pointerId) this.#up(); });
+    }
     canvas.addEventListener("keydown", (event) => this.#key(event));
     canvas.addEventListener("focus", () => this.#draw());
     canvas.addEventListener("blur", () => { this.#up(); this.#cursor = null; this.#draw(); });
@@ -64,13 +66,19 @@ export class Surface extends EventTarget {
   #down(event) {
     if (event.button !== 0 || !event.isPrimary) return; // button 5 is a pen's own eraser
     event.preventDefault();
+    if (this.#pointer) { // one draws at a time; the hand that rests beside a pen does not
+      if (event.pointerType !== "pen" || this.#pointer.pointerType !== "touch") return;
+      this.#drop();
+    }
+    this.#up(); // what keys had begun
+    this.#pointer = event;
     this.#canvas.setPointerCapture(event.pointerId);
     this.#cursor = null;
     this.#start(this.#point(event));
   }
 
   #move(event) {
-    if (!this.#stroke && !this.#erasing) return;
+    if (event.pointerId !== this.#pointer?.pointerId) return;
     const events = event.getCoalescedEvents?.() ?? [];
     for (const one of events.length ? events : [event]) this.#go(this.#point(one));
   }
@@ -95,13 +103,19 @@ export class Surface extends EventTarget {
 
   #up() {
     const [stroke, erased] = [this.#stroke, this.#erasing];
-    this.#stroke = this.#erasing = null;
+    this.#stroke = this.#erasing = this.#pointer = null;
     if (stroke) this.#become([...this.strokes, simplified(stroke)]);
     if (erased && erased.strokes !== this.strokes) {
       const left = this.strokes;
       this.strokes = erased.strokes; // a sweep of the eraser is one step back
       this.#become(left);
     }
+  }
+
+  #drop() {
+    if (this.#erasing) this.strokes = this.#erasing.strokes;
+    this.#stroke = this.#erasing = this.#pointer = null;
+    this.#changed(false);
   }
 
   #erase(to) {

@@ -4,6 +4,7 @@ import {EXAMPLES, Surface} from "./drawing.js";
 import {byId, nameOf, pictures, showFacets, showPicture, showResults, showWaiting, showWhy} from "./view.js";
 
 const FIRST = 24, MOST = 200; // results
+const MOST_MARKS = 50; // of each kind: the server takes no more
 const WHILE_DRAWING = 250; // ms between searches as the pen moves; when it lifts, at once
 const UNTIL_VOTE = 450; // ms without change until 18 views are asked for
 
@@ -11,7 +12,7 @@ const surface = new Surface(byId("canvas"));
 const state = {
   file: null, as: "auto", picture: null, // at most one of file and picture; the drawing when none
   labels: new Set(), liked: new Map(), disliked: new Map(),
-  count: FIRST, answer: null, guesses: [], open: null,
+  count: FIRST, answer: null, guesses: [], open: null, among: [], // the results that one was opened from
 };
 
 // --- Asking -----------------------------------------------------------------------------------
@@ -57,6 +58,7 @@ async function send() {
   } catch (error) {
     if (mine !== number || error.name === "AbortError") return;
     flight = null;
+    if (error.status === 404) { state.liked.clear(); state.disliked.clear(); } // one may be gone: the next try is without
     fail(error);
   }
 }
@@ -184,6 +186,10 @@ const acts = {
 };
 
 function mark(id, to, from) {
+  if (to.size === MOST_MARKS && !to.has(id)) {
+    byId("status").textContent = `At most ${MOST_MARKS} pictures can be marked; take a mark away first.`;
+    return;
+  }
   from.delete(id);
   if (!to.delete(id)) to.set(id, true);
   search();
@@ -269,38 +275,43 @@ function walk(event) {
 
 // --- The large picture ------------------------------------------------------------------------
 
-function openPicture(id) {
-  state.open = result(id);
-  if (!state.open) return;
-  const at = state.answer.results.indexOf(state.open);
+let explained = 0; // how often an explanation was asked for or put away: an answer to an earlier wish is dropped
+
+function openPicture(id, among = state.answer?.results ?? []) {
+  const at = among.findIndex((one) => one.id === id);
+  if (at < 0) return;
+  Object.assign(state, {open: among[at], among});
   byId("previous").disabled = at === 0;
-  byId("next").disabled = at === state.answer.results.length - 1;
+  byId("next").disabled = at === among.length - 1;
   showPicture(state.open);
   if (byId("why").getAttribute("aria-pressed") === "true") explain(); else plain();
   if (!byId("picture").open) byId("picture").showModal();
 }
 
 function turn(step) {
-  const next = state.answer.results[state.answer.results.indexOf(state.open) + step];
-  if (next) openPicture(next.id);
+  const next = state.among[state.among.indexOf(state.open) + step];
+  if (next) openPicture(next.id, state.among);
 }
 
 function plain() {
+  explained++;
   byId("why").setAttribute("aria-pressed", false);
   byId("why-sides").hidden = true;
   byId("picture-image").hidden = false;
 }
 
 async function explain() {
-  const {id} = state.open;
+  plain();
+  const mine = explained, {id} = state.open;
   byId("why").setAttribute("aria-pressed", true);
   try {
     const answer = await ask("why", query(), {result: id});
-    if (id !== state.open.id) return;
+    if (mine !== explained) return;
     showWhy(answer);
     byId("why-sides").hidden = false;
     byId("picture-image").hidden = true;
   } catch (error) {
+    if (mine !== explained) return;
     plain();
     byId("picture-error").textContent = error.message;
     byId("picture-error").hidden = false;

@@ -129,16 +129,21 @@ export function showFacets(list, guesses, results, chosen, press) {
 
 export function showPicture(result) {
   const image = byId("picture-image"), error = byId("picture-error");
+  const full = made("img", {alt: nameOf(result), "data-shown": result.id});
+  const shown = () => image.isConnected && image.dataset.shown === result.id; // not the next one already
   error.hidden = true;
-  image.onerror = async () => {
-    image.onerror = null;
-    image.src = thumbnail(result.id);
+  image.src = thumbnail(result.id); // until the file is read
+  image.alt = nameOf(result);
+  image.dataset.shown = result.id;
+  full.onload = () => { if (shown()) { Object.assign(full, {id: image.id, hidden: image.hidden}); image.replaceWith(full); } };
+  full.onerror = async () => {
     const response = await fetch(large(result.id));
-    error.textContent = (await response.json().catch(() => ({}))).detail ?? "The picture cannot be shown large.";
+    const {detail} = await response.json().catch(() => ({}));
+    if (!shown()) return;
+    error.textContent = detail ?? "The picture cannot be shown large.";
     error.hidden = false;
   };
-  image.src = large(result.id);
-  image.alt = nameOf(result);
+  full.src = large(result.id);
   byId("picture-label").textContent = nameOf(result);
   byId("picture-path").textContent = result.path;
   byId("picture-size").textContent = `${result.width} × ${result.height} pixels`;
