@@ -56,6 +56,7 @@ MORE_ROWS = {"forms": forms}  # not of the library against others: other forms o
 GROWTH = "growth"
 RECORDED = pathlib.Path(__file__).parent / "benchmarks" / "recorded.json"
 PROFILED_CALLS = 3
+CANNOT_RUN = (ImportError, FileNotFoundError, MemoryError, RuntimeError)  # the last of devices, too
 
 
 class _PeersParser(flags.ArgumentParser):
@@ -135,31 +136,42 @@ def setting() -> Setting:
     )
 
 
-def run_row(what: str, setting: Setting) -> list[Row]:
+def run_row(what: str, setting: Setting) -> Iterator[list[Row]]:
     """Times one entry of `ROWS` or `MORE_ROWS`, each piece of its work before the next is made."""
-    rows = []
     for work in (ROWS | MORE_ROWS)[what](setting):
-        rows += timed(work, _ROUNDS.value, most_seconds=_SECONDS.value, small=setting.small)
+        yield timed(work, _ROUNDS.value, most_seconds=_SECONDS.value, small=setting.small)
         if _PROFILE.value:
             with jax.profiler.trace(str(pathlib.Path(_PROFILE.value) / work.what)):
                 for _ in range(PROFILED_CALLS):
                     work.ours()
         del work
         gc.collect()  # galleries are large
-    return rows
 
 
-def run_rows(chosen: list[str], setting: Setting) -> tuple[list[Row], dict[str, str]]:
-    """Times the chosen rows; what cannot run here, or whose peer computes something else, is left out
-    with its reason, so that the others are not lost for it.
+def run_rows(
+    chosen: list[str], setting: Setting, keep: Callable[[list[Row], dict[str, str]], None]
+) -> tuple[list[Row], dict[str, str]]:
+    """Times the chosen rows; what cannot run here (a library, data or memory is missing), or whose peer
+    computes something else, is left out with its reason, so that the others are not lost for it.
+
+    Args:
+      chosen: of `ROWS` and `MORE_ROWS`.
+      setting: how they are run.
+      keep: is given what there is after each piece of work, in case that the next is the last.
+
+    Returns:
+      The rows, and the reasons by name of what was left out.
     """
     rows: list[Row] = []
-    left_out = {}
+    left_out: dict[str, str] = {}
     for what in chosen:
         try:
-            rows += run_row(what, setting)
-        except (ImportError, FileNotFoundError, DifferentWorkError) as error:
-            left_out[what] = str(error)
+            for more in run_row(what, setting):
+                rows += more
+                keep(rows, left_out)
+        except (*CANNOT_RUN, DifferentWorkError) as error:
+            left_out[what] = str(error).strip() or type(error).__name__
+            keep(rows, left_out)
     return rows, left_out
 
 
@@ -197,15 +209,20 @@ def main() -> None:
         "batch_size": here.batch_size,
         "dtype": here.dtype,
     }
-    recorded, about = report.read_recorded(pathlib.Path(_RECORDED.value), results["machine"])
+    recorded, about = report.read_recorded(pathlib.Path(_RECORDED.value), results)
     print(json.dumps(results))
     if here.missing():
         print(
             f"peers that are not installed here: {', '.join(here.missing())}; the extra `bench` brings them"
         )
+
+    def keep(rows: list[Row], left_out: dict[str, str]) -> None:
+        results.update(rows=[report.record(row) for row in rows], left_out=left_out)
+        if out:
+            write_whole(out, json.dumps(results, indent=1) + "\n")
+
     if chosen:
-        rows, left_out = run_rows(chosen, here)
-        results |= {"rows": [report.record(row) for row in rows], "left_out": left_out}
+        rows, left_out = run_rows(chosen, here, keep)
         print(f"\n{report.rows_table(rows, recorded)}\n\n{about}")
         for what, reason in left_out.items():
             print(f"left out: {what} ({reason})")

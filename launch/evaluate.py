@@ -14,7 +14,8 @@ Category retrieval on any prepared data, checkpoints beside hand-made descriptor
 python -m launch.evaluate --table=retrieval --sketches=tu_berlin/sketch:fold2 --photos=sketchy/photo:test \
     --checkpoints=S=runs/S/fold2,S+I=runs/S+I/fold2 --pretrained=runs/ported --class_map=map.json
 
-Each result is kept in a file of its own: a command that was killed goes on where it was.
+With --out, and with tables, each result is kept in a file of its own, and a command that was killed goes on
+where it was.
 """
 
 import json
@@ -88,6 +89,16 @@ _OUT = flags.DEFINE_string(
 )
 def _something(values: Mapping[str, Any]) -> bool:
     return any(values.values())
+
+
+@flags.multi_flags_validator(
+    ["class_map", "table", "figure"],
+    message="--class_map is not for the paper's tables, whose data sets have one set of classes; leave it out",
+)
+def _no_map(values: Mapping[str, Any]) -> bool:
+    return not values["class_map"] or (
+        not values["figure"] and values["table"] in (None, "retrieval")
+    )
 
 
 @flags.multi_flags_validator(

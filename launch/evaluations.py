@@ -7,6 +7,7 @@ import json
 import pathlib
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,10 +25,11 @@ from dsf_jax.evaluation.results import ResultRecord, read_result, write_result
 from dsf_jax.images.descriptors import Descriptor
 from dsf_jax.models.alexnet import Params
 from dsf_jax.retrieval.feature_files import extract_to_files, open_features
-from dsf_jax.retrieval.features import PAPER_LAYERS, extract
+from dsf_jax.retrieval.features import PAPER_LAYERS
 from dsf_jax.training.checkpoints import ModelCard
 from dsf_jax.training.run_directory import fingerprint
 
+METHOD = 2  # raised when a change of the code changes results: those made before are made again
 VOC_NEGATIVES = (0, 1000, 5000)  # beside all: the points of Fig. 4
 
 
@@ -108,7 +110,7 @@ def map_identity(class_map: ClassMap | None) -> str | None:
 def stored(
     folder: pathlib.Path | None,
     wanted: Mapping[str, Mapping[str, Any]],
-    make: Callable[[pathlib.Path | None], Mapping[str, ResultRecord]],
+    make: Callable[[pathlib.Path], Mapping[str, ResultRecord]],
 ) -> dict[str, ResultRecord]:
     """Takes results from a folder or, where one is not there, makes them and puts them there.
 
@@ -116,8 +118,8 @@ def stored(
       folder: of results, each in a file of its own that is never overwritten: its name ends in a
         digest of its configuration. None keeps nothing.
       wanted: {name: configuration}; what the results depend on.
-      make: makes all of them, {name: result}; its argument is a folder for what it wants to find
-        there when it is killed and called again, removed in the end.
+      make: makes all of them, {name: result}; its argument is a folder for what memory need not hold,
+        and for what it wants to find there when it is killed and called again; removed in the end.
 
     Returns:
       {name: result}.
@@ -127,7 +129,8 @@ def stored(
       ValueError: when a file is damaged or holds the result of another configuration.
     """
     if folder is None:
-        return dict(make(None))
+        with tempfile.TemporaryDirectory(prefix="dsf_jax_") as name:
+            return dict(make(pathlib.Path(name)))
     paths = {
         name: folder
         / f"{name.replace('/', '-').replace(' ', '_')}-{_digest_of(configuration)}.json"
@@ -182,25 +185,19 @@ def _features(
     examples: Examples,
     layers: tuple[str, ...],
     label: str,
-    progress: pathlib.Path | None,
+    progress: pathlib.Path,
 ) -> Mapping[str, np.ndarray]:
-    """Computes features of drawings or photos, {layer: [n, d]}: in memory, or block by block into a
-    folder, whose files they then are.
-    """
-    card = network.card
-    model, params, size = card.network(), network.params, card.size
-    if progress is None:
-        return extract(model, params, examples, layers=layers, size=size, label=label)
-    folder = progress / label
+    """Computes features of drawings or photos, {layer: [n, d]}, block by block into files of a folder."""
+    card, folder = network.card, progress / label
     extract_to_files(
         folder,
-        model,
-        params,
+        card.network(),
+        network.params,
         examples,
         list(map(str, range(len(examples)))),
         configuration={},  # the folder is this evaluation's own
         layers=layers,
-        size=size,
+        size=card.size,
         label=label,
     )
     return open_features(folder).features
@@ -216,6 +213,7 @@ def _by_layer(
 ) -> dict[str, dict[str, Any]]:
     """The configuration of a retrieval result by its name, one a layer."""
     whole = {
+        "method": METHOD,
         "checkpoint": network.identity(),
         "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
         **more,
@@ -249,7 +247,7 @@ def retrieval(
         network, sketches, photos, layers, "retrieval", class_map=map_identity(class_map)
     )
 
-    def make(progress: pathlib.Path | None) -> dict[str, ResultRecord]:
+    def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
         sets = [*sketches, *photos]
         mixture = shown_to(network.card, sets, all_classes(sets, class_map), class_map)
         queries = _features(network, mixture.drawings, layers, "sketches", progress)
@@ -290,6 +288,7 @@ def recognise(
       The result.
     """
     configuration = {
+        "method": METHOD,
         "checkpoint": network.identity(),
         "data": data_identity(sketches),
         "class_map": map_identity(class_map),
@@ -297,7 +296,7 @@ def recognise(
     }
     name = f"recognition-{network.name}"
 
-    def make(progress: pathlib.Path | None) -> dict[str, ResultRecord]:
+    def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
         card = network.card
         mixture = shown_to(card, sketches, card.class_names, class_map)
         print(mixture, file=sys.stderr)  # standard output is for the result
@@ -337,7 +336,7 @@ def rated_retrieval(
     """
     wanted = _by_layer(network, [sketches], [photos], layers, "eitz_sbir")
 
-    def make(progress: pathlib.Path | None) -> dict[str, ResultRecord]:
+    def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
         mixture = shown_to(network.card, [sketches, photos], sketches.class_names)
         queries = _features(network, mixture.drawings, layers, "sketches", progress)
         gallery = _features(network, mixture.photos, layers, "photos", progress)
@@ -381,7 +380,7 @@ def voc_curves(
     """
     ((name, configuration),) = _by_layer(network, [sketches], [photos], [layer], "voc").items()
 
-    def make(progress: pathlib.Path | None) -> dict[str, ResultRecord]:
+    def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
         mixture = shown_to(network.card, [sketches, photos], sketches.class_names)
         shown = shown_classes(
             Records(photos.folder, photos.split, fields=("object_labels", "object_difficult")),
@@ -417,12 +416,13 @@ def baseline_retrieval(
     """Scores a hand-made descriptor as `retrieval` scores a network."""
     name = f"retrieval-{descriptor}"
     configuration = {
+        "method": METHOD,
         "descriptor": descriptor,
         "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
         "class_map": map_identity(class_map),
     }
 
-    def make(_: pathlib.Path | None) -> dict[str, ResultRecord]:
+    def make(_: pathlib.Path) -> dict[str, ResultRecord]:
         sets = [*sketches, *photos]
         mixture = mix(sets, all_classes(sets, class_map), class_map=class_map)
         result = category_retrieval(
@@ -448,13 +448,14 @@ def baseline_recognition(
     """Scores a linear classifier of a hand-made descriptor: accuracy "linear"."""
     name = f"recognition-{descriptor}-{test[0].split}"
     configuration = {
+        "method": METHOD,
         "descriptor": descriptor,
         "classifier": "ridge regression to class indicators, penalty by leave-one-out",
         "data": {"train": data_identity(train), "test": data_identity(test)},
         **more,
     }
 
-    def make(_: pathlib.Path | None) -> dict[str, ResultRecord]:
+    def make(_: pathlib.Path) -> dict[str, ResultRecord]:
         known = mix(train)
         class_names = known.class_names
         unseen = mix(test, class_names).drawings

@@ -186,7 +186,8 @@ def _missing_runs(setup: Setup, run: str) -> list[str]:
     folders = [setup.runs / run / f"fold{fold}" for fold in setup.folds]
     if not (states := [f"{name} ({s})" if s else name for name, s in _unfinished(setup, folders)]):
         return []
-    return [f"needs the model {', '.join(states)}, train it with: `{train_command(setup, run)}`"]
+    needed = f"needs the model {', '.join(states)}, train it with: `{train_command(setup, run)}`"
+    return [needed, *_missing_data(setup, _training_sets(run))]
 
 
 def _unfinished(setup: Setup, folders: Sequence[pathlib.Path]) -> Iterator[tuple[str, str]]:
@@ -203,13 +204,17 @@ def _unfinished(setup: Setup, folders: Sequence[pathlib.Path]) -> Iterator[tuple
 def train_command(setup: Setup, run: str) -> str:
     """Words the command that trains a run of the paper, all folds."""
     mixture = "S" if run in RESIZED else run
-    by_letter = {"S": SKETCHES, "I": PHOTOS, "E": EDGES}
-    datasets = ",".join(by_letter[letter] for letter in mixture.split("+"))
     return (
-        f"python -m launch.train --data_dir={setup.data_dir} --init=runs/ported "
-        f"--run_dir={setup.runs / run} --fold=all --datasets={datasets} --mixture={mixture}"
+        f"python -m launch.train --data_dir={setup.data_dir} --init=runs/ported --run_dir={setup.runs / run} "
+        f"--fold=all --datasets={','.join(_training_sets(run))} --mixture={mixture}"
         + (f" --resizing={RESIZED[run]}" if run in RESIZED else "")
     )
+
+
+def _training_sets(run: str) -> list[str]:
+    """Names the data sets that a run of the paper is trained on."""
+    by_letter = {"S": SKETCHES, "I": PHOTOS, "E": EDGES}
+    return [by_letter[letter] for letter in ("S" if run in RESIZED else run).split("+")]
 
 
 def _not_run(reasons: Sequence[str]) -> NotRun:
@@ -246,8 +251,19 @@ def _recognition(setup: Setup, run: str, sketches: str) -> Found:
         _check_unseen(setup.runs / run / f"fold{fold}", test)
         network = _open_run(setup, run, fold)
         _check_resizing(network, run)
+        _check_classes(network, test)
         records.append(evaluations.recognise(network, [test], results=setup.results, fold=fold))
     return join_folds(records)
+
+
+def _check_classes(network: Network, test: Records) -> None:
+    """Refuses a model that does not know all classes: it would be scored on an easier task."""
+    if unknown := sorted({*test.class_names} - {*network.card.class_names}):
+        raise ValueError(
+            f"{network.name} does not know {len(unknown)} of the {len(test.class_names)} classes of "
+            f"{test.name}, {unknown[0]} for one; train it with all of them, or score it by itself with "
+            "--checkpoint"
+        )
 
 
 def _check_unseen(run_dir: pathlib.Path, test: Records) -> None:

@@ -22,7 +22,7 @@ Divisor = Literal["possible", "retrieved"]
 
 # Public code disagrees about most of these: every table says which is meant.
 VARIANTS = {
-    "mAP": "non-interpolated average precision over the whole gallery, ties in gallery order",
+    "mAP": "non-interpolated average precision over the whole gallery, equal distances in gallery order",
     "P": "relevant among the first K, divided by K",
     "recall": "relevant among the first K, divided by all relevant",
     "NDCG": "gain 2^relevance - 1, discount log2(rank + 1), ideal order of the whole gallery",

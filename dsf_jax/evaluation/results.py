@@ -147,7 +147,8 @@ def bootstrap_interval(over: str, *, draws: int = DRAWS, seed: int = SEED) -> st
 def over_folds(
     records: Sequence[ResultRecord], *, varying: Collection[str] = VARYING
 ) -> ResultRecord:
-    """Joins the records of a protocol's folds: mean, lowest and highest of each number.
+    """Joins the records of a protocol's folds: mean, lowest and highest of each number; of one fold
+    alone, its own interval.
 
     Args:
       records: one a fold.
@@ -168,7 +169,7 @@ def over_folds(
     numbers = {}
     for name in first.numbers:
         values = [record.numbers[name].value for record in records]
-        low, high = min(values), max(values)
+        low, high = (min(values), max(values)) if folds > 1 else first.numbers[name][1:]
         numbers[name] = Measure(min(max(math.fsum(values) / folds, low), high), low, high)
     differing = [key for key in first.configuration if _differs(records, key)]
     configuration = {k: v for k, v in first.configuration.items() if k not in differing}
@@ -179,7 +180,7 @@ def over_folds(
         numbers,
         configuration,
         _pooled([record.counts for record in records]) | {"folds": folds},
-        f"lowest and highest of {folds} fold{'s' if folds > 1 else ''}",
+        f"lowest and highest of {folds} folds" if folds > 1 else f"{first.interval}, 1 fold",
         {"folds": [_fold(record) for record in records]},
     )
 

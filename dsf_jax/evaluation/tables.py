@@ -6,7 +6,8 @@ interval, or the reason why there is none; nothing is filled in.
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dsf_jax.evaluation.results import Measure, ResultRecord
@@ -51,8 +52,11 @@ FIGURE_4 = {"car": 0.90, "bicycle": 0.76}
 FIGURE_4_NUMBER = "bounded mAP@150"
 FIGURE_4_SIZES = ("0", "1000", "5000", "all")
 
+OTHERS = "not run: needs an implementation of that method; no library brings it"
+
 RUNS = tuple(TABLE_1)
 RETRIEVAL_NUMBERS = ("mAP", "P@10")
+OPTIONS = ("views", "K", "seed", "difficult_as")  # of protocols: a table says which were taken
 
 
 class NotRun(NamedTuple):
@@ -161,7 +165,7 @@ def table_2(ours: Found, baselines: Mapping[str, Found]) -> Table:
       ours: the result of the run S, joined over folds.
       baselines: classifiers that are run on the same sketches, accuracy "linear".
     """
-    rows = [Row(name, (Cell(paper),)) for name, paper in TABLE_2.items()]
+    rows = [Row(name, (Cell(paper, missing=OTHERS),)) for name, paper in TABLE_2.items()]
     rows.append(Row("S, 18-angle voting", (cell(ours, "accuracy/voting", TABLE_1["S"][1]),)))
     rows += [
         Row(f"{name} + linear classifier", (cell(found, "accuracy/linear"),))
@@ -193,7 +197,10 @@ def table_3(results: Mapping[tuple[str, str], Found]) -> Table:
         for run, papers in TABLE_3.items()
     ]
     # A published descriptor has one number, and no layers.
-    rows += [Row(name, (Cell(), Cell(), Cell(paper))) for name, paper in TABLE_3_OTHERS.items()]
+    rows += [
+        Row(name, (Cell(), Cell(), Cell(paper, missing=OTHERS)))
+        for name, paper in TABLE_3_OTHERS.items()
+    ]
     return Table(
         "Table 3: Kendall's tau-b with the ratings of Eitz et al.",
         LAYERS,
@@ -233,17 +240,16 @@ def figure_4(results: Mapping[str, Found]) -> Table:
     }
     classes = list(dict.fromkeys(name for curves in drawn.values() for name in curves))
     classes = classes or list(FIGURE_4)
-    sizes = list(
-        dict.fromkeys(
-            p.size for curves in drawn.values() for curve in curves.values() for p in curve
-        )
-    ) or list(FIGURE_4_SIZES)
+    measured = {p.size for curves in drawn.values() for curve in curves.values() for p in curve}
+    sizes = sorted({*FIGURE_4_SIZES, *measured}, key=lambda s: math.inf if s == "all" else int(s))
     places = [(name, size) for name in classes for size in sizes]
     printed = {(name, "all"): value for name, value in FIGURE_4.items()}
     rows = [Row("the paper, L6+L7", tuple(Cell(printed.get(place)) for place in places))]
     for run, found in results.items():
         points = {(name, p.size): p for name, curve in drawn.get(run, {}).items() for p in curve}
-        reason = _not_run(found) if isinstance(found, NotRun) else "no value: not in this result"
+        reason = (
+            _not_run(found) if isinstance(found, NotRun) else "no value: there are fewer negatives"
+        )
         rows.append(
             Row(
                 run,
@@ -293,19 +299,40 @@ def _joined(points: Sequence[Mapping[str, Any]]) -> Measure:
 
 
 def _notes(results: Sequence[Found]) -> tuple[str, ...]:
-    """Says what the intervals are, and on how much each number stands."""
+    """Says what the intervals are, and on what and how much each number stands."""
     records = [found for found in results if isinstance(found, ResultRecord)]
     intervals = dict.fromkeys(f"[low, high]: {record.interval}." for record in records)
     counts = dict.fromkeys(
         "Evaluated: " + ", ".join(f"{n} {name}" for name, n in record.counts.items()) + "."
         for record in records
     )
+    options = dict.fromkeys(
+        "Options: " + ", ".join(f"{name} {value}" for name, value in given.items()) + "."
+        for record in records
+        if (given := {k: record.configuration[k] for k in OPTIONS if k in record.configuration})
+    )
     definitions = {
         f"{name}: {text}."
         for record in records
         for name, text in record.configuration.get("definitions", {}).items()
     }
-    return (*intervals, *counts, *sorted(definitions))
+    data = {
+        f"Data: {', '.join(names)}."
+        for record in records
+        if (names := sorted(set(_data_names(record.configuration))))
+    }
+    return (*intervals, *counts, *sorted(data), *options, *sorted(definitions))
+
+
+def _data_names(configuration: Any) -> Iterator[str]:
+    """Yields NAME [SPLIT] of all data sets that a configuration describes, at whatever depth."""
+    if isinstance(configuration, Mapping):
+        if {"name", "split"} <= configuration.keys():
+            yield f"{configuration['name']} [{configuration['split']}]"
+        configuration = list(configuration.values())
+    if isinstance(configuration, list):
+        for part in configuration:
+            yield from _data_names(part)
 
 
 def markdown(table: Table) -> str:

@@ -67,7 +67,7 @@ def _process(what: str, code: list[str], more: dict[str, str], seconds: float) -
             text=True,
         )
         if done.returncode:
-            raise ValueError(f"{what} failed: {done.stderr.strip()[-300:]}; mend that first")
+            raise RuntimeError(f"{what} failed: {done.stderr.strip()[-300:]}; mend that first")
 
     allowed = f"allowed, {seconds:g} s"
     return Work(what, start, 1, "starts", wanted={allowed: 1.0}, allowed={allowed: seconds})

@@ -66,13 +66,13 @@ def _beside(row: Row, before: Mapping[str, Any] | None) -> str:
 
 
 def read_recorded(
-    path: pathlib.Path, machine: Mapping[str, Any]
+    path: pathlib.Path, now: Mapping[str, Any]
 ) -> tuple[dict[tuple[str, str], dict[str, Any]], str]:
-    """Reads an earlier run's rows, if they are of the same machine.
+    """Reads an earlier run's rows, if they are of the same machine and the same work.
 
     Args:
       path: a file that `--json` wrote.
-      machine: this one.
+      now: what this run keeps of itself: machine, batch_size and dtype.
 
     Returns:
       The rows by `what` and `who`, and a sentence about what they are.
@@ -91,8 +91,11 @@ def read_recorded(
             f"{path} is no result of this benchmark ({error!r}); name another with --recorded"
         ) from error
     named = f"{there['processor']}, {there['cores']} cores, {there['device']}"
-    if not same_machine(there, machine):
+    if not same_machine(there, now["machine"]):
         return {}, f"{path} was recorded on another machine ({named}): not compared"
+    for name in ("batch_size", "dtype"):
+        if stored.get(name) != now[name]:
+            return {}, f"{path} was recorded with --{name}={stored.get(name)}: not compared"
     return rows, f"recorded: {path}, {stored['date']}"
 
 

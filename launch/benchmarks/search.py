@@ -60,9 +60,10 @@ def _work(queries: np.ndarray, gallery: Any, peers: dict[str, Peer], top: int) -
     found = exact_search(queries, gallery, top)
     differences = {}
     for name, peer in peers.items():
-        distances, _ = peer.find(queries)
+        distances, rows = peer.find(queries)
         difference = relative_difference(found.squared_distances, distances)
         differences[name] = checked(difference, "distances", name)
+        checked(_others(found.indices, rows), "neighbours", name)
     return Work(
         f"search {n} x {d}, {q} queries",
         lambda: exact_search(queries, gallery, top),
@@ -74,6 +75,11 @@ def _work(queries: np.ndarray, gallery: Any, peers: dict[str, Peer], top: int) -
         flops=2.0 * q * n * d,
         moved=gallery.nbytes + queries.nbytes,
     )
+
+
+def _others(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Share of the rows [q, k] found that the other did not find."""
+    return float(np.mean([1 - np.isin(a, b).mean() for a, b in zip(ours, theirs, strict=True)]))
 
 
 def _peers(setting: Setting, gallery: np.ndarray, top: int) -> dict[str, Peer]:

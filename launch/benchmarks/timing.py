@@ -1,5 +1,6 @@
 """Calls that take turns: their times, what these say of each other, and where they hold."""
 
+import math
 import os
 import pathlib
 import platform
@@ -13,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 FEWEST_ROUNDS = 3  # however long a round takes
+SHORT, MOST = 0.05, 100  # seconds: shorter calls are timed several in a row, at most so many
 
 
 class Timing(NamedTuple):
@@ -44,23 +46,35 @@ def seconds_in_turn(
 
     Args:
       calls: by name; each waits for its result.
-      rounds: timings of each.
+      rounds: timings of each; of a short call, the mean of as many as take `SHORT`.
       most_seconds: after which no new round begins, but for the first three.
 
     Returns:
-      Seconds by name, round by round.
+      Seconds of one call by name, round by round.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     begun = time.perf_counter()
-    for number in tqdm(range(rounds + 1), desc="rounds", leave=False):
-        if number > FEWEST_ROUNDS and time.perf_counter() - begun > most_seconds:
+    for call in calls.values():
+        call()  # compiles
+    times: dict[str, int] = {}
+    for number in tqdm(range(rounds), desc="rounds", leave=False):
+        if number >= FEWEST_ROUNDS and time.perf_counter() - begun > most_seconds:
             break
         for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if number:
-                seconds[name].append(time.perf_counter() - start)
+            mean = _mean(call, times.get(name, 1))
+            if not number and mean < SHORT:
+                times[name] = math.ceil(min(SHORT / mean, MOST))
+                mean = _mean(call, times[name])
+            seconds[name].append(mean)
     return seconds
+
+
+def _mean(call: Callable[[], Any], times: int) -> float:
+    """Returns the seconds of one of several calls in a row."""
+    start = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - start) / times
 
 
 def timing(seconds: Sequence[float]) -> Timing:

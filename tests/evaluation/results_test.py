@@ -227,10 +227,12 @@ def test_sizes_that_differ_between_folds_are_not_added() -> None:
     assert over_folds(folds).counts == {"queries": 10, "folds": 2}
 
 
-def test_one_fold_has_no_width_and_equal_folds_neither() -> None:
-    one = over_folds([fold(0, 0.7)])
-    assert one.numbers["accuracy/voting"] == (0.7, 0.7, 0.7)
-    assert one.interval == "lowest and highest of 1 fold"
+def test_one_fold_keeps_its_interval_and_equal_folds_have_no_width() -> None:
+    alone = fold(0, 0.7)
+    alone.numbers["accuracy/voting"] = Measure(0.7, 0.65, 0.74)
+    one = over_folds([alone])
+    assert one.numbers["accuracy/voting"] == (0.7, 0.65, 0.74)
+    assert one.interval == f"{alone.interval}, 1 fold"
     assert one.configuration == {"size": 227, "checkpoint": "runs/0"}
     equal = over_folds([fold(i, 0.1) for i in range(3)])
     assert equal.numbers["accuracy/voting"] == (0.1, 0.1, 0.1)

@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -93,15 +94,15 @@ def test_every_reason_has_its_own_number():
 def test_table_2_lists_others_ours_and_what_is_run_on_the_same_data():
     baselines = {"HOG": record(**{"accuracy/linear": 0.5}), "raw pixels": MISSING}
     assert lines_of(table_2(accuracy(0.7, 0.72), baselines)) == {
-        "human": ["0.732 / –"],
-        "SIFT + BoW + SVM": ["0.560 / –"],
-        "star graph + KNN": ["0.615 / –"],
-        "MKL": ["0.658 / –"],
-        "SIFT + Fisher": ["0.689 / –"],
-        "Sketch-a-Net": ["0.749 / –"],
+        "human": ["0.732 / not run (1)"],
+        "SIFT + BoW + SVM": ["0.560 / not run (1)"],
+        "star graph + KNN": ["0.615 / not run (1)"],
+        "MKL": ["0.658 / not run (1)"],
+        "SIFT + Fisher": ["0.689 / not run (1)"],
+        "Sketch-a-Net": ["0.749 / not run (1)"],
         "S, 18-angle voting": ["0.773 / 0.720 [0.710, 0.730]"],
         "HOG + linear classifier": ["– / 0.500 [0.490, 0.510]"],
-        "raw pixels + linear classifier": ["– / not run (1)"],
+        "raw pixels + linear classifier": ["– / not run (2)"],
     }
 
 
@@ -114,7 +115,7 @@ def test_table_3_has_a_column_a_layer():
     lines = lines_of(table_3(found))
     assert lines["S"][0] == "0.2757 / 0.1100 [0.1000, 0.1200]"
     assert lines["S+I+E"][2] == "0.4773 / 0.3300 [0.3200, 0.3400]"
-    assert lines["SHOG"] == ["–", "–", "0.2770 / –"]
+    assert lines["SHOG"] == ["–", "–", "0.2770 / not run (1)"]
     assert list(lines) == [*tables.TABLE_3, *tables.TABLE_3_OTHERS]
 
 
@@ -177,13 +178,16 @@ def test_curves_of_folds_are_their_mean_and_range():
 
 def test_figure_4_as_a_table():
     table = figure_4({"S": voc(0, 0), "S+I": MISSING})
+    sizes = ("0", "5", "1000", "5000", "all")
     assert table.columns == tuple(
-        f"{name}, {size} negatives" for name in ("bicycle", "car") for size in ("0", "5", "all")
+        f"{name}, {size} negatives" for name in ("bicycle", "car") for size in sizes
     )
     lines = lines_of(table)
-    assert lines["the paper, L6+L7"] == ["–", "–", "0.760 / –", "–", "–", "0.900 / –"]
+    assert lines["the paper, L6+L7"] == [*["–"] * 4, "0.760 / –", *["–"] * 4, "0.900 / –"]
     assert lines["S"][0] == "– / 1.000 [1.000, 1.000]"
-    assert lines["S+I"] == ["– / not run (1)"] * 6
+    assert lines["S"][2] == "– / no value (1)"
+    assert lines["S+I"] == ["– / not run (2)"] * 10
+    assert any(re.fullmatch(r"Options: K 150, seed \d, difficult_as \w+\.", x) for x in table.notes)
     assert any(note.startswith("bounded mAP: sum of P(k)") for note in table.notes)
 
 

@@ -8,7 +8,7 @@ import pytest
 from absl import flags
 
 from launch import benchmark
-from launch.benchmarks.work import Setting, checked
+from launch.benchmarks.work import Setting, Work, checked
 from tests.launch.scripts import ROOT, from_shell
 
 # All that an accelerator machine has beside what comes with Python and these packages themselves.
@@ -44,28 +44,41 @@ from launch import benchmark
 from absl import flags
 flags.FLAGS(["benchmark", "--rounds=1"])
 rows, left_out = benchmark.run_rows(
-    ["search", "metrics", "resize", "points", "pipeline"],
-    Setting(small=True, peers=frozenset(["torch", "numpy"])))
+    ["search", "metrics", "resize", "points", "pipeline", "cold_start"],
+    Setting(small=True, peers=frozenset(["torch", "numpy"])), lambda *_: None)
 print(sorted({{row.what.split(" ")[0] for row in rows}}), sorted(left_out))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert not done.returncode, done.stderr
     *_, last = done.stdout.splitlines()
-    assert last == "['mAP,', 'resize', 'search', 'tau,'] ['pipeline', 'points']"
+    assert last == "['cold', 'mAP,', 'resize', 'search', 'tau,'] ['pipeline', 'points']"
 
 
-def test_a_peer_that_computes_something_else_costs_its_row_alone(monkeypatch):
+def test_what_fails_costs_its_row_alone_and_what_was_measured_is_kept(monkeypatch):
     def differing(setting):
         checked(0.5, "logits", "a peer")
         yield
 
+    def too_large(setting):
+        yield Work("the first part", lambda: None, 1, "calls")
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
     monkeypatch.setitem(benchmark.ROWS, "forward", differing)
+    monkeypatch.setitem(benchmark.ROWS, "train_step", too_large)
     if not flags.FLAGS.is_parsed():
         flags.FLAGS(["benchmark"])
     monkeypatch.setattr(flags.FLAGS, "rounds", 1)
     small = Setting(small=True, peers=frozenset(["numpy"]))
-    rows, left_out = benchmark.run_rows(["forward", "resize"], small)
-    assert {row.what for row in rows} == {"resize"}
+    kept = []
+    rows, left_out = benchmark.run_rows(
+        ["forward", "train_step", "resize"],
+        small,
+        lambda rows, left_out: kept.append(([row.what for row in rows], [*left_out])),
+    )
+    assert list(dict.fromkeys(row.what for row in rows)) == ["the first part", "resize"]
+    first = ["the first part"]
+    assert kept[:3] == [([], ["forward"]), (first, ["forward"]), (first, ["forward", "train_step"])]
+    assert "Out of memory" in left_out["train_step"]
     assert "the logits of a peer differ from ours by 5.0e-01" in left_out["forward"]
 
 

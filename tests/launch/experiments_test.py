@@ -10,7 +10,7 @@ import shutil
 import pytest
 
 from dsf_jax.evaluation.results import read_result
-from tests.launch.small_sets import make_run
+from tests.launch.small_sets import CLASSES, make_run
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_table_1(launch, given, runs, tmp_path):
         f"--run_dir={runs / 'S+I'} --fold=all --datasets=tu_berlin/sketch,hust_si/photo "
         "--mixture=S+I`"
     )
-    assert command in first.out
+    assert f"{command}; needs hust_si/photo, get it" in first.out
     assert (out / "table1.md").read_text() == first.out
     rows = list(csv.DictReader(io.StringIO((out / "table1.csv").read_text())))
     assert len(rows) == 12 and {row["paper"] for row in rows} >= {"0.69", "0.768"}
@@ -108,6 +108,20 @@ def test_a_model_is_never_tested_on_what_it_was_trained_on(split, launch, given,
     )
 
 
+def test_a_model_that_does_not_know_all_classes_is_not_tested(launch, given, runs):
+    folder = runs / "S" / "fold1"
+    shutil.rmtree(folder)
+    make_run(folder, 1, seed=1, classes=CLASSES[1:])
+    launch("evaluate", table="1", **given | {"folds": "1"}).failed(
+        "S/fold1 does not know 1 of the 2 classes of tu_berlin/sketch", CLASSES[0], "train it"
+    )
+
+
+def test_a_class_map_is_not_for_the_papers_tables(launch, given, tmp_path):
+    result = launch("evaluate", table="1", class_map=tmp_path / "map.json", **given)
+    result.failed("--class_map is not for the paper's tables", status=2)
+
+
 def test_a_run_that_is_not_finished_is_not_tested(launch, given, runs):
     config = runs / "S" / "fold1" / "config.json"
     content = json.loads(config.read_text()) | {"steps": 5}
@@ -122,7 +136,7 @@ def test_table_2_runs_baselines_on_the_same_sketches(launch, given, runs):
     told = launch("evaluate", table="2", **given)
     assert told.status == 0, told.err
     table = table_of(told.out)
-    assert table["Sketch-a-Net"] == ["0.749 / –"]
+    assert table["Sketch-a-Net"] == ["0.749 / not run (1)"]
     assert re.match(r"0.773 / 0.\d+ \[", table["S, 18-angle voting"][0])
     # Balls and boxes in other places: HOG tells them apart.
     assert table["HOG + linear classifier"] == ["– / 1.000 [1.000, 1.000]"]
@@ -135,7 +149,7 @@ def test_table_3(launch, given, runs):
     table = table_of(told)
     assert all(re.match(r"0.2\d{3} / -?[01].\d{4} \[", cell) for cell in table["S"])
     assert table["S+I+E"][2].startswith("0.4773 / not run (")
-    assert table["content-aware"] == ["–", "–", "0.3520 / –"]
+    assert table["content-aware"][2].startswith("0.3520 / not run (")
     assert len(results_in(runs)) == 2 * 3
     assert not any((runs / "results" / "progress").iterdir())
 
@@ -145,11 +159,12 @@ def test_figure_4(launch, given, runs, tmp_path):
     told = launch("evaluate", figure="4", out=out, **given).succeeded()
     assert (out / "figure4.md").read_text() == told
     header = next(line for line in told.splitlines() if line.startswith("| |"))
-    # There are no 1000 negatives: what remains are none and all.
-    assert header.count("negatives") == 4
+    assert header.count("negatives") == 8
     table = table_of(told)
-    assert table["the paper, L6+L7"] == ["–", "0.760 / –", "–", "0.900 / –"]
-    assert table["S"][0] == table["S"][2] == "– / 1.000 [1.000, 1.000]"
+    assert table["the paper, L6+L7"] == ["–", "–", "–", "0.760 / –", "–", "–", "–", "0.900 / –"]
+    assert table["S"][0] == table["S"][4] == "– / 1.000 [1.000, 1.000]"
+    assert table["S"][1].startswith("– / no value (")  # there are no 1000 negatives
+    assert "- Data: pascal_voc_sbir/photo [" in told and "Options: K 150, seed 0" in told
     assert (out / "figure4.png").read_bytes().startswith(b"\x89PNG")
     (result, _) = (read_result(path) for path in results_in(runs))
     assert result.counts["gallery"] == 6  # all three splits

@@ -70,9 +70,9 @@ def prepare_small_sets(folder, source):
             prepare(builder(config=config, data_dir=folder, source=source / where, processes=1))
 
 
-def make_run(folder, fold, *, seed, trained_on=None, resizing="edge_preserving"):
+def make_run(folder, fold, *, seed, trained_on=None, resizing="edge_preserving", classes=CLASSES):
     """What launch.train leaves of a fold, untrained."""
-    card = ModelCard("caffe", CLASSES, SIZE, (), resizing)
+    card = ModelCard("caffe", classes, SIZE, (), resizing)
     save_model(folder / "checkpoints", init_params(card.network(), seed, size=SIZE), card)
     rest = trained_on or "+".join(f"fold{i}" for i in range(3) if i != fold)
     data = [f"sketch: 8 from tu_berlin/sketch [{rest}], 4 a class"]

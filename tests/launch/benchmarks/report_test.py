@@ -9,6 +9,7 @@ from launch.benchmarks.timing import Ratio, Timing
 from launch.benchmarks.work import OURS, Row
 
 HERE = {"processor": "P", "cores": 2, "device": "cpu", "devices": 1}
+NOW = {"machine": HERE, "batch_size": 64, "dtype": "float32"}
 
 
 def row(who, median, lower, upper, wanted=None):
@@ -20,6 +21,7 @@ def stored(tmp_path, rows, **machine):
     path = tmp_path / "recorded.json"
     content = {
         "date": "2026-11-23",
+        **NOW,
         "machine": HERE | machine,
         "rows": list(map(report.record, rows)),
     }
@@ -33,7 +35,7 @@ def stored(tmp_path, rows, **machine):
 )
 def test_worse_by_more_than_the_spread_is_told(tmp_path, now, worse):
     """Recorded were 1.5, the middle half of the rounds between 1.3 and 1.7."""
-    recorded, about = report.read_recorded(stored(tmp_path, [row("peer", 1.5, 1.3, 1.7)]), HERE)
+    recorded, about = report.read_recorded(stored(tmp_path, [row("peer", 1.5, 1.3, 1.7)]), NOW)
     assert "2026-11-23" in about
     table = report.rows_table([row(OURS, 1, 1, 1), row("peer", *now)], recorded).splitlines()
     assert len(table) == 4 and len({line.count("|") for line in table}) == 1
@@ -48,10 +50,20 @@ def test_what_is_wanted_and_missed_is_told():
 
 def test_other_machines_and_no_record_are_not_compared_with(tmp_path):
     path = stored(tmp_path, [row("peer", 1.5, 1.3, 1.7)], cores=64)
-    recorded, about = report.read_recorded(path, HERE)
+    recorded, about = report.read_recorded(path, NOW)
     assert not recorded and "another machine (P, 64 cores, cpu)" in about
-    recorded, about = report.read_recorded(tmp_path / "none.json", HERE)
+    recorded, about = report.read_recorded(tmp_path / "none.json", NOW)
     assert not recorded and "not there" in about
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [({"batch_size": 8}, "--batch_size=64"), ({"dtype": "bfloat16"}, "--dtype=float32")],
+)
+def test_other_work_is_not_compared_with(tmp_path, now, words):
+    path = stored(tmp_path, [row("peer", 1.5, 1.3, 1.7)])
+    recorded, about = report.read_recorded(path, NOW | now)
+    assert not recorded and f"{words}: not compared" in about
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "no JSON"])
@@ -59,4 +71,4 @@ def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "other.json"
     path.write_text(content)
     with pytest.raises(ValueError, match=r"other.json is no result of this benchmark.*; name"):
-        report.read_recorded(path, HERE)
+        report.read_recorded(path, NOW)

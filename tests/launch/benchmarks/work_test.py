@@ -10,7 +10,8 @@ from launch.benchmarks.limits import COPY, MATRIX, Limits
 from launch.benchmarks.work import OURS, Setting, Work
 
 
-def test_calls_take_turns_after_warming_up():
+def test_calls_take_turns_after_warming_up(monkeypatch):
+    monkeypatch.setattr(timing, "SHORT", 0)
     told = []
     calls = {name: lambda name=name: told.append(name) for name in "ab"}
     seconds = timing.seconds_in_turn(calls, 3)
@@ -18,7 +19,29 @@ def test_calls_take_turns_after_warming_up():
     assert all(len(each) == 3 and min(each) > 0 for each in seconds.values())
 
 
-def test_time_over_ends_the_rounds_but_for_three():
+def test_short_calls_are_timed_several_in_a_row(monkeypatch):
+    now, told = [0.0], []
+
+    def call(name, takes):
+        told.append(name)
+        now[0] += takes
+
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    calls = {
+        "a": lambda: call("a", 0.02),
+        "b": lambda: call("b", 0.3),
+        "c": lambda: call("c", 1e-5),
+    }
+    seconds = timing.seconds_in_turn(calls, 2)
+    assert seconds == {
+        "a": pytest.approx([0.02] * 2), "b": pytest.approx([0.3] * 2), "c": pytest.approx([1e-5] * 2),
+    }  # fmt: skip
+    warm, first, second = "abc", "a" + "aaa" + "b" + "c" + "c" * 100, "aaa" + "b" + "c" * 100
+    assert "".join(told) == warm + first + second
+
+
+def test_time_over_ends_the_rounds_but_for_three(monkeypatch):
+    monkeypatch.setattr(timing, "SHORT", 0)
     told = []
     seconds = timing.seconds_in_turn({"a": lambda: told.append(1)}, 50, most_seconds=0.0)
     assert len(seconds["a"]) == 3 and len(told) == 4
