@@ -3,7 +3,7 @@
 python -m launch.search --checkpoint=runs/quickstart --sketch=drawing.png --photos=my_photos
 
 With --gallery=my_gallery in the place of --photos, the pictures are those that launch.index has put there:
-nothing is computed but the drawing's features.
+nothing is computed but the drawing's features. --labels and --folder choose among them.
 """
 
 import pathlib
@@ -28,6 +28,14 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run or checkpoint folder.
 _SKETCH = flags.DEFINE_string("sketch", None, "Picture file of the drawing.", required=True)
 _PHOTOS = flags.DEFINE_string("photos", None, "Folder of pictures to search.")
 _GALLERY = flags.DEFINE_string("gallery", None, "Gallery of launch.index to search, in its place.")
+_LABELS = flags.DEFINE_list(
+    "labels", [], "With --gallery: only pictures with one of these labels, names of their folders."
+)
+_FOLDER = flags.DEFINE_string(
+    "folder",
+    None,
+    "With --gallery: only pictures in this folder or below, relative to the one that was indexed.",
+)
 _TOP = flags.DEFINE_integer("top", 10, "How many pictures to list.", lower_bound=1)
 _LAYER = flags.DEFINE_enum(
     "layer",
@@ -67,6 +75,10 @@ def main() -> None:
     figure = command.new_file(_FIGURE.value)
     if (_PHOTOS.value is None) == (_GALLERY.value is None):
         raise ValueError("one of --photos and --gallery must be given, and one alone; choose")
+    if _PHOTOS.value and (_LABELS.value or _FOLDER.value):
+        raise ValueError(
+            "--labels and --folder are for a --gallery; name the folder itself with --photos"
+        )
     sketch = read_picture(_SKETCH.value)
     points = points_from_image(sketch, polarity=cast(Polarity, _POLARITY.value))
     if not len(points):
@@ -111,7 +123,7 @@ def _in_gallery(
     layer = _LAYER.value or gallery.settings.layer
     gallery.check(fingerprint(params), layer)
     drawn = _features(card, params, layer, [_example(card, sketch, points)], "drawing")
-    (matches,) = gallery.search(drawn, _TOP.value)
+    (matches,) = gallery.search(drawn, _TOP.value, labels=_LABELS.value, folder=_FOLDER.value)
     return [(match.distance, pathlib.Path(match.picture.path)) for match in matches]
 
 

@@ -25,6 +25,11 @@ from dsf_jax.training.run_directory import fingerprint
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "runs/quickstart", "Whose features they pass for.")
 _PICTURES = flags.DEFINE_integer("pictures", 10_000, "In the gallery.")
 _FOLDER = flags.DEFINE_string("folder", None, "Keeps the gallery for another time.")
+_PAUSE = flags.DEFINE_float(
+    "pause",
+    1.5,
+    "Seconds between strokes; in a short one the vote is under way when the next ends.",
+)
 
 STROKES = 20
 WATCH = """() => {
@@ -98,7 +103,7 @@ def draw(address):
                 page.wait_for_timeout(60)  # a stroke of a third of a second
             page.mouse.up()
             page.wait_for_function("n => times.length > n", arg=number)
-            page.wait_for_timeout(1500)  # the vote comes and goes
+            page.wait_for_timeout(1000 * _PAUSE.value)
         times = page.evaluate("() => times")
     low, middle, high, worst = np.percentile(times, [0, 50, 90, 100])
     print(

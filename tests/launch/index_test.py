@@ -50,13 +50,19 @@ def test_running_again_finds_what_has_changed_and_names_what_cannot_be_read(laun
     assert line == f"{given['photos']}/broken.png is not a picture; replace or remove it"
 
 
-def test_reduced_vectors(launch, given, photos, tmp_path):  # noqa: F811
-    places = {"photos": photos, "gallery": tmp_path / "small"}
+def test_reduced_vectors_and_filters(launch, given, photos, sketch, tmp_path):  # noqa: F811
+    shutil.copytree(photos, tmp_path / "all" / "kept")
+    places = {"photos": tmp_path / "all", "gallery": tmp_path / "small"}
     flags = given | places | {"dimensions": 3, "dtype": "float16"}
     first, second = launch("index", "--whiten", **flags).succeeded().splitlines()
     assert first.startswith("recall@10 of 3 dimensions, float16, against all 8192: ")
     assert second.endswith("unchanged 0, not readable 0")
     assert Gallery.open(tmp_path / "small").settings[3:] == (8192, 3, "float16", True)
+    flags = {"checkpoint": given["checkpoint"], "gallery": places["gallery"], "sketch": sketch}
+    kept = ranking(launch("search", "--folder=kept", labels="kept", **flags).succeeded())
+    assert kept == ranking(launch("search", **flags).succeeded()) and len(kept) == 4
+    launch("search", labels="lost", **flags).failed("label='lost' is not in", "choose one of kept")
+    launch("search", "--folder=lost", **flags).failed("folder='lost' holds no picture of")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +90,12 @@ def test_a_search_is_in_a_folder_or_a_gallery(both, launch, given, sketch):  # n
     places = {name: given[name] for name in ("photos", "gallery")} if both else {}
     flags = {"checkpoint": given["checkpoint"], "sketch": sketch}
     launch("search", **flags, **places).failed("one of --photos and --gallery must be given")
+
+
+@pytest.mark.parametrize("more", ["--labels=red", "--folder=red"])
+def test_filters_are_for_a_gallery(more, launch, given, sketch):  # noqa: F811
+    flags = {"checkpoint": given["checkpoint"], "sketch": sketch, "photos": given["photos"]}
+    launch("search", more, **flags).failed("--labels and --folder are for a --gallery; name")
 
 
 def test_a_search_in_what_is_no_gallery(launch, given, sketch, tmp_path):  # noqa: F811
