@@ -59,9 +59,15 @@ def test_reduced_vectors_and_filters(launch, given, photos, sketch, tmp_path):  
     assert second.endswith("unchanged 0, not readable 0")
     assert Gallery.open(tmp_path / "small").settings[3:] == (8192, 3, "float16", True)
     flags = {"checkpoint": given["checkpoint"], "gallery": places["gallery"], "sketch": sketch}
+    whole = ranking(launch("search", **flags).succeeded())
+    assert whole == ranking(launch("search", "--folder=kept", **flags).succeeded())
     kept = ranking(launch("search", "--folder=kept", labels="kept", **flags).succeeded())
-    assert kept == ranking(launch("search", **flags).succeeded()) and len(kept) == 4
-    launch("search", labels="lost", **flags).failed("label='lost' is not in", "choose one of kept")
+    assert len(whole) == 4 and [path for *_, path in kept] == [
+        path for *_, path in whole if "/grün/" not in path
+    ]
+    launch("search", labels="lost", **flags).failed(
+        "label='lost' is not in", "choose one of grün, kept"
+    )
     launch("search", "--folder=lost", **flags).failed("folder='lost' holds no picture of")
 
 
