@@ -13,6 +13,7 @@ python -m launch.figures --what=curves --run_dir=runs/quickstart --out=curves.pn
 python -m launch.figures --what=benchmark --results=launch/benchmarks/recorded.json --out=growth.png
 """
 
+import itertools
 import json
 import pathlib
 from typing import Any
@@ -29,7 +30,7 @@ from dsf_jax.images.points import pad_points
 from dsf_jax.images.resize import edge_preserving_resize
 from dsf_jax.insight.benchmark_figures import growth
 from dsf_jax.insight.figures import contact_sheet, save_figure, training_curves
-from dsf_jax.insight.inversion import InversionConfig
+from dsf_jax.insight.inversion import PHASES, InversionConfig
 from dsf_jax.insight.report import html_report
 from dsf_jax.retrieval.features import PAPER_LAYERS
 from dsf_jax.training.checkpoints import load_model
@@ -90,7 +91,7 @@ _LAYERS = flags.DEFINE_list(
     "layers", list(insides.INVERTED_LAYERS), "inversion: layers to reconstruct from."
 )
 _STEPS = flags.DEFINE_integer(
-    "steps", 400, "inversion: a quarter at full learning rate, half at a tenth, the rest at a hundredth.",
+    "steps", 400, "inversion: an eighth at the full learning rate, then less and less.",
     lower_bound=4,
 )  # fmt: skip
 _RESTARTS = flags.DEFINE_integer(
@@ -184,9 +185,11 @@ def _source() -> pictures.Source:
 
 
 def inversion_config(steps: int, restarts: int, seed: int) -> InversionConfig:
-    """The authors' way, its 400 steps made fewer or more in proportion."""
-    full, tenth = round(steps / 4), round(steps / 2)
-    phases = ((1.0, full), (0.1, tenth), (0.01, steps - full - tenth))
+    """The default course, its steps made fewer or more in proportion."""
+    factors, counts = zip(*PHASES, strict=True)
+    ends = [round(steps * end / sum(counts)) for end in itertools.accumulate(counts)]
+    lengths = [end - begin for begin, end in itertools.pairwise([0, *ends])]
+    phases = tuple(zip(factors, lengths, strict=True))
     return InversionConfig(phases=phases, restarts=restarts, seed=seed)
 
 

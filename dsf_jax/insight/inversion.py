@@ -37,11 +37,13 @@ from dsf_jax.models.alexnet import (
 # The authors' typical norm of a mean-subtracted photo of 227 x 227 x 3 values: 68.9 a value.
 SIGMA_227 = 27098.1157
 # Edges are smoothed the more, the less of them a layer knows. The authors' weights are 1, 10 and 100,
-# for CaffeNet; with .4 times these AlexNet's errors are as low as theirs (BUILD_NOTES.md, "Insight").
+# for CaffeNet; with .4 times these, and PHASES for their course of 1 (100 steps), .1 (200) and .01 (100),
+# AlexNet's errors are as low as theirs (BUILD_NOTES.md, "Insight").
 TV_WEIGHTS = dict.fromkeys(("conv1", "relu1", "norm1", "pool1", "conv2", "relu2"), 0.4) | (
     dict.fromkeys(("norm2", "pool2", "conv3", "relu3", "conv4", "relu4"), 4.0)
 )
 DEEP_TV_WEIGHT = 40.0  # of conv5 and all after it
+PHASES = ((1.0, 50), (0.3, 150), (0.1, 150), (0.01, 50))  # factors of the learning rate, and steps
 # Values are cut at so many times the typical one: no picture's are as large (of a photo, 255 is 3.7
 # times), but a first step from a layer as steep as fc8 can throw one so far that the step of x^6
 # would throw it back farther still: beyond 7.7 times, at the authors' learning rate and momentum.
@@ -55,7 +57,7 @@ LONGEST_BLOCK, LONGEST_BLOCK_ON_CPU = 25, 2
 
 @dataclasses.dataclass(frozen=True)
 class InversionConfig:
-    """How images are sought; the defaults are the authors', but for lamTV.
+    """How images are sought; the defaults are the authors', but for lamTV and the phases.
 
     Attributes:
       restarts: times that each image is sought, from other noise; the best is kept.
@@ -70,7 +72,7 @@ class InversionConfig:
     restarts: int = 1
     seed: int = 0
     learning_rate: float = 0.004
-    phases: tuple[tuple[float, int], ...] = ((1.0, 100), (0.1, 200), (0.01, 100))
+    phases: tuple[tuple[float, int], ...] = PHASES
     momentum: float = 0.9
     tv_weight: float | None = None
     alpha_weight: float = 8e-10

@@ -299,6 +299,12 @@ def test_sigma_is_the_published_one_and_weights_are_as_told():
         assert {tv_weight(name) for name in group.split()} == {expected}
 
 
+def test_the_default_course_has_as_many_steps_as_the_authors():
+    rates, resets, _ = inversion._schedule(InversionConfig())
+    np.testing.assert_allclose(rates[[0, 50, 200, 350]], np.float32([4e-3, 1.2e-3, 4e-4, 4e-5]))
+    assert len(rates) == 400 and np.flatnonzero(resets).tolist() == [0, 50, 200, 350]
+
+
 def test_distance_between_images_equals_all_pairs():
     model, params = network()
     images = pictures(6)
