@@ -194,7 +194,7 @@ def report(
 ## Unseen emoji: the picture of a line drawing among {counts["gallery"]} pictures
 
 None of these {counts["queries"]} emoji, neither drawing nor picture, was trained on. mAP is the
-non-interpolated average precision over the whole gallery, ties in gallery order; each query has one relevant picture.
+non-interpolated average precision over the whole gallery, equal distances in gallery order; each query has one relevant picture.
 
 {_retrieval_table(before, after)}
 
