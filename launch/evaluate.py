@@ -73,7 +73,7 @@ _CHECKPOINTS = flags.DEFINE_list(
     "checkpoints", [], "Table retrieval: checkpoints to compare, as NAME=FOLDER."
 )
 _PRETRAINED = flags.DEFINE_string(
-    "pretrained", None, "Table retrieval: what launch.port_weights wrote; pool5 is a baseline."
+    "pretrained", None, "Tables, figure: what launch.port_weights wrote; its pool5 is a baseline."
 )
 _OUT = flags.DEFINE_string(
     "out",
@@ -172,7 +172,10 @@ def _write_table(name: str) -> None:
 def _made() -> tuple[Table, dict[str, Any]]:
     """Makes the table that is asked for, and the curves of the figure."""
     setup = experiments.Setup(
-        pathlib.Path(_RUNS.value), _DATA_DIR.value, tuple(map(int, _FOLDS.value))
+        pathlib.Path(_RUNS.value),
+        _DATA_DIR.value,
+        tuple(map(int, _FOLDS.value)),
+        _PRETRAINED.value,
     )
     if _TABLE.value == "retrieval":
         checkpoints = _named_checkpoints()
@@ -181,7 +184,6 @@ def _made() -> tuple[Table, dict[str, Any]]:
             _sketches(),
             _photos(),
             checkpoints,
-            pretrained=_PRETRAINED.value,
             class_map=stages.read_class_map(_CLASS_MAP.value),
         )
         return table, {}

@@ -30,7 +30,39 @@ from dsf_jax.training.checkpoints import ModelCard
 from dsf_jax.training.run_directory import fingerprint
 
 METHOD = 2  # raised when a change of the code changes results: those made before are made again
+ALONE = ""  # the layer of what has no layers
 VOC_NEGATIVES = (0, 1000, 5000)  # beside all: the points of Fig. 4
+
+
+class HandMade(NamedTuple):
+    """A hand-made descriptor, evaluated as a `Network` is; its features have one layer, `ALONE`."""
+
+    descriptor: Descriptor
+
+    @property
+    def name(self) -> str:
+        """Returns what results call it."""
+        return self.descriptor
+
+    def configuration(self) -> dict[str, Any]:
+        """Describes it for a result's configuration."""
+        return {"descriptor": self.descriptor}
+
+    def mixture(
+        self,
+        sets: Sequence[Records],
+        class_names: Sequence[str],
+        class_map: ClassMap | None = None,
+    ) -> Mixture:
+        """Mixes data sets as it is to see them."""
+        return mix(sets, class_names, class_map=class_map)
+
+    def features(
+        self, examples: Examples, layers: tuple[str, ...], label: str, progress: pathlib.Path
+    ) -> Mapping[str, np.ndarray]:
+        """Computes features of drawings or photos, {ALONE: [n, d]}."""
+        del layers, progress  # one, and in memory: they are short
+        return {ALONE: describe_all(examples, self.descriptor, label=label)}
 
 
 class Network(NamedTuple):
@@ -49,6 +81,40 @@ class Network(NamedTuple):
             "size": self.card.size,
             "resizing": self.card.resizing,
         }
+
+    def configuration(self) -> dict[str, Any]:
+        """Describes it for a result's configuration."""
+        return {"checkpoint": self.identity()}
+
+    def mixture(
+        self,
+        sets: Sequence[Records],
+        class_names: Sequence[str],
+        class_map: ClassMap | None = None,
+    ) -> Mixture:
+        """Mixes data sets as it is to see them: see `shown_to`."""
+        return shown_to(self.card, sets, class_names, class_map)
+
+    def features(
+        self, examples: Examples, layers: tuple[str, ...], label: str, progress: pathlib.Path
+    ) -> Mapping[str, np.ndarray]:
+        """Computes features of drawings or photos, {layer: [n, d]}, block by block into files of a folder."""
+        folder = progress / label
+        extract_to_files(
+            folder,
+            self.card.network(),
+            self.params,
+            examples,
+            list(map(str, range(len(examples)))),
+            configuration={},  # the folder is this evaluation's own
+            layers=layers,
+            size=self.card.size,
+            label=label,
+        )
+        return open_features(folder).features
+
+
+Describer = Network | HandMade
 
 
 def open_sets(
@@ -180,31 +246,8 @@ def shown_to(
     return mix(sets, class_names, class_map=class_map, resizing=card.resizing, size=card.size)
 
 
-def _features(
-    network: Network,
-    examples: Examples,
-    layers: tuple[str, ...],
-    label: str,
-    progress: pathlib.Path,
-) -> Mapping[str, np.ndarray]:
-    """Computes features of drawings or photos, {layer: [n, d]}, block by block into files of a folder."""
-    card, folder = network.card, progress / label
-    extract_to_files(
-        folder,
-        card.network(),
-        network.params,
-        examples,
-        list(map(str, range(len(examples)))),
-        configuration={},  # the folder is this evaluation's own
-        layers=layers,
-        size=card.size,
-        label=label,
-    )
-    return open_features(folder).features
-
-
 def _by_layer(
-    network: Network,
+    describer: Describer,
     sketches: Sequence[Records],
     photos: Sequence[Records],
     layers: Sequence[str],
@@ -214,15 +257,18 @@ def _by_layer(
     """The configuration of a retrieval result by its name, one a layer."""
     whole = {
         "method": METHOD,
-        "checkpoint": network.identity(),
+        **describer.configuration(),
         "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
         **more,
     }
-    return {f"{kind}-{network.name}-{layer}": {"layer": layer, **whole} for layer in layers}
+    return {
+        "-".join(filter(None, (kind, describer.name, layer))): {"layer": layer, **whole}
+        for layer in layers
+    }
 
 
 def retrieval(
-    network: Network,
+    describer: Describer,
     sketches: Sequence[Records],
     photos: Sequence[Records],
     *,
@@ -233,25 +279,25 @@ def retrieval(
     """Scores sketches as queries against photos; classes are matched by name.
 
     Args:
-      network: to evaluate.
+      describer: to evaluate.
       sketches: data sets of queries.
       photos: data sets of the gallery.
       class_map: see `mix`.
-      layers: of `dsf_jax.retrieval.features`.
+      layers: of `dsf_jax.retrieval.features`, or (ALONE,).
       results: folder, see `stored`.
 
     Returns:
       {layer: result}. A sketch whose class no photo shows is left out and counted.
     """
     wanted = _by_layer(
-        network, sketches, photos, layers, "retrieval", class_map=map_identity(class_map)
+        describer, sketches, photos, layers, "retrieval", class_map=map_identity(class_map)
     )
 
     def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
         sets = [*sketches, *photos]
-        mixture = shown_to(network.card, sets, all_classes(sets, class_map), class_map)
-        queries = _features(network, mixture.drawings, layers, "sketches", progress)
-        gallery = _features(network, mixture.photos, layers, "photos", progress)
+        mixture = describer.mixture(sets, all_classes(sets, class_map), class_map)
+        queries = describer.features(mixture.drawings, layers, "sketches", progress)
+        gallery = describer.features(mixture.photos, layers, "photos", progress)
         return {
             name: category_retrieval(
                 queries[configuration["layer"]],
@@ -315,7 +361,7 @@ def recognise(
 
 
 def rated_retrieval(
-    network: Network,
+    describer: Describer,
     sketches: Records,
     photos: Records,
     *,
@@ -325,21 +371,21 @@ def rated_retrieval(
     """Correlates distances with people's ratings, on what eitz_sbir prepares.
 
     Args:
-      network: to evaluate.
+      describer: to evaluate.
       sketches: of eitz_sbir/sketch.
       photos: of eitz_sbir/photo.
-      layers: of `dsf_jax.retrieval.features`.
+      layers: of `dsf_jax.retrieval.features`, or (ALONE,).
       results: folder, see `stored`.
 
     Returns:
       {layer: result}.
     """
-    wanted = _by_layer(network, [sketches], [photos], layers, "eitz_sbir")
+    wanted = _by_layer(describer, [sketches], [photos], layers, "eitz_sbir")
 
     def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
-        mixture = shown_to(network.card, [sketches, photos], sketches.class_names)
-        queries = _features(network, mixture.drawings, layers, "sketches", progress)
-        gallery = _features(network, mixture.photos, layers, "photos", progress)
+        mixture = describer.mixture([sketches, photos], sketches.class_names)
+        queries = describer.features(mixture.drawings, layers, "sketches", progress)
+        gallery = describer.features(mixture.photos, layers, "photos", progress)
         ratings = [r["rating"] for r in Records(photos.folder, photos.split, fields=("rating",))]
         return {
             name: eitz_sbir(
@@ -359,7 +405,7 @@ def rated_retrieval(
 
 
 def voc_curves(
-    network: Network,
+    describer: Describer,
     sketches: Records,
     photos: Records,
     *,
@@ -369,19 +415,19 @@ def voc_curves(
     """Scores queries among more and more negatives, on what pascal_voc_sbir prepares.
 
     Args:
-      network: to evaluate.
+      describer: to evaluate.
       sketches: of pascal_voc_sbir/sketch.
       photos: of pascal_voc_sbir/photo.
-      layer: of `dsf_jax.retrieval.features`.
+      layer: of `dsf_jax.retrieval.features`, or ALONE.
       results: folder, see `stored`.
 
     Returns:
       The result. Of the paper's sizes those are left out that have more negatives than there are.
     """
-    ((name, configuration),) = _by_layer(network, [sketches], [photos], [layer], "voc").items()
+    ((name, configuration),) = _by_layer(describer, [sketches], [photos], [layer], "voc").items()
 
     def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
-        mixture = shown_to(network.card, [sketches, photos], sketches.class_names)
+        mixture = describer.mixture([sketches, photos], sketches.class_names)
         shown = shown_classes(
             Records(photos.folder, photos.split, fields=("object_labels", "object_difficult")),
             len(photos.class_names),
@@ -389,8 +435,8 @@ def voc_curves(
         asked = np.unique(mixture.drawings.labels)
         fewest = int((~(shown.easy | shown.difficult))[:, asked].sum(axis=0).min())
         sizes = [size for size in VOC_NEGATIVES if size <= fewest]
-        queries = _features(network, mixture.drawings, (layer,), "sketches", progress)
-        gallery = _features(network, mixture.photos, (layer,), "photos", progress)
+        queries = describer.features(mixture.drawings, (layer,), "sketches", progress)
+        gallery = describer.features(mixture.photos, (layer,), "photos", progress)
         result = voc_retrieval(
             queries[layer],
             mixture.drawings.labels,
@@ -405,66 +451,48 @@ def voc_curves(
     return stored(results, {name: configuration}, make)[name]
 
 
-def baseline_retrieval(
-    descriptor: Descriptor,
-    sketches: Sequence[Records],
-    photos: Sequence[Records],
-    *,
-    class_map: ClassMap | None = None,
-    results: pathlib.Path | None = None,
-) -> ResultRecord:
-    """Scores a hand-made descriptor as `retrieval` scores a network."""
-    name = f"retrieval-{descriptor}"
-    configuration = {
-        "method": METHOD,
-        "descriptor": descriptor,
-        "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
-        "class_map": map_identity(class_map),
-    }
-
-    def make(_: pathlib.Path) -> dict[str, ResultRecord]:
-        sets = [*sketches, *photos]
-        mixture = mix(sets, all_classes(sets, class_map), class_map=class_map)
-        result = category_retrieval(
-            describe_all(mixture.drawings, descriptor, label="sketches"),
-            mixture.drawings.labels,
-            describe_all(mixture.photos, descriptor, label="photos"),
-            mixture.photos.labels,
-            configuration=configuration,
-        )
-        return {name: result}
-
-    return stored(results, {name: configuration}, make)[name]
-
-
-def baseline_recognition(
-    descriptor: Descriptor,
+def linear_recognition(
+    describer: Describer,
     train: Sequence[Records],
     test: Sequence[Records],
     *,
+    layer: str = ALONE,
     results: pathlib.Path | None = None,
     **more: Any,
 ) -> ResultRecord:
-    """Scores a linear classifier of a hand-made descriptor: accuracy "linear"."""
-    name = f"recognition-{descriptor}-{test[0].split}"
+    """Scores a linear classifier of features that were not learned from sketches: accuracy "linear".
+
+    Args:
+      describer: whose features.
+      train: data sets that the classifier is fitted to.
+      test: data sets that it is scored on.
+      layer: see `retrieval`.
+      results: folder, see `stored`.
+      **more: entries of the configuration, fold or the like.
+
+    Returns:
+      The result.
+    """
+    name = f"recognition-{describer.name}-{test[0].split}"
     configuration = {
         "method": METHOD,
-        "descriptor": descriptor,
+        **describer.configuration(),
+        "layer": layer,
         "classifier": "ridge regression to class indicators, penalty by leave-one-out",
         "data": {"train": data_identity(train), "test": data_identity(test)},
         **more,
     }
 
-    def make(_: pathlib.Path) -> dict[str, ResultRecord]:
-        known = mix(train)
-        class_names = known.class_names
-        unseen = mix(test, class_names).drawings
-        seen = describe_all(known.drawings, descriptor, label="training sketches")
-        classifier = fit_linear(seen, known.drawings.labels, classes=len(class_names))
-        guesses = classifier.classes(describe_all(unseen, descriptor, label="test sketches"))
+    def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
+        class_names = mix(train).class_names
+        known = describer.mixture(train, class_names).drawings
+        unseen = describer.mixture(test, class_names).drawings
+        seen = describer.features(known, (layer,), "training sketches", progress)[layer]
+        classifier = fit_linear(seen, known.labels, classes=len(class_names))
+        asked = describer.features(unseen, (layer,), "test sketches", progress)[layer]
         result = accuracies(
             unseen.labels,
-            {"linear": guesses.astype(np.int32)},
+            {"linear": classifier.classes(asked).astype(np.int32)},
             class_names=class_names,
             configuration=configuration,
         )

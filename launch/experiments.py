@@ -21,12 +21,14 @@ from dsf_jax.retrieval.features import PAPER_LAYERS
 from dsf_jax.training.checkpoints import FOLDER, last_step, load_model
 from dsf_jax.training.run_directory import read_config
 from launch import evaluations
-from launch.evaluations import Network
+from launch.evaluations import ALONE, Describer, HandMade, Network
 
 SKETCHES, PHOTOS, EDGES = "tu_berlin/sketch", "hust_si/photo", "edge_maps/hust_si-hed"
 EITZ = ("eitz_sbir/sketch", "eitz_sbir/photo")
 VOC = ("pascal_voc_sbir/sketch", "pascal_voc_sbir/photo")
 BASELINES: tuple[Descriptor, ...] = ("HOG", "raw pixels")
+POOL5 = "pool5, not fine-tuned"
+NOT_PRETRAINED = "needs the pretrained network: name what launch.port_weights wrote"
 RESULTS = "results"  # within the folder of runs
 
 
@@ -37,11 +39,13 @@ class Setup(NamedTuple):
       runs: folder of the mixtures' runs.
       data_dir: of prepared records.
       folds: numbers; a table's numbers are means over them.
+      pretrained: a ported checkpoint, whose pool5 is a baseline, or None.
     """
 
     runs: pathlib.Path
     data_dir: str
     folds: tuple[int, ...]
+    pretrained: str | None = None
 
     @property
     def results(self) -> pathlib.Path:
@@ -55,24 +59,33 @@ def table_1(setup: Setup, sketches: str = SKETCHES) -> Table:
 
 
 def table_2(setup: Setup, sketches: str = SKETCHES) -> Table:
-    """Recognises sketches with the run S and with linear classifiers of hand-made descriptors."""
-    baselines: dict[str, Found] = {name: _linear(setup, name, sketches) for name in BASELINES}
+    """Recognises sketches with the run S and with linear classifiers of features that were not learned
+    from sketches.
+    """
+    baselines = _over_baselines(
+        setup, [sketches], lambda who, layer: _linear(setup, who, layer, sketches)
+    )
     return tables.table_2(_recognition(setup, "S", sketches), baselines)
 
 
 def table_3(setup: Setup, sketches: str = EITZ[0], photos: str = EITZ[1]) -> Table:
     """Correlates distances with people's ratings."""
 
-    def make(network: Network) -> dict[str, ResultRecord]:
+    def make(who: Describer, *layers: str) -> dict[str, ResultRecord]:
         pair = [open_records(setup.data_dir, *_named(name, "test")) for name in (sketches, photos)]
-        return evaluations.rated_retrieval(network, *pair, results=setup.results)
+        return evaluations.rated_retrieval(
+            who, *pair, layers=layers or PAPER_LAYERS, results=setup.results
+        )
 
     found: dict[tuple[str, str], Found] = {}
     for run in tables.TABLE_3:
         joined = _over_runs(setup, run, (sketches, photos), make)
         for layer in PAPER_LAYERS:
             found[run, layer] = joined if isinstance(joined, NotRun) else joined[layer]
-    return tables.table_3(found)
+    baselines = _over_baselines(
+        setup, (sketches, photos), lambda who, layer: make(who, layer)[layer]
+    )
+    return tables.table_3(found, baselines)
 
 
 def figure_4(
@@ -81,20 +94,21 @@ def figure_4(
     """Retrieves VOC's photos among more and more negatives.
 
     Returns:
-      The table, and the curves of the runs that there are: {run: {class: [(negatives, value, low,
-      high)]}}.
+      The table, and the curves of the runs and baselines that there are: {run: {class: [(negatives,
+      value, low, high)]}}.
     """
 
-    def make(network: Network) -> dict[str, ResultRecord]:
+    def make(who: Describer, layer: str = PAPER_LAYERS[-1]) -> ResultRecord:
         queries = open_records(setup.data_dir, *_named(sketches, "test"))
         every = "+".join(list_datasets(setup.data_dir)[photos.partition(":")[0]])
         gallery = open_records(setup.data_dir, *_named(photos, every))
-        return {"": evaluations.voc_curves(network, queries, gallery, results=setup.results)}
+        return evaluations.voc_curves(who, queries, gallery, layer=layer, results=setup.results)
 
     found: dict[str, Found] = {}
     for run in tables.TABLE_3:  # the mixtures that the paper's retrieval compares
-        joined = _over_runs(setup, run, (sketches, photos), make)
+        joined = _over_runs(setup, run, (sketches, photos), lambda who: {"": make(who)})
         found[run] = joined if isinstance(joined, NotRun) else joined[""]
+    found |= _over_baselines(setup, (sketches, photos), make)
     curves = {
         run: {
             name: [(point.negatives, *point.value) for point in curve]
@@ -112,7 +126,6 @@ def retrieval_table(
     photos: Sequence[Records],
     checkpoints: Mapping[str, str],
     *,
-    pretrained: str | None,
     class_map: ClassMap | None,
 ) -> Table:
     """Retrieves photos by sketches of their class, with baselines and checkpoints.
@@ -122,35 +135,42 @@ def retrieval_table(
       sketches: data sets of queries.
       photos: data sets of the gallery.
       checkpoints: {name: path}.
-      pretrained: a ported checkpoint, whose pool5 is a baseline, or None.
       class_map: see `mix`.
 
     Returns:
       The table.
     """
-    found: dict[tuple[str, str], Found] = {}
-    for descriptor in BASELINES:
-        found[descriptor, ""] = evaluations.baseline_retrieval(
-            descriptor, sketches, photos, class_map=class_map, results=setup.results
-        )
-    if pretrained is None:
-        found["pool5, not fine-tuned", ""] = NotRun(
-            "needs the pretrained network: name what launch.port_weights wrote with --pretrained"
-        )
-    networks = {"pool5, not fine-tuned": pretrained} if pretrained else {}
-    for name, path in (networks | dict(checkpoints)).items():
-        layers = ("pool5",) if name in networks else PAPER_LAYERS
-        made = evaluations.retrieval(
-            Network(name, *load_model(path)),
+
+    def make(who: Describer, *layers: str) -> dict[str, ResultRecord]:
+        return evaluations.retrieval(
+            who,
             sketches,
             photos,
             class_map=class_map,
-            layers=layers,
+            layers=layers or PAPER_LAYERS,
             results=setup.results,
         )
-        for layer, record in made.items():
-            found[name, "" if layer == "pool5" else layer] = record
+
+    baselines = _over_baselines(setup, (), lambda who, layer: make(who, layer)[layer])
+    found: dict[tuple[str, str], Found] = {(name, ""): one for name, one in baselines.items()}
+    for name, path in checkpoints.items():
+        made = make(Network(name, *load_model(path)))
+        found |= {(name, layer): record for layer, record in made.items()}
     return tables.retrieval_table(found)
+
+
+def _over_baselines(
+    setup: Setup, datasets: Sequence[str], make: Callable[[Describer, str], Found]
+) -> dict[str, Found]:
+    """Evaluates what was not learned from sketches: hand-made descriptors, and pool5 of the pretrained
+    network.
+    """
+    if missing := _missing_data(setup, datasets):
+        return dict.fromkeys((*BASELINES, POOL5), _not_run(missing))
+    found = {name: make(HandMade(name), ALONE) for name in BASELINES}
+    if setup.pretrained is None:
+        return found | {POOL5: _not_run([f"{NOT_PRETRAINED} with --pretrained"])}
+    return found | {POOL5: make(Network(POOL5, *load_model(setup.pretrained)), "pool5")}
 
 
 # --- What is there, and what is missing ---
@@ -287,10 +307,8 @@ def _check_resizing(network: Network, run: str) -> None:
         )
 
 
-def _linear(setup: Setup, descriptor: Descriptor, sketches: str) -> Found:
+def _linear(setup: Setup, who: Describer, layer: str, sketches: str) -> ResultRecord:
     """Trains a linear classifier on the other folds, and tests it on each fold."""
-    if missing := _missing_data(setup, [sketches]):
-        return _not_run(missing)
     splits = [s for s in list_datasets(setup.data_dir)[sketches] if s.startswith("fold")]
     records = []
     for fold in setup.folds:
@@ -299,8 +317,8 @@ def _linear(setup: Setup, descriptor: Descriptor, sketches: str) -> Found:
             [open_records(setup.data_dir, sketches, split)] for split in (others, f"fold{fold}")
         )
         records.append(
-            evaluations.baseline_recognition(
-                descriptor, train, test, results=setup.results, fold=fold
+            evaluations.linear_recognition(
+                who, train, test, layer=layer, results=setup.results, fold=fold
             )
         )
     return join_folds(records)

@@ -142,8 +142,8 @@ def test_the_same_numbers_without_this_package(alexnet, tmp_path):
             key = f"{function}:{batch}"
             asked[key] = inputs[field][:batch]
             expected |= {f"{key}:{layer}": np.asarray(x[:batch]) for layer, x in live.items()}
-    live = np.asarray(vote(model, params, {"points": inputs["points"][:3]}, size=ALEXNET.size))
-    for batch in (1, 3):
+    live = np.asarray(vote(model, params, {"points": inputs["points"]}, size=ALEXNET.size))
+    for batch in (1, 3, 64):
         key = f"sketch_classes:{batch}"
         asked[key] = inputs["points"][:batch]
         expected[f"{key}:classes"] = live[:batch]

@@ -180,11 +180,12 @@ def table_2(ours: Found, baselines: Mapping[str, Found]) -> Table:
     )
 
 
-def table_3(results: Mapping[tuple[str, str], Found]) -> Table:
+def table_3(results: Mapping[tuple[str, str], Found], baselines: Mapping[str, Found]) -> Table:
     """Correlation of distances with people's ratings.
 
     Args:
       results: {(run, layer): of each run of `TABLE_3` and each of `LAYERS`}, joined over folds.
+      baselines: of what has one feature.
     """
     rows = [
         Row(
@@ -201,12 +202,13 @@ def table_3(results: Mapping[tuple[str, str], Found]) -> Table:
         Row(name, (Cell(), Cell(), Cell(paper, missing=OTHERS)))
         for name, paper in TABLE_3_OTHERS.items()
     ]
+    rows += [Row(name, (Cell(), Cell(), cell(found, "tau-b"))) for name, found in baselines.items()]
     return Table(
         "Table 3: Kendall's tau-b with the ratings of Eitz et al.",
         LAYERS,
         tuple(rows),
         4,
-        _notes(list(results.values())),
+        _notes([*results.values(), *baselines.values()]),
     )
 
 
@@ -233,7 +235,7 @@ def figure_4(results: Mapping[str, Found]) -> Table:
     """The numbers behind Fig. 4: bounded mAP of each class among more and more negatives.
 
     Args:
-      results: {run: result}, joined over folds.
+      results: {run or baseline: result}, joined over folds.
     """
     drawn = {
         run: curves_of(found) for run, found in results.items() if isinstance(found, ResultRecord)

@@ -112,11 +112,12 @@ def test_table_3_has_a_column_a_layer():
         for i, run in enumerate(tables.TABLE_3, 1)
         for j, layer in enumerate(tables.LAYERS, 1)
     }
-    lines = lines_of(table_3(found))
+    lines = lines_of(table_3(found, {"HOG": record(**{"tau-b": 0.05}), "pool5": MISSING}))
     assert lines["S"][0] == "0.2757 / 0.1100 [0.1000, 0.1200]"
     assert lines["S+I+E"][2] == "0.4773 / 0.3300 [0.3200, 0.3400]"
     assert lines["SHOG"] == ["–", "–", "0.2770 / not run (1)"]
-    assert list(lines) == [*tables.TABLE_3, *tables.TABLE_3_OTHERS]
+    assert lines["HOG"] == ["–", "–", "– / 0.0500 [0.0400, 0.0600]"]
+    assert list(lines) == [*tables.TABLE_3, *tables.TABLE_3_OTHERS, "HOG", "pool5"]
 
 
 def test_a_table_without_the_papers_numbers_shows_ours_alone():

@@ -141,16 +141,21 @@ def test_table_2_runs_baselines_on_the_same_sketches(launch, given, runs):
     # Balls and boxes in other places: HOG tells them apart.
     assert table["HOG + linear classifier"] == ["– / 1.000 [1.000, 1.000]"]
     assert re.match(r"– / [01].\d+ \[", table["raw pixels + linear classifier"][0])
+    assert (
+        "needs the pretrained network: name what launch.port_weights wrote with --pretr" in told.out
+    )
     assert len(results_in(runs)) == 2 + 2 * 2
 
 
 def test_table_3(launch, given, runs):
-    told = launch("evaluate", table="3", **given).succeeded()
+    told = launch("evaluate", table="3", pretrained=runs / "S" / "fold0", **given).succeeded()
     table = table_of(told)
     assert all(re.match(r"0.2\d{3} / -?[01].\d{4} \[", cell) for cell in table["S"])
     assert table["S+I+E"][2].startswith("0.4773 / not run (")
     assert table["content-aware"][2].startswith("0.3520 / not run (")
-    assert len(results_in(runs)) == 2 * 3
+    for baseline in ("HOG", "raw pixels", "pool5, not fine-tuned"):
+        assert re.match(r"– / -?[01].\d{4} \[", table[baseline][2])
+    assert len(results_in(runs)) == 2 * 3 + 3
     assert not any((runs / "results" / "progress").iterdir())
 
 
@@ -166,8 +171,10 @@ def test_figure_4(launch, given, runs, tmp_path):
     assert table["S"][1].startswith("– / no value (")  # there are no 1000 negatives
     assert "- Data: pascal_voc_sbir/photo [" in told and "Options: K 150, seed 0" in told
     assert (out / "figure4.png").read_bytes().startswith(b"\x89PNG")
-    (result, _) = (read_result(path) for path in results_in(runs))
-    assert result.counts["gallery"] == 6  # all three splits
+    assert re.match(r"– / [01].\d{3} \[", table["HOG"][0])
+    assert table["pool5, not fine-tuned"][0].startswith("– / not run (")
+    results = [read_result(path) for path in results_in(runs)]
+    assert [result.counts["gallery"] for result in results] == [6] * 4  # all three splits
 
 
 @pytest.mark.parametrize(
