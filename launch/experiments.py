@@ -28,7 +28,9 @@ EITZ = ("eitz_sbir/sketch", "eitz_sbir/photo")
 VOC = ("pascal_voc_sbir/sketch", "pascal_voc_sbir/photo")
 BASELINES: tuple[Descriptor, ...] = ("HOG", "raw pixels")
 POOL5 = "pool5, not fine-tuned"
-NOT_PRETRAINED = "needs the pretrained network: name what launch.port_weights wrote"
+NOT_PRETRAINED = NotRun(
+    "needs the pretrained network: name what launch.port_weights wrote with --pretrained"
+)
 RESULTS = "results"  # within the folder of runs
 
 
@@ -169,7 +171,7 @@ def _over_baselines(
         return dict.fromkeys((*BASELINES, POOL5), _not_run(missing))
     found = {name: make(HandMade(name), ALONE) for name in BASELINES}
     if setup.pretrained is None:
-        return found | {POOL5: _not_run([f"{NOT_PRETRAINED} with --pretrained"])}
+        return found | {POOL5: NOT_PRETRAINED}
     return found | {POOL5: make(Network(POOL5, *load_model(setup.pretrained)), "pool5")}
 
 

@@ -337,9 +337,8 @@ def _refreshing(searcher: Searcher) -> Any:
             await asyncio.sleep(REFRESH)
             try:
                 await run_in_threadpool(searcher.gallery.refresh)
-            except (
-                Exception
-            ) as error:  # whatever it is: what was read stays, and the next look comes
+            # Whatever it is: what was read stays, and the next look comes.
+            except Exception as error:
                 logging.getLogger("uvicorn.error").warning(
                     "the gallery cannot be read anew: %s", error
                 )

@@ -244,7 +244,10 @@ class Gallery:
         writer.tidy()
         self.refresh()
         self._index(tell)
-        closed = [f"{path} cannot be read; change its permissions" for path in found.closed]
+        closed = [
+            f"{path} cannot be read; change its permissions, or look after its disk"
+            for path in found.closed
+        ]
         return writer.changes(closed)
 
     def add(self, paths: Iterable[str | os.PathLike[str]]) -> Changes:

@@ -183,7 +183,9 @@ def test_what_lies_in_a_folder_that_cannot_be_listed_stays(gallery, folder, monk
     monkeypatch.setattr(os, "scandir", closed)
     changes = gallery.sync(folder)
     assert changes[:4] == (0, 0, 0, 3)
-    assert changes.failed == (f"{folder}/cats cannot be read; change its permissions",)
+    assert changes.failed == (
+        f"{folder}/cats cannot be read; change its permissions, or look after its disk",
+    )
     assert listed(gallery) == sorted(NAMES)
 
 
@@ -198,7 +200,9 @@ def test_what_cannot_be_looked_at_stays(gallery, folder, monkeypatch):
     monkeypatch.setattr(pathlib.Path, "stat", failing)
     changes = gallery.sync(folder)
     assert changes[:4] == (0, 0, 0, 5)
-    assert changes.failed == (f"{folder}/cats/a.png cannot be read; change its permissions",)
+    assert changes.failed == (
+        f"{folder}/cats/a.png cannot be read; change its permissions, or look after its disk",
+    )
     assert gallery.add([folder / "cats/a.png"]).failed[0].startswith(f"{folder}/cats/a.png is not")
     monkeypatch.undo()
     assert listed(gallery) == sorted(NAMES)
