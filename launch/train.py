@@ -165,6 +165,8 @@ def _train_once(
     if scored:
         _say(f"held out: {len(scored.drawings)} drawings and {len(scored.photos)} photos")
     card, params = with_classes(card, params, mixture.class_names, seed=config.seed)
+    if hint := stages.rough_start(config, card):
+        _say(hint)
     where = f"{jax.device_count()} {jax.default_backend()} device(s)"
     _say(f"{card.variant} AlexNet on {where} of {jax.process_count()} process(es)")
     result = stages.train_on(

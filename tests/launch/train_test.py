@@ -17,9 +17,11 @@ import pytest
 from data_builders.prepare import prepare
 from data_builders.tu_berlin.tu_berlin_dataset_builder import Builder, Options
 from dsf_jax.training import checkpoints
-from dsf_jax.training.checkpoints import load_model
+from dsf_jax.training.checkpoints import ModelCard, load_model
+from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.metrics_log import read_metrics
 from dsf_jax.training.run_directory import read_config
+from launch import stages
 from tests.data_builders.drawn import drawing, write_tree
 from tests.launch.scripts import Result, wait_for
 
@@ -46,6 +48,21 @@ def test_a_run(run):
     card, params = load_model(run_dir)
     assert len(card.class_names) == 5 and params["fc8"]["kernel"].shape == (4096, 5)
     assert card.fresh_layers == ("fc6", "fc7")  # fc8 is trained now
+
+
+@pytest.mark.parametrize(
+    ("fresh", "changes", "named"),
+    [
+        (("fc6", "fc7", "fc8"), {}, "fc6, fc7, fc8 start"),
+        (("fc7", "fc8"), {"train_layers": "fc"}, "fc7, fc8 start"),
+        (("fc6", "fc7", "fc8"), {"warmup": 1}, None),
+        (("fc6", "fc7", "fc8"), {"train_layers": "last"}, None),
+        (("fc8",), {}, None),
+    ],
+)
+def test_a_rough_start_is_foretold(fresh, changes, named):
+    hint = stages.rough_start(TrainConfig(**changes), ModelCard("caffe", ("a", "b"), 227, fresh))
+    assert hint is None if named is None else hint.startswith(named) and "--warmup=1" in hint
 
 
 def test_running_again_changes_nothing(launch, run, training):
