@@ -146,26 +146,22 @@ def open_sets(
 
 
 def data_identity(sets: Sequence[Records]) -> list[dict[str, Any]]:
-    """Describes data sets for a result's configuration; sets built otherwise differ."""
+    """Describes data sets for a result's configuration; sets of other content differ."""
     return [
         {
             "name": records.name,
             "version": records.folder.name,
             "split": records.split,
             "records": len(records),
-            "digest": _digest((records.folder / "dataset_info.json").read_bytes()),
+            "digest": records.digest,
         }
         for records in sets
     ]
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:12]
-
-
 def _digest_of(value: Any) -> str:
     """Digests JSON values: equal values, equal text."""
-    return _digest(json.dumps(value, sort_keys=True).encode())
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def map_identity(class_map: ClassMap | None) -> str | None:

@@ -290,13 +290,34 @@ def _check_classes(network: Network, test: Records) -> None:
 
 def _check_unseen(run_dir: pathlib.Path, test: Records) -> None:
     """Refuses a model that was trained on what it is to be tested on."""
-    for line in read_config(run_dir)["start"]["data"]:
-        for name, split in re.findall(r"from (\S+) \[([^\]]*)\]", line):
-            if name == test.name and (test.split in split or "fold" not in split):
-                raise ValueError(
-                    f"{run_dir} was trained on {name} [{split}], which holds {test.split}, and would "
-                    f"be tested on it; train it with --fold={test.split.removeprefix('fold')}"
-                )
+    for name, split, digest in _trained_on(run_dir):
+        if name != test.name:
+            continue
+        if test.split in split or "fold" not in split:
+            raise ValueError(
+                f"{run_dir} was trained on {name} [{split}], which holds {test.split}, and would "
+                f"be tested on it; train it with --fold={test.split.removeprefix('fold')}"
+            )
+        if digest and digest != test.digest:
+            raise ValueError(
+                f"{run_dir} was trained on files of {name} with the digest {digest}, those in "
+                f"{test.folder} have {test.digest}: their folds may be cut otherwise; train it again, "
+                "or bring the old files back"
+            )
+
+
+def _trained_on(run_dir: pathlib.Path) -> list[tuple[str, str, str]]:
+    """Reads what a run was trained on: data set, split, and digest or nothing."""
+    try:
+        lines = read_config(run_dir)["start"]["data"]
+        # A split may have brackets of its own: fold0[:50%].
+        return re.findall(
+            r"from (\S+) \[(.*?)\](?=, |; |$)(?:.*; digest (\w+)$)?", "\n".join(lines), re.M
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{run_dir}/config.json does not say what the run was trained on; train it again"
+        ) from error
 
 
 def _check_resizing(network: Network, run: str) -> None:
@@ -312,6 +333,10 @@ def _check_resizing(network: Network, run: str) -> None:
 def _linear(setup: Setup, who: Describer, layer: str, sketches: str) -> ResultRecord:
     """Trains a linear classifier on the other folds, and tests it on each fold."""
     splits = [s for s in list_datasets(setup.data_dir)[sketches] if s.startswith("fold")]
+    if len(splits) < 2:
+        raise ValueError(
+            f"{sketches} is not cut into folds; name a data set that is, as {SKETCHES}"
+        )
     records = []
     for fold in setup.folds:
         others = "+".join(split for split in splits if split != f"fold{fold}")

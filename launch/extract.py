@@ -66,6 +66,7 @@ def _extract(card: ModelCard, params: Params, records: Records, folder: pathlib.
         configuration={
             "data_set": records.name,
             "version": records.folder.name,
+            "digest": records.digest,
             "split": records.split,
             "domain": domain,
             "class_names": records.class_names,

@@ -289,7 +289,7 @@ def train_on(
         params,
         run_dir,
         total_examples=total,
-        data=list(map(str, mixture.counts)),
+        data=[f"{count}; digest {count.digest}" for count in mixture.counts],
         held_out=held_out and held_out_batches(held_out, batch_size=config.batch_size, **shard),
         command=command,
     )

@@ -153,6 +153,7 @@ class Count(NamedTuple):
     domain: str
     per_class: tuple[int, ...]  # [k]
     left_out: tuple[tuple[str, int], ...]  # classes that the mixture does not have, and how many
+    digest: str = ""  # of the data set's files
 
     def __str__(self) -> str:
         """Returns one line."""
@@ -266,6 +267,7 @@ def mix(
                 source.domain,
                 tuple(per_class.tolist()),
                 tuple(sorted(others.items())),
+                source.digest,
             )
         )
     interpolate = None

@@ -8,6 +8,7 @@ a relevant item have no average precision or recall; they are left out of every 
 
 import dataclasses
 import functools
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -191,8 +192,9 @@ def distance_blocks(
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield the squared distances of a block of queries to the whole gallery, block after block.
 
-    They come from one matrix product: good for an order, not for equal rows' equality (see
-    retrieval.euclidean). The gallery is read block by block too, so that it may be a mapped file.
+    They come from matrix products, whose last bits depend on a row's place: equal gallery rows get
+    the distance of the first of them, so that they tie. The gallery is read block by block too, so
+    that it may be a mapped file.
 
     Args:
         queries: [q, d] float.
@@ -212,12 +214,15 @@ def distance_blocks(
         )
     n = len(gallery)
     size = max(1, min(block, MOST_DISTANCES // max(n, 1)))
+    first_equal = _first_equal(gallery)
+    repeated = np.flatnonzero(first_equal != np.arange(n))
     for start in range(0, len(queries), size):
         rows = slice(start, min(start + size, len(queries)))
         distances = np.empty((rows.stop - start, n), np.float32)
         for first in range(0, n, GALLERY_BLOCK):
             part = slice(first, first + GALLERY_BLOCK)
             distances[:, part] = _squared_distances(queries[rows], gallery[part])
+        distances[:, repeated] = distances[:, first_equal[repeated]]
         if not np.isfinite(distances).all():
             query, item = np.argwhere(~np.isfinite(distances))[0]
             raise ValueError(
@@ -225,6 +230,13 @@ def distance_blocks(
                 " look at the drawing and the picture that these features came from"
             )
         yield rows, distances
+
+
+def _first_equal(rows: Array) -> np.ndarray:
+    """Find the first row that equals each of the rows [n, d], bit by bit: [n] int."""
+    seen: dict[bytes, int] = {}
+    digests = (hashlib.blake2b(x.tobytes(), digest_size=16).digest() for x in np.asarray(rows))
+    return np.array([seen.setdefault(x, i) for i, x in enumerate(digests)], int)
 
 
 @jax.jit

@@ -16,7 +16,7 @@ FORMAT = 1
 DRAWS, SEED = 1000, 0
 # What the records of folds may disagree about: another model, tested on another part of the data.
 VARYING = ("checkpoint", "data", "fold", "split")
-SIZES = ("classes", "gallery")  # counts that folds share; the others are added over the folds
+SIZES = ("classes", "gallery")  # counts that are never added over folds
 
 
 class Measure(NamedTuple):
@@ -155,9 +155,10 @@ def over_folds(
       varying: entries of the configuration that may differ between folds; others are errors.
 
     Returns:
-      A record of the folds' means, each fold with the same weight. Counts are added, except those of
-      `SIZES`, which stand there where all folds have the same. What differs stands in
-      configuration["folds"] and details["folds"], in the order given.
+      A record of the folds' means, each fold with the same weight. Counts are added, unless all
+      folds were tested on the same data; then, and those of `SIZES` always, they stand there where all
+      folds have the same. What differs stands in configuration["folds"] and details["folds"], in the
+      order given.
 
     Raises:
       ValueError: when there is no record, or the records are not folds of one evaluation.
@@ -173,13 +174,14 @@ def over_folds(
         numbers[name] = Measure(min(max(math.fsum(values) / folds, low), high), low, high)
     differing = [key for key in first.configuration if _differs(records, key)]
     configuration = {k: v for k, v in first.configuration.items() if k not in differing}
+    added = "data" not in configuration  # the folds' differs, or nobody says what it is
     if differing:
         configuration["folds"] = [{k: r.configuration[k] for k in differing} for r in records]
     return ResultRecord(
         first.protocol,
         numbers,
         configuration,
-        _pooled([record.counts for record in records]) | {"folds": folds},
+        _pooled([r.counts for r in records], added=added) | {"folds": folds},
         f"lowest and highest of {folds} folds" if folds > 1 else f"{first.interval}, 1 fold",
         {"folds": [_fold(record) for record in records]},
     )
@@ -224,9 +226,10 @@ def _check_folds(records: Sequence[ResultRecord], varying: Collection[str]) -> N
                 )
 
 
-def _pooled(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    pooled = {name: sum(c[name] for c in counts) for name in counts[0] if name not in SIZES}
-    shared = {name: {c[name] for c in counts} for name in SIZES if name in counts[0]}
+def _pooled(counts: Sequence[Mapping[str, int]], *, added: bool) -> dict[str, int]:
+    sums = [name for name in counts[0] if added and name not in SIZES]
+    pooled = {name: sum(c[name] for c in counts) for name in sums}
+    shared = {name: {c[name] for c in counts} for name in counts[0] if name not in sums}
     return pooled | {name: sizes.pop() for name, sizes in shared.items() if len(sizes) == 1}
 
 

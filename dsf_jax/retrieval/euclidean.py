@@ -54,7 +54,8 @@ def search(
     """Find the k nearest gallery rows of every query, exactly.
 
     A distance's relative error is at most (d + 2) * 2**-24, about sqrt(d) * 2**-24 in practice;
-    unlike that of |q|^2 + |g|^2 - 2qg it does not grow where a query nearly equals a row. Memory
+    unlike that of |q|^2 + |g|^2 - 2qg it does not grow where a query nearly equals a row. (Float32
+    itself ends at squares of about 1e-38: distances below 1e-16 lose digits, scale such rows.) Memory
     beside the gallery is two blocks of it (not copied on a CPU that can read in place: a jax array,
     a mapped .npy file), query_block x block bounds, k + MARGIN candidates a query, whatever n is.
 

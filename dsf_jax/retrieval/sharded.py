@@ -15,7 +15,6 @@ from jax.experimental import multihost_utils
 from dsf_jax.retrieval.euclidean import MARGIN, Array, Neighbours, search
 
 DEVICE_BLOCK_BYTES = 256 * 2**20  # of the rows that an accelerator compares at a time
-FAR = 1e4  # a value of the rows that fill a small shard up: no vector of length 1 comes near them
 DEVICE_SHARE = 0.5  # of an accelerator's memory that a shard may take
 
 
@@ -126,15 +125,16 @@ def merge(parts: Sequence[Neighbours], k: int) -> Neighbours:
 
 
 def _search(queries: np.ndarray, rows: Array, k: int) -> Neighbours:
-    """Searches few rows filled up to a power of two, so that few forms are compiled, and those on an
-    accelerator in large blocks.
+    """Searches few rows filled up to a power of two with zeros, so that few forms are compiled, and
+    those on an accelerator in large blocks.
     """
     n, d = rows.shape
     if n < k + MARGIN:
-        few = np.full((1 << (k + MARGIN - 1).bit_length(), d), FAR, rows.dtype)
+        few = np.zeros((1 << (k + MARGIN - 1).bit_length(), d), rows.dtype)
         few[:n] = rows
-        found = search(queries, few, k, block=len(few))
-        return Neighbours(*(x[:, : min(k, n)] for x in found))
+        found = search(queries, few, len(few), block=len(few))  # all, whichever are nearer
+        real = found.indices < n
+        return Neighbours(*(x[real].reshape(len(queries), n)[:, :k] for x in found))
     if isinstance(rows, jax.Array):
         block = max(1, DEVICE_BLOCK_BYTES // (d * rows.dtype.itemsize))
         return search(queries, rows, k, block=block)

@@ -88,7 +88,7 @@ def points(setting: Setting) -> Iterator[Work]:
         "drawings",
         calls,
         dict.fromkeys(calls, checked(share, "points", "skeletonize")),
-        {"skeletonize alone, one core": 1.0},
+        {"skeletonize alone, all cores": 1.0},
         moved=float(sum(x.nbytes for x in (*images, *found))),
     )
 

@@ -86,11 +86,11 @@ def read_recorded(
         stored = json.loads(path.read_text())
         rows = {(row["what"], row["who"]): row for row in stored["rows"]}
         there = stored["machine"]
+        named = f"{there['processor']}, {there['cores']} cores, {there['device']}"
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is no result of this benchmark ({error!r}); name another with --recorded"
         ) from error
-    named = f"{there['processor']}, {there['cores']} cores, {there['device']}"
     if not same_machine(there, now["machine"]):
         return {}, f"{path} was recorded on another machine ({named}): not compared"
     for name in ("batch_size", "dtype"):

@@ -109,11 +109,13 @@ def test_classes_are_joined_by_name_and_are_those_that_sketches_show(zoo: Any) -
         of("sketch", wanted) + of("edge", wanted)
     )
     assert sorted(shown(mixture.photos, mixture.class_names)) == sorted(of("photo", wanted))
+    digests = [records.digest for records in zoo("sketch", "photo", "edge")]
     assert mixture.counts == (
-        Count("zoo/sketch [train]", "sketch", (2, 2, 1), ()),
-        Count("zoo/photo [train]", "photo", (3, 2, 0), (("yak", 2),)),
-        Count("zoo/edge [train]", "edge", (1, 0, 1), (("yak", 1),)),
+        Count("zoo/sketch [train]", "sketch", (2, 2, 1), (), digests[0]),
+        Count("zoo/photo [train]", "photo", (3, 2, 0), (("yak", 2),), digests[1]),
+        Count("zoo/edge [train]", "edge", (1, 0, 1), (("yak", 1),), digests[2]),
     )
+    assert len({*digests}) == 3
 
 
 def test_labels_beside_the_examples_are_theirs(zoo: Any) -> None:

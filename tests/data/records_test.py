@@ -214,3 +214,19 @@ def test_lost_class_names_are_an_error(copied: Path) -> None:
     (copied / "tiny_sketches" / "1.0.0" / "label.labels.txt").unlink()
     with pytest.raises(ValueError, match=r"label\.labels\.txt"):
         open_records(copied, "tiny_sketches", "train")
+
+
+def test_the_digest_is_that_of_records_and_classes(prepared: Path, tmp_path: Path) -> None:
+    shutil.copytree(prepared, tmp_path / "copy")
+    one, other = (open_records(d, "tiny_sketches", "test") for d in (prepared, tmp_path / "copy"))
+    assert one.digest == other.digest == open_records(prepared, "tiny_sketches", "train").digest
+    description = other.folder / "dataset_info.json"
+    description.write_text(description.read_text().replace('"1.0.0"', '"1.0.0" '))
+    assert one.digest == other.digest
+    (records,) = other.folder.glob("*-train.array_record*")
+    content = bytearray(records.read_bytes())
+    content[len(content) // 2] ^= 1  # as long as it was
+    records.write_bytes(content)
+    changed = other.digest
+    (other.folder / "label.labels.txt").write_text("cat\ndig\n")
+    assert len({one.digest, changed, other.digest}) == 3

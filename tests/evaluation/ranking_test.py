@@ -302,6 +302,21 @@ def test_distances_of_any_blocks(monkeypatch, block) -> None:
     np.testing.assert_allclose(np.concatenate([d for _, d in found]), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("block", [100, 1000])
+def test_equal_rows_tie_wherever_they_stand(monkeypatch, block) -> None:
+    """Rounding of a matrix product depends on a row's place in its block."""
+    monkeypatch.setattr(ranking, "GALLERY_BLOCK", block)
+    rng = np.random.default_rng(0)
+    queries, gallery = (np.abs(rng.standard_normal((n, 4096), np.float32)) for n in (20, 103))
+    gallery[[1, 60, 101, 102]] = gallery[[40, 40, 40, 99]]
+    ((_, distances),) = ranking.distance_blocks(queries, gallery)
+    np.testing.assert_array_equal(distances[:, [1, 60, 101]], distances[:, [40, 40, 40]])
+    np.testing.assert_array_equal(distances[:, 102], distances[:, 99])
+    exact = np.square(queries[:, None].astype(np.float64) - gallery).sum(axis=2)
+    np.testing.assert_allclose(distances, exact, rtol=1e-5)
+    assert len(np.unique(distances[0])) == 99
+
+
 def test_large_galleries_are_ranked_by_fewer_queries_at_a_time(monkeypatch) -> None:
     monkeypatch.setattr(ranking, "MOST_DISTANCES", 25)
     blocks = ranking.distance_blocks(np.zeros((5, 2), "f4"), np.zeros((10, 2), "f4"))

@@ -199,7 +199,7 @@ def fold(number, voting, **changes):
     numbers = {"accuracy/voting": Measure(voting, 0.0, 1.0)}
     return record(
         numbers=numbers,
-        configuration={"size": 227, "checkpoint": f"runs/{number}"},
+        configuration={"size": 227, "checkpoint": f"runs/{number}", "data": f"fold{number}"},
         counts={"examples": 27 - number, "classes": 250},
         details={"which": number},
         **changes,
@@ -212,7 +212,9 @@ def test_folds_have_their_mean_lowest_and_highest() -> None:
     assert joined.counts == {"examples": 27 + 26 + 25, "classes": 250, "folds": 3}
     assert joined.interval == "lowest and highest of 3 folds"
     assert joined.configuration["size"] == 227 and "checkpoint" not in joined.configuration
-    assert joined.configuration["folds"] == [{"checkpoint": f"runs/{i}"} for i in range(3)]
+    assert joined.configuration["folds"] == [
+        {"checkpoint": f"runs/{i}", "data": f"fold{i}"} for i in range(3)
+    ]
     assert [f["details"]["which"] for f in joined.details["folds"]] == [0, 1, 2]
     assert [f["counts"]["examples"] for f in joined.details["folds"]] == [27, 26, 25]
     assert joined.details["folds"][1]["numbers"]["accuracy/voting"]["value"] == 0.9
@@ -227,13 +229,24 @@ def test_sizes_that_differ_between_folds_are_not_added() -> None:
     assert over_folds(folds).counts == {"queries": 10, "folds": 2}
 
 
+def test_what_all_folds_were_tested_on_is_counted_once() -> None:
+    counts = {"queries": 31, "pairs": 1240}
+    folds = [
+        dataclasses.replace(
+            fold(i, 0.5), configuration={"data": "all", "fold": i}, counts=dict(counts)
+        )
+        for i in range(3)
+    ]
+    assert over_folds(folds).counts == counts | {"folds": 3}
+
+
 def test_one_fold_keeps_its_interval_and_equal_folds_have_no_width() -> None:
     alone = fold(0, 0.7)
     alone.numbers["accuracy/voting"] = Measure(0.7, 0.65, 0.74)
     one = over_folds([alone])
     assert one.numbers["accuracy/voting"] == (0.7, 0.65, 0.74)
     assert one.interval == f"{alone.interval}, 1 fold"
-    assert one.configuration == {"size": 227, "checkpoint": "runs/0"}
+    assert one.configuration == {"size": 227, "checkpoint": "runs/0", "data": "fold0"}
     equal = over_folds([fold(i, 0.1) for i in range(3)])
     assert equal.numbers["accuracy/voting"] == (0.1, 0.1, 0.1)
 
@@ -246,12 +259,12 @@ def test_one_fold_keeps_its_interval_and_equal_folds_have_no_width() -> None:
         (lambda x: dataclasses.replace(x, counts={"examples": 1}), "the counts classes"),
         (
             lambda x: dataclasses.replace(
-                x, configuration={"size": 64, "checkpoint": "runs/1"}
+                x, configuration={"size": 64, "checkpoint": "runs/1", "data": "fold1"}
             ),
             "record 1 has size=64, record 0 227; folds may differ in checkpoint",
         ),
         (
-            lambda x: dataclasses.replace(x, configuration={"size": 227}),
+            lambda x: dataclasses.replace(x, configuration={"size": 227, "data": "fold1"}),
             "the configuration checkpoint",
         ),
         (lambda x: fold(0, 0.9), "records 0 and 1 have one configuration: they are one fold"),

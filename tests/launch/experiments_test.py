@@ -98,13 +98,26 @@ def test_bilinear_sketches_are_resized_so_when_tested_too(launch, given, runs):
     )
 
 
-@pytest.mark.parametrize("split", ["fold0+fold1", "train"])
+@pytest.mark.parametrize("split", ["fold0+fold1", "train", "fold0[:50%]+fold1"])
 def test_a_model_is_never_tested_on_what_it_was_trained_on(split, launch, given, runs):
     shutil.rmtree(runs / "S" / "fold1")
     make_run(runs / "S" / "fold1", 1, seed=1, trained_on=split)
     result = launch("evaluate", table="1", **given | {"folds": "1"})
     result.failed(
         runs / "S" / "fold1", f"trained on tu_berlin/sketch [{split}]", "train it with --fold=1"
+    )
+
+
+def test_a_model_trained_on_other_files_is_not_tested(launch, given, runs):
+    """The folds of a data set that was built anew may be cut otherwise."""
+    shutil.rmtree(runs / "S" / "fold1")
+    make_run(runs / "S" / "fold1", 1, seed=1, digest="0123456789ab")
+    launch("evaluate", table="1", **given | {"folds": "1"}).failed(
+        runs / "S" / "fold1", "with the digest 0123456789ab", "train it again"
+    )
+    (runs / "S" / "fold1" / "config.json").write_text("{}")
+    launch("evaluate", table="1", **given | {"folds": "1"}).failed(
+        "does not say what the run was trained on", "train it again"
     )
 
 

@@ -70,10 +70,14 @@ def prepare_small_sets(folder, source):
             prepare(builder(config=config, data_dir=folder, source=source / where, processes=1))
 
 
-def make_run(folder, fold, *, seed, trained_on=None, resizing="edge_preserving", classes=CLASSES):
+def make_run(
+    folder, fold, *, seed, trained_on=None, digest=None, resizing="edge_preserving", classes=CLASSES
+):
     """What launch.train leaves of a fold, untrained."""
     card = ModelCard("caffe", classes, SIZE, (), resizing)
     save_model(folder / "checkpoints", init_params(card.network(), seed, size=SIZE), card)
     rest = trained_on or "+".join(f"fold{i}" for i in range(3) if i != fold)
     data = [f"sketch: 8 from tu_berlin/sketch [{rest}], 4 a class"]
+    if digest:
+        data = [f"{data[0]}; digest {digest}"]
     (folder / "config.json").write_text(json.dumps({"start": {"data": data}}))

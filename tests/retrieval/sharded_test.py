@@ -47,6 +47,16 @@ def test_shards_of_any_size(cuts, k, seed, dtype):
     np.testing.assert_array_equal(moved.indices, wanted.indices + 20)
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1e8])
+def test_small_shards_of_any_length_of_vectors(scale):
+    """What fills a shard up is never found, however near it lies."""
+    rows = integers(0, 10, 4) * np.float32(scale)
+    found = search_shards(rows[:3], [rows[:4], rows[4:]], 7)
+    wanted = search(rows[:3], rows, 7)
+    np.testing.assert_array_equal(found.indices, wanted.indices)
+    np.testing.assert_array_equal(found.squared_distances, wanted.squared_distances)
+
+
 def test_nothing_to_find():
     found = search_shards(integers(0, 3, 4), [integers(1, 0, 4)], 5)
     assert found.indices.shape == found.squared_distances.shape == (3, 0)
