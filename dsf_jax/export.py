@@ -32,7 +32,7 @@ from dsf_jax.models.alexnet import (
 from dsf_jax.models.weights_writer import caffemodel, state_dict
 from dsf_jax.recognition.voting import vote
 from dsf_jax.retrieval.features import LAYERS, PAPER_LAYERS, embed
-from dsf_jax.training.checkpoints import FOLDER, ModelCard, check_space, save_model
+from dsf_jax.training.checkpoints import FOLDER, ModelCard, check_space, fingerprint, save_model
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 LOADER = "load.py"
@@ -237,6 +237,7 @@ def _config(
         | {"python": platform.python_version()},
         "params": {name: _described(x) for name, x in exported.flat(params).items()},
         "fingerprint": exported.fingerprint(params),
+        "checkpoint_fingerprint": fingerprint(params),  # as checkpoints give it
         "files": {
             path.relative_to(folder).as_posix(): exported.file_digest(path) for path in files
         },

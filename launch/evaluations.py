@@ -26,8 +26,7 @@ from dsf_jax.images.descriptors import Descriptor
 from dsf_jax.models.alexnet import Params
 from dsf_jax.retrieval.feature_files import extract_to_files, open_features
 from dsf_jax.retrieval.features import PAPER_LAYERS
-from dsf_jax.training.checkpoints import ModelCard
-from dsf_jax.training.run_directory import fingerprint
+from dsf_jax.training.checkpoints import ModelCard, fingerprint
 
 METHOD = 2  # raised when a change of the code changes results: those made before are made again
 ALONE = ""  # the layer of what has no layers

@@ -14,8 +14,7 @@ from absl import flags
 from dsf_jax.retrieval.features import PAPER_LAYERS
 from dsf_jax.retrieval.gallery import Embedder, Gallery, network_embedder
 from dsf_jax.retrieval.gallery_table import open_table
-from dsf_jax.training.checkpoints import load_model
-from dsf_jax.training.run_directory import fingerprint
+from dsf_jax.training.checkpoints import fingerprint, load_model
 from launch import command
 
 _PHOTOS = flags.DEFINE_string("photos", None, "Folder of pictures.", required=True)

@@ -20,8 +20,7 @@ from dsf_jax.insight.figures import ranked_results, save_figure
 from dsf_jax.models.alexnet import Params
 from dsf_jax.retrieval.euclidean import search
 from dsf_jax.retrieval.features import PAPER_LAYERS, extract
-from dsf_jax.training.checkpoints import ModelCard, load_model
-from dsf_jax.training.run_directory import fingerprint
+from dsf_jax.training.checkpoints import ModelCard, fingerprint, load_model
 from launch import command
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run or checkpoint folder.", required=True)

@@ -22,8 +22,7 @@ from dsf_jax.data.files import write_whole
 from dsf_jax.data.records import open_records
 from dsf_jax.retrieval.gallery import Embedder, Gallery, network_embedder
 from dsf_jax.retrieval.gallery_table import open_table
-from dsf_jax.training.checkpoints import load_model
-from dsf_jax.training.run_directory import fingerprint
+from dsf_jax.training.checkpoints import fingerprint, load_model
 from launch import command
 from launch.listening import address, listen, names
 

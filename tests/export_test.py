@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ from dsf_jax.images.points import CANVAS, PADDED_LENGTHS, PADDING
 from dsf_jax.models.caffe import read_weights
 from dsf_jax.recognition.voting import vote
 from dsf_jax.retrieval.features import PAPER_LAYERS, embed
-from dsf_jax.training.checkpoints import ModelCard, load_model
+from dsf_jax.training.checkpoints import ModelCard, load_model, save_model
 from tests.models.weights_writer_test import he_params, random_params
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
@@ -63,6 +64,18 @@ def inputs_of(batch, seed=0, length=PADDED_LENGTHS[0]):
         row[: length - 50] = (steps * 5 + rng.integers(CANVAS, size=2)) % CANVAS
     photos = rng.integers(0, 256, (batch, 8, 8, 3)).repeat(32, axis=1).repeat(32, axis=2)
     return {"photo": photos.astype(np.uint8), "points": points}
+
+
+def test_the_checkpoint_of_another_export_is_refused(alexnet, tmp_path):
+    """As `--checkpoint` and `--init` take the folder; load_export compares every file."""
+    params, folder = alexnet
+    mixed = shutil.copytree(folder, tmp_path / "mixed")
+    assert load_model(mixed)[0] == ALEXNET
+    shutil.rmtree(mixed / "checkpoints")
+    other = params | {"fc8": jax.tree.map(lambda x: x + 1, params["fc8"])}
+    save_model(mixed / "checkpoints", other, ALEXNET)
+    with pytest.raises(ValueError, match=r"have the fingerprint .*, those that were saved"):
+        load_model(mixed)
 
 
 # --- a fresh process ---------------------------------------------------------------------------

@@ -31,8 +31,8 @@ from dsf_jax.retrieval.features import (
     feature_blocks,
     feature_sizes,
 )
+from dsf_jax.training.checkpoints import fingerprint
 from dsf_jax.training.parallel import is_primary
-from dsf_jax.training.run_directory import fingerprint
 
 FORMAT = 1
 COMPLETE, UNFINISHED = "features.json", "unfinished.json"

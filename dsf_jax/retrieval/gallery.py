@@ -85,7 +85,7 @@ def network_embedder(
     Args:
       model: the network.
       params: its parameters.
-      fingerprint: of the parameters, by `dsf_jax.training.run_directory.fingerprint`.
+      fingerprint: of the parameters, by `dsf_jax.training.checkpoints.fingerprint`.
       layer: of `dsf_jax.retrieval.features.LAYERS`.
       size: h = w of the network's input.
       batch_size: pictures at a time.

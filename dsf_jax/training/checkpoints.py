@@ -1,12 +1,14 @@
 """Saves and restores training states and models: the only importer of orbax.
 
 A checkpoint folder holds one sub-folder a step, each with the items `params`, `model` (JSON:
-variant, class names) and, when written by training, `opt_state`. A step appears under its name only
-when it is complete, whenever the writer dies.
+variant, class names, the parameters' fingerprint) and, when written by training, `opt_state`. A step
+appears under its name only when it is complete, whenever the writer dies.
 """
 
 import contextlib
 import errno
+import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -40,6 +42,14 @@ class ModelCard(NamedTuple):
         """Builds the network that the parameters belong to; `options` are `AlexNet`'s own."""
         check_variant(self.variant)
         return AlexNet(len(self.class_names), self.variant, **options)  # type: ignore[arg-type]
+
+
+def fingerprint(params: Mapping[str, Mapping[str, Any]]) -> str:
+    """Digests parameters: equal values, equal text."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(jax.device_get(params)):
+        digest.update(np.ascontiguousarray(leaf).data)
+    return digest.hexdigest()[:16]
 
 
 def with_classes(
@@ -135,10 +145,15 @@ def save(
         args=ocp.args.Composite(
             params=ocp.args.StandardSave(_storable(state.params)),
             opt_state=ocp.args.StandardSave(_storable(state.opt_state)),
-            model=ocp.args.JsonSave(card._asdict()),
+            model=_described(card, state.params),
         ),
         metrics=None if score is None else {SCORE: score},
     )
+
+
+def _described(card: ModelCard, params: Params) -> ocp.args.JsonSave:
+    """What a checkpoint says of its parameters: their card, and which they are."""
+    return ocp.args.JsonSave(card._asdict() | {"fingerprint": fingerprint(params)})
 
 
 def _storable(tree: Any) -> Any:
@@ -170,8 +185,10 @@ def restore(checkpoints: ocp.CheckpointManager, like: TrainState) -> TrainState 
             args=ocp.args.Composite(
                 params=ocp.args.StandardRestore(_abstract(like.params, replication())),
                 opt_state=ocp.args.StandardRestore(_abstract(like.opt_state, replication())),
+                model=ocp.args.JsonRestore(),
             ),
         )
+        _check_values(items.model, items.params)
     return TrainState(replicate(np.int32(step)), items.params, items.opt_state)
 
 
@@ -196,7 +213,7 @@ def save_model(folder: str | os.PathLike[str], params: Params, card: ModelCard) 
         checkpoints.save(
             0,
             args=ocp.args.Composite(
-                params=ocp.args.StandardSave(params), model=ocp.args.JsonSave(card._asdict())
+                params=ocp.args.StandardSave(params), model=_described(card, params)
             ),
         )
 
@@ -233,7 +250,29 @@ def load_model(source: str | os.PathLike[str]) -> tuple[ModelCard, Params]:
             first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
             wanted = ocp.args.StandardRestore(_abstract(like, first))
             params = checkpoints.restore(step, args=ocp.args.Composite(params=wanted)).params
+            _check_values(model, params)
+            _check_values(_export_of(path), params)
     return card, params
+
+
+def _check_values(said: Mapping[str, Any], params: Params) -> None:
+    """Raises ValueError when parameters are not those that a description is of; orbax itself takes
+    damaged values as they are.
+    """
+    found = fingerprint(params)
+    if said.get("fingerprint", found) != found:
+        raise ValueError(
+            f"its parameters have the fingerprint {found}, those that were saved {said['fingerprint']}"
+        )
+
+
+def _export_of(path: pathlib.Path) -> dict[str, Any]:
+    """What an export folder says of the checkpoint in it; nothing where this is none."""
+    try:
+        config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+        return {"fingerprint": config["checkpoint_fingerprint"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _folder_and_step(source: str | os.PathLike[str]) -> tuple[str, str]:

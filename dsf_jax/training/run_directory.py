@@ -1,7 +1,6 @@
 """What a run writes down of itself: its configuration, start and machine, enough to repeat it."""
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -13,12 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from dsf_jax.data.files import write_whole
 from dsf_jax.models.alexnet import Params
 from dsf_jax.training import checkpoints
-from dsf_jax.training.checkpoints import ModelCard
+from dsf_jax.training.checkpoints import ModelCard, fingerprint
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.parallel import is_primary
 
@@ -108,14 +106,6 @@ def revision() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{commit}{'+changes' if changed else ''}" if tracked else None
-
-
-def fingerprint(params: Params) -> str:
-    """Digests parameters: equal values, equal text."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(jax.device_get(params)):
-        digest.update(np.ascontiguousarray(leaf).data)
-    return digest.hexdigest()[:16]
 
 
 def read_config(run_dir: str | os.PathLike[str]) -> dict[str, Any]:

@@ -19,8 +19,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from dsf_jax.retrieval.gallery import Embedder, Gallery
-from dsf_jax.training.checkpoints import load_model
-from dsf_jax.training.run_directory import fingerprint
+from dsf_jax.training.checkpoints import fingerprint, load_model
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "runs/quickstart", "Whose features they pass for.")
 _PICTURES = flags.DEFINE_integer("pictures", 10_000, "In the gallery.")

@@ -306,6 +306,44 @@ def test_damage_to_any_file_is_one_clear_error_or_none(tmp_path, tiny_models, da
     assert pathlib.Path("0/model/metadata") in refused
 
 
+def flip(path, at):
+    """Changes one bit."""
+    content = bytearray(path.read_bytes())
+    content[int(at * len(content))] ^= 4
+    path.write_bytes(content)
+
+
+def largest_file(folder):
+    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+@noisy
+@pytest.mark.parametrize("at", [0.3, 0.5, 0.7])
+def test_a_changed_bit_among_the_values_is_refused(tmp_path, tiny_models, at):
+    """Orbax does not see it: only what was saved beside the values tells."""
+    save_model(tmp_path / "model", odd_params(), tiny.CARD)
+    flip(largest_file(tmp_path / "model"), at)
+    with pytest.raises(ValueError, match=r"cannot be read \(.*\); remove it"):
+        load_model(tmp_path / "model")
+
+
+def test_values_of_another_model_are_refused(tmp_path, tiny_models):
+    state = state_after(3)
+    with checkpoints.manager(tmp_path / "state") as folder:
+        checkpoints.save(folder, state, tiny.CARD)
+    save_model(tmp_path / "model", odd_params(), tiny.CARD)
+    for name, step in (("state", "3"), ("model", "0")):
+        path = tmp_path / name / step / "model" / "metadata"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"fingerprint": "0" * 16}))
+    with pytest.raises(ValueError, match=r"fingerprint [0-9a-f]{16}, those that were saved 0000"):
+        load_model(tmp_path / "model")
+    with (
+        pytest.raises(ValueError, match=r"those that were saved 0000"),
+        checkpoints.manager(tmp_path / "state") as folder,
+    ):
+        checkpoints.restore(folder, blank(state))
+
+
 def change_card(folder, **changes):
     path = folder / "0" / "model" / "metadata"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
