@@ -48,7 +48,7 @@ class _Function(NamedTuple):
 
 
 def write_export(folder: str | os.PathLike[str], params: Params, card: ModelCard) -> None:
-    """Writes a model as a folder that runs with jax, numpy and safetensors alone; `load_export`
+    """Writes a model as a folder that runs without this package; `load_export`
     reads it, here or from the copy in the folder.
 
     It holds the parameters (params.safetensors, and as a checkpoint of this package), three
@@ -271,7 +271,8 @@ def _preprocessing(card: ModelCard) -> dict[str, Any]:
             "by": "caller",
             "columns": ["x", "y"],
             "canvas": [CANVAS, CANVAS],
-            "strokes": "thinned to one-pixel lines; each cell with ink once",
+            "strokes": "as in training, where they are thinned to one-pixel lines unless the data set was "
+            "built otherwise; each cell with ink once",
             "padding": PADDING,
             "lengths": PADDED_LENGTHS,
         },
@@ -306,7 +307,7 @@ def _readme(card: ModelCard) -> str:
 _README = """# A sketch-based image retrieval model
 
 AlexNet ({variant}), {classes} classes, inputs of {size} x {size}. It runs on {platforms} with
-`pip install "jax>={jax}" numpy safetensors`; dsf_jax, which made it, is not needed.
+`pip install "jax>={jax}" flatbuffers numpy safetensors`; dsf_jax, which made it, is not needed.
 {random}
 In this folder:
 

@@ -1,11 +1,13 @@
 """Loads a model from the folder that `launch.export` of dsf_jax wrote, and checks that it is whole.
 
-Needs jax, numpy and safetensors, and nothing of dsf_jax: a copy of this file lies in every such
-folder as load.py. README.md beside it shows how to use it.
+Needs jax, flatbuffers (jax reads exported functions with it), numpy and safetensors, and nothing of
+dsf_jax: a copy of this file lies in every such folder as load.py. README.md beside it shows how to
+use it.
 """
 
 import functools
 import hashlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -71,7 +73,7 @@ def load_export(folder: str | os.PathLike[str]) -> ExportedModel:
         config,
         on_device,
         **{
-            name: functools.partial(_run, name, config["functions"][name]["input"], call, on_device)
+            name: functools.partial(_run, name, config, call, on_device)
             for name, call in calls.items()
         },
     )
@@ -145,6 +147,11 @@ def _check_runtime(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
         raise ValueError(
             f"{folder} needs jax {oldest} or later, and jax {jax.__version__} is installed; "
             f'run pip install "jax>={oldest}"'
+        )
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise ValueError(
+            f"{folder} has functions that jax reads with the package flatbuffers, which is not "
+            "installed; run pip install flatbuffers"
         )
     from jax import export  # absent from versions that were refused above
 
@@ -239,9 +246,12 @@ def _read_function(
 
 
 def _run(
-    name: str, wanted: Mapping[str, Any], call: Callable[..., Any], params: Any, inputs: Any
+    name: str, config: Mapping[str, Any], call: Callable[..., Any], params: Any, inputs: Any
 ) -> Any:
-    """Runs one function on inputs of the right kind: values in 0..1 would give wrong features unseen."""
+    """Runs one function on inputs of the right kind: values in 0..1, or points off the canvas, would
+    give wrong features unseen.
+    """
+    wanted = config["functions"][name]["input"]
     shape, dtype = wanted["shape"], wanted["dtype"]
     got = tuple(np.shape(inputs))
     fits = len(got) == len(shape) and all(
@@ -253,4 +263,18 @@ def _run(
             f"{getattr(inputs, 'dtype', type(inputs).__name__)} {list(got)}; README.md says how to "
             "prepare them"
         )
+    if name.startswith("sketch"):
+        _check_points(name, inputs, config["preprocessing"]["points"])
     return call(params, inputs)
+
+
+def _check_points(name: str, points: Any, wanted: Mapping[str, Any]) -> None:
+    """Refuses points [b, p, 2] that are neither on the canvas nor padding."""
+    points, (side, _) = np.asarray(points), wanted["canvas"]
+    off = ~((points < side).all(axis=-1) | (points == wanted["padding"]).all(axis=-1))
+    if off.any():
+        example, point = np.argwhere(off)[0].tolist()
+        raise ValueError(
+            f"{name}: point {point} of sketch {example} is {points[example, point].tolist()}, expected 0 "
+            f"to {side - 1}, or {wanted['padding']} twice for padding; scale the drawing to the canvas"
+        )

@@ -143,9 +143,10 @@ def benchmark_growth(results: pathlib.Path) -> Figure:
         )
     try:
         return growth(json.loads(results.read_text()))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{results} is no result of launch.benchmark ({error!r}); name a file that its --json wrote"
+            f"{results} is no result of launch.benchmark --what=growth ({error!r}); name a file that its "
+            "--json wrote"
         ) from error
 
 
@@ -237,6 +238,9 @@ def main() -> None:
     if out.suffix.lower() != ending:
         raise ValueError(f"--out={out} must end in {ending} for --what={what}; rename it")
     command.new_file(_OUT.value)
+    for flag in (_SKETCHES, _PHOTOS, _LAYERS):
+        if not flag.value:
+            raise ValueError(f"--{flag.name} is empty; name one at least, or leave the flag out")
     if what in PLAIN:
         save_figure(_plain_figure(what), out)
         print(f"written to {out}")

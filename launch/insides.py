@@ -42,7 +42,7 @@ COMPARED = 100  # images whose mean distance is the unit of errors, as many as t
 def activations(source: Source, *, pairs: int) -> Picture:
     """Makes Fig. 6, and measures what it claims."""
     network, mixture = source.network, source.mixture
-    found = source.pairs(pairs)
+    found = _balanced(source.pairs(pairs), mixture.drawings.labels)
     drawn, photographed = zip(*found, strict=True)
     sketches = source.plain(mixture.drawings, drawn)
     photos = source.plain(mixture.photos, photographed)
@@ -93,6 +93,21 @@ def activations(source: Source, *, pairs: int) -> Picture:
         },
         [_similarity_row(layer, similarities, labels) for layer in MEASURED_LAYERS],
     )
+
+
+def _balanced(pairs: Sequence[tuple[int, int]], labels: np.ndarray) -> list[tuple[int, int]]:
+    """Leaves out the last pairs of a class that holds more than half of them: each needs a partner of
+    another class.
+    """
+    classes, group = np.unique([labels[drawn] for drawn, _ in pairs], return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            "all pairs of a sketch and a photo are of one class, and those of two classes are what they "
+            "are compared with; choose data sets that share more classes"
+        )
+    most = len(pairs) - np.bincount(group)  # what the others hold
+    rank = [int(np.sum(group[:i] == k)) for i, k in enumerate(group)]
+    return [pair for pair, k, before in zip(pairs, group, rank, strict=True) if before < most[k]]
 
 
 def _by_time(source: Source) -> dict[str, Network]:
@@ -218,6 +233,12 @@ def inversion(
     images = np.stack([subject.image for subject in subjects])
     check_layers(model, params, images, tuple(layers))
     rng = np.random.default_rng(source.seed)
+    for kind, examples in (("sketches", mixture.drawings), ("photos", mixture.photos)):
+        if len(examples) < 2:
+            raise ValueError(
+                f"errors are told in distances between images, and there is one among the {kind}; "
+                "choose a split with more"
+            )
     others = {
         kind: _coloured(source.plain(examples, rng.permutation(len(examples))[:COMPARED].tolist()))
         for kind, examples in (("sketch", mixture.drawings), ("photo", mixture.photos))
@@ -238,12 +259,12 @@ def inversion(
         "Images that give a layer the same activations (Fig. 8 of the paper), found by gradient descent "
         "from noise; each shown over its own range of brightness. Error: squared distance of the "
         "activations over their own squared length; normalised error: distance over the mean distance "
-        "of different images of the same kind.",
+        "of images of the same kind, each with itself among them.",
         figures.inversions(
             [(subject.name, subject.image) for subject in subjects],
             found,
             title=f"after {steps} steps; error: |Φ(x) − Φ₀|² / |Φ₀|²\n(and |Φ(x) − Φ₀| in percent of the "
-            "mean distance of different images)",
+            "mean distance of images)",
         ),
         {
             "steps": steps,

@@ -86,7 +86,7 @@ from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
 
 ALLOWED = sys.stdlib_module_names | {
     "load", "jax", "jaxlib", "numpy", "safetensors", "ml_dtypes", "opt_einsum", "scipy", "flatbuffers"
-}  # the last four are what jax itself requires
+}  # ml_dtypes, opt_einsum and scipy are what jax requires; flatbuffers its reading of functions
 
 
 class Only:
@@ -171,6 +171,19 @@ def test_the_same_numbers_without_this_package(alexnet, tmp_path):
             assert np.abs(live[0] - live[1]).max() > 1e-4, key
 
 
+def test_without_flatbuffers_it_says_what_to_install(alexnet):
+    hidden = """
+ALLOWED -= {"flatbuffers"}
+from load import load_export
+try:
+    load_export(".")
+except ValueError as error:
+    print(error)
+"""
+    told = outside(alexnet[1], hidden)
+    assert "flatbuffers, which is not installed; run pip install flatbuffers" in told
+
+
 def test_the_lines_of_the_readme_run_as_they_stand(alexnet):
     params, folder = alexnet
     (lines,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
@@ -247,6 +260,21 @@ def test_equal_models_give_equal_files(tiny, tmp_path):
     export.write_export(tmp_path / "again", tiny_params(0), CARD)
     for name in ("params.safetensors", "README.md", *(f.name for f in tiny.glob("*.stablehlo"))):
         assert (tmp_path / "again" / name).read_bytes() == (tiny / name).read_bytes(), name
+
+
+def test_points_off_the_canvas_are_refused(tiny):
+    model, points = load_export(tiny), inputs_of(2)["points"]
+    points[1, 3] = (CANVAS - 1, CANVAS)
+    for function in (model.sketch_features, model.sketch_classes):
+        with pytest.raises(
+            ValueError, match=r"point 3 of sketch 1 is \[680, 681\], expected 0 to 680"
+        ):
+            function(points)
+    points[1, 3] = (0, PADDING)
+    with pytest.raises(ValueError, match="or 65535 twice for padding; scale"):
+        model.sketch_classes(jnp.asarray(points))
+    points[1] = PADDING  # fills a batch up
+    assert model.sketch_classes(points).shape == (2, 5)
 
 
 def test_any_batch_and_length_of_the_tiny_network(tiny):

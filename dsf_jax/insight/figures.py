@@ -39,7 +39,12 @@ class Inverted(NamedTuple):
 
 def short(name: str, longest: int = LONGEST_NAME) -> str:
     """Cuts a class's name to what fits."""
-    return name if len(name) <= longest else f"{name[: longest - 1].rstrip()}…"
+    return _literal(name if len(name) <= longest else f"{name[: longest - 1].rstrip()}…")
+
+
+def _literal(text: str) -> str:
+    """Keeps matplotlib from taking what stands between two dollars for mathematics."""
+    return text.replace("$", r"\$")
 
 
 def _bare(axes: Axes, image: np.ndarray, frame: str, width: float = 1.0) -> None:
@@ -86,7 +91,7 @@ def ranked_results(
     grid[0][0].set_title("drawn", fontsize=9)
     for j in range(1, columns):
         grid[0][j].set_title(str(j), fontsize=9)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(_literal(title), fontsize=10)
     return figure
 
 
@@ -186,7 +191,7 @@ def voted_views(
     for axes, name in zip(grid[:, 0], ("plain", "flipped"), strict=True):
         axes.set_ylabel(name, fontsize=9)
     _vote_bars(lower.subplots(), votes[:, best], [short(class_names[k], 30) for k in best])
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(_literal(title), fontsize=10)
     return figure
 
 
@@ -265,7 +270,7 @@ def shared_activations(
             axes.set_axis_off()
             axes.set_title(f"{layer}, {name}", fontsize=8, pad=3)
     _gap_bars(lower.subplots(), gaps)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(_literal(title), fontsize=10)
     return figure
 
 
@@ -312,7 +317,7 @@ def first_filters(filters: Mapping[str, np.ndarray], *, title: str = "") -> Figu
         axes.imshow(_mosaic(tiles, columns), interpolation="nearest")
         axes.set_axis_off()
         axes.set_title(name, fontsize=9)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(_literal(title), fontsize=10)
     return figure
 
 
@@ -345,7 +350,7 @@ def inversions(
             if i == 0:
                 axes.set_title(layer, fontsize=9)
     grid[0][0].set_title("original", fontsize=9)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(_literal(title), fontsize=9)
     return figure
 
 
@@ -368,10 +373,10 @@ def contact_sheet(
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, image, caption in zip(grid, images, captions, strict=False):
         _bare(axes, image, MISS)
-        axes.set_title(caption, fontsize=6, pad=2)
+        axes.set_title(_literal(caption), fontsize=6, pad=2)
     for axes in grid[len(images) :]:
         axes.set_axis_off()
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(_literal(title), fontsize=10)
     return figure
 
 

@@ -111,6 +111,13 @@ def test_grey_pictures_are_shown_on_the_full_scale():
     assert [image.get_clim() for axes in figure.axes for image in axes.images] == [(0, 255)] * 2
 
 
+def test_dollars_are_no_mathematics():
+    """Class names are people's: matplotlib refuses some of what stands between two dollars."""
+    figure = contact_sheet([np.zeros((4, 4), np.uint8)], ["a$^$b"], title="US$ and A$")
+    assert png_bytes(figure).startswith(b"\x89PNG")
+    assert short("a$^$b") == r"a\$^\$b"
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_sketch_goes_through_seven_resizings(count):
     drawn = sketches(count)

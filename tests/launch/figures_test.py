@@ -6,9 +6,16 @@ import re
 import numpy as np
 import pytest
 
+from dsf_jax.data.groups import collate, content
+from dsf_jax.data.mixtures import mix
 from dsf_jax.data.records import open_records
-from dsf_jax.models.alexnet import init_params
+from dsf_jax.images.views import plain_view
+from dsf_jax.insight.inversion import mean_distance
+from dsf_jax.models.alexnet import init_params, preprocess
+from dsf_jax.recognition.voting import vote
+from dsf_jax.retrieval.features import extract
 from dsf_jax.training.checkpoints import ModelCard, load_model, save_model
+from launch import insides
 from tests.insight.benchmark_figures_test import RESULTS
 
 PAPER = ("resizing", "views", "retrieval", "activations", "filters", "inversion")
@@ -37,6 +44,14 @@ def report(launch, flags, tmp_path_factory):
     return json.loads(result.succeeded()), out
 
 
+@pytest.fixture(scope="module")
+def seen(flags, data_dir):
+    """The network, and what it is shown in the report."""
+    card, params = load_model(flags["checkpoint"])
+    sets = [open_records(data_dir, f"openmoji/{kind}", "train") for kind in ("sketch", "photo")]
+    return card, params, mix(sets)
+
+
 def test_a_report_holds_all_pictures(report, flags):
     numbers, out = report
     page = out.read_text()
@@ -48,15 +63,35 @@ def test_a_report_holds_all_pictures(report, flags):
     assert numbers["checkpoint"]["fingerprint"] in page
 
 
-def test_views_add_up(report):
+def test_views_add_up(report, seen):
     views = report[0]["views"]
+    card, params, mixture = seen
+    (row,) = (
+        i
+        for i, k in enumerate(mixture.drawings.labels)
+        if mixture.class_names[k] == views["sketch of"]
+    )
+    group = content(collate([mixture.drawings[row]]))
+    (probabilities,) = np.asarray(vote(card.network(), params, group, size=SIZE))
+    assert views["voted"] == card.class_names[int(probabilities.argmax())]
+    assert views["probability by vote"] == pytest.approx(float(probabilities.max()), rel=1e-5)
     assert len(views["rows"]) == 18 and views["class known to the network"]
     votes = sum(row["vote for the result"] for row in views["rows"])
     assert votes == pytest.approx(views["probability by vote"], rel=1e-5)
 
 
-def test_rankings_are_scored(report):
+def test_rankings_are_scored(report, seen):
     retrieval = report[0]["retrieval"]
+    card, params, mixture = seen
+    queries, gallery = (
+        extract(card.network(), params, examples, layers=("L6+L7",), size=SIZE)["L6+L7"]
+        for examples in (mixture.drawings, mixture.photos)
+    )
+    distances = np.linalg.norm(queries[:, None] - gallery, axis=2)
+    right = mixture.drawings.labels[:, None] == mixture.photos.labels
+    places = (distances <= distances[right][:, None]).sum(axis=1)  # one photo a class is right
+    assert len(set(places.tolist())) > 1
+    assert retrieval["mAP"]["mean"] == pytest.approx(np.mean(1 / places))
     assert (retrieval["queries"], retrieval["photos"]) == (5, 5)
     assert 0.2 <= retrieval["mAP"]["low"] <= retrieval["mAP"]["mean"] <= 1
     (row,) = retrieval["rows"]
@@ -87,13 +122,45 @@ def test_what_moved_is_measured(report, flags):
         assert row["change"]["mean"] == pytest.approx(change, abs=1e-6)
 
 
-def test_every_image_and_layer_has_its_error(report):
+def test_every_image_and_layer_has_its_error(report, seen):
     inversion = report[0]["inversion"]
+    card, params, mixture = seen
     (row,) = inversion["rows"]
     assert row["layer"] == "conv1" and inversion["steps"] == 4
     for kind in ("sketch", "photo"):
         assert len(row[f"{kind}, error"]) == 1 and row[f"{kind}, error"][0] > 0
         assert inversion["images that the unit comes from"][kind] == 5
+    # All five of a kind give its unit, whatever their order.
+    ratios = [
+        row[f"{kind}, normalised"][0] / row[f"{kind}, error"][0] ** 0.5
+        for kind in ("sketch", "photo")
+    ]
+    for ratio, examples in zip(ratios, (mixture.drawings, mixture.photos), strict=True):
+        shown = np.asarray(plain_view(content(collate([examples[i] for i in range(5)])), size=SIZE))
+        unit = mean_distance(card.network(), params, shown, layer="conv1")
+        inputs = preprocess(np.stack(shown), variant=card.variant)
+        maps = card.network().apply({"params": params}, inputs)[1]["conv1"]
+        lengths = np.linalg.norm(np.asarray(maps).reshape(len(shown), -1), axis=1)
+        assert min(abs(ratio - length / unit) for length in lengths.tolist()) < 1e-3 * ratio
+
+
+@pytest.mark.parametrize(
+    ("labels", "kept"),
+    [
+        ([0, 1, 2], [0, 1, 2]),
+        ([0, 0, 0, 1], [0, 3]),
+        ([0, 1, 0, 0, 2, 0], [0, 1, 2, 4]),
+        ([1, 1, 0, 0], [0, 1, 2, 3]),
+    ],
+)
+def test_no_class_holds_more_than_half_of_the_pairs(labels, kept):
+    pairs = [(i, 10 + i) for i in range(len(labels))]
+    assert insides._balanced(pairs, np.array(labels)) == [pairs[i] for i in kept]
+
+
+def test_pairs_of_one_class_alone_are_refused():
+    with pytest.raises(ValueError, match=r"are of one class.*; choose data sets that share more"):
+        insides._balanced([(0, 0), (1, 1)], np.zeros(2, int))
 
 
 def test_resizing_needs_no_network(launch, data_dir, tmp_path):
@@ -111,9 +178,12 @@ def test_growth_is_drawn_from_what_a_benchmark_kept(launch, tmp_path):
     results.write_text(json.dumps(RESULTS))
     launch("figures", what="benchmark", results=results, out=out).succeeded()
     assert out.read_bytes().startswith(b"\x89PNG")
-    results.write_text('{"growth": {}, "machine": {}}')
     again = {"what": "benchmark", "results": results, "out": tmp_path / "again.png"}
-    launch("figures", **again).failed("results.json is no result of launch.benchmark", "--json")
+    nothing = {"search": [], "voting": [], "training": []}
+    one_device = [run for run in RESULTS["growth"]["training"] if run["devices"] == 1]
+    for growth in ({}, nothing, RESULTS["growth"] | {"training": one_device}):
+        results.write_text(json.dumps({"growth": growth, "machine": RESULTS["machine"]}))
+        launch("figures", **again).failed("results.json is no result of launch.benchmark", "--json")
 
 
 @pytest.mark.parametrize("what", ["filters"])
@@ -140,6 +210,8 @@ def test_one_picture_and_its_numbers(what, launch, flags, tmp_path):
         ("inversion", {"layers": "conv1,conv9"}, ("conv9", "choose", "relu7")),
         ("inversion", {"classes": "unicorn"}, ("'unicorn' is unknown", "choose of")),
         ("retrieval", {"photos": "openmoji/photo:train"}, ("none of 3 sketches has a photo",)),
+        ("views", {"sketches": ""}, ("--sketches is empty", "leave the flag out")),
+        ("inversion", {"layers": ""}, ("--layers is empty",)),
         ("views", {"sketches": "openmoji/photo"}, ("domain photo", "not sketch or edge")),
         ("report", {"out": "report.png"}, ("report.png must end in .html",)),
         ("filters", {"out": "filters.pdf"}, ("filters.pdf must end in .png",)),
