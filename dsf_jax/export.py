@@ -37,7 +37,16 @@ from dsf_jax.training.checkpoints import FOLDER, ModelCard, check_space, fingerp
 PLATFORMS = ("cpu", "cuda", "tpu")
 LOADER = "load.py"
 README = "README.md"
-_PACKAGES = ("dsf_jax", "jax", "jaxlib", "numpy", "flax", "orbax-checkpoint", "safetensors")
+_PACKAGES = (
+    "dsf_jax",
+    "jax",
+    "jaxlib",
+    "numpy",
+    "flax",
+    "orbax-checkpoint",
+    "safetensors",
+    "flatbuffers",
+)
 
 
 class _Function(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dsf_jax.data.files import only_writer
-from dsf_jax.data.mixtures import ClassMap, Examples, Mixture, mix
+from dsf_jax.data.mixtures import ClassMap, Examples, Mixture, mix, names_in_mixture
 from dsf_jax.data.records import Records, open_records
 from dsf_jax.evaluation.baselines import describe_all, fit_linear
 from dsf_jax.evaluation.protocols.category_retrieval import category_retrieval
@@ -222,12 +222,7 @@ def all_classes(sets: Sequence[Records], class_map: ClassMap | None) -> list[str
     """
     names: set[str] = set()
     for records in sets:
-        synonyms = {
-            own: name
-            for name, by_set in (class_map or {}).items()
-            for own in by_set.get(records.name.partition("/")[0], ())
-        }
-        names.update(synonyms.get(own, own) for own in records.class_names)
+        names.update(names_in_mixture(records, class_map or {}))
     return sorted(names)
 
 

@@ -198,7 +198,11 @@ def draw(what: str, source: pictures.Source | None) -> pictures.Picture:
     """Makes one of the paper's figures; resizing alone needs no source."""
     if what == "resizing" or source is None:
         return pictures.resizing(
-            _sketches(), count=_count("resizing"), classes=_CLASSES.value, seed=_SEED.value
+            _sketches(),
+            count=_count("resizing"),
+            class_map=stages.read_class_map(_CLASS_MAP.value),
+            classes=_CLASSES.value,
+            seed=_SEED.value,
         )
     if what == "views":
         return pictures.views(source)

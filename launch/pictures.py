@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dsf_jax.data.groups import collate, content
-from dsf_jax.data.mixtures import ClassMap, Examples, Mixture
+from dsf_jax.data.mixtures import ClassMap, Examples, Mixture, names_in_mixture
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation.ranking import (
     VARIANTS,
@@ -133,7 +133,7 @@ class Source:
                 f"no class has both a sketch and a photo in {sets}; choose data sets that share "
                 "classes, or map their names to each other"
             )
-        asked = [by_class[name][0] for name in self.classes]
+        asked = [by_class[name][0] for name in dict.fromkeys(self.classes)]
         others = [pair for own in by_class.values() for pair in own if pair not in asked]
         drawn = [others[i] for i in rng.permutation(len(others))]
         return [*asked, *drawn][: max(count, len(asked))]
@@ -176,7 +176,12 @@ def choose(names: Sequence[str], classes: Sequence[str], count: int, seed: int) 
 
 
 def resizing(
-    sketches: Sequence[Records], *, count: int, classes: Sequence[str] = (), seed: int = 0
+    sketches: Sequence[Records],
+    *,
+    count: int,
+    class_map: ClassMap | None = None,
+    classes: Sequence[str] = (),
+    seed: int = 0,
 ) -> Picture:
     """Makes Fig. 1; it needs no network.
 
@@ -186,8 +191,9 @@ def resizing(
     """
     places = [(r, i) for r in sketches for i in range(len(r))]
     names = [
-        r.class_names[record["label"]]
+        own[record["label"]]
         for r in sketches
+        for own in [names_in_mixture(r, class_map or {})]
         for record in Records(r.folder, r.split, fields=("label",))
     ]
     check_classes(classes, sorted(set(names)), {})

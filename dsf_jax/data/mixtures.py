@@ -244,7 +244,7 @@ def mix(
     check_resizing(resizing)
     _check_map(class_map or {}, records)
     shown = [_labels_of(r) for r in records]
-    names = [_names_in_mixture(r, class_map or {}) for r in records]
+    names = [names_in_mixture(r, class_map or {}) for r in records]
     if class_names is None:
         sketches = [i for i, r in enumerate(records) if r.domain == "sketch"] or range(len(records))
         class_names = sorted({names[i][label] for i in sketches for label in np.unique(shown[i])})
@@ -301,8 +301,8 @@ def _check_map(class_map: ClassMap, records: Sequence[Records]) -> None:
         )
 
 
-def _names_in_mixture(records: Records, class_map: ClassMap) -> list[str]:
-    """The mixture's name of each of a data set's classes."""
+def names_in_mixture(records: Records, class_map: ClassMap) -> list[str]:
+    """Returns the mixture's name of each of a data set's classes, in its own order; see `mix`."""
     data_set = records.name.partition("/")[0]
     synonyms: dict[str, str] = {}
     for name, sets in class_map.items():

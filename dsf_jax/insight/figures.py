@@ -29,7 +29,7 @@ class Inverted(NamedTuple):
     Attributes:
       image: [h, w, 3] uint8.
       error: |Phi(x) - Phi0|^2 / |Phi0|^2.
-      normalised: |Phi(x) - Phi0| over the mean distance of different images.
+      normalised: |Phi(x) - Phi0| over the mean distance of images.
     """
 
     image: np.ndarray

@@ -224,8 +224,8 @@ def invert(
 
 
 def mean_distance(model: AlexNet, params: Params, images: np.ndarray, *, layer: str) -> float:
-    """Measures how far apart the activations of different images lie: the unit of the authors'
-    table of errors.
+    """Measures how far apart the activations of images lie: the unit of the errors, as in the authors'
+    table.
 
     Args:
       model: the network.
@@ -234,8 +234,8 @@ def mean_distance(model: AlexNet, params: Params, images: np.ndarray, *, layer: 
       layer: a name among the network's activations.
 
     Returns:
-      The mean of |Phi_i - Phi_j| over all ordered pairs, as the authors' code takes it: an image
-      with itself is among them.
+      The mean of |Phi_i - Phi_j| over all ordered pairs, an image with itself among them, which makes
+      it 1 % smaller with 100 images.
 
     Raises:
       ValueError: as `invert`.

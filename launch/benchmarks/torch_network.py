@@ -45,7 +45,7 @@ class TorchNetwork:
         if self.device == "cpu":
             torch.set_num_threads(len(os.sched_getaffinity(0)))
         elif not torch.cuda.is_available():
-            raise ValueError(
+            raise RuntimeError(
                 "the peer torch finds no GPU and we have one; install torch for it, or leave it out of --peers"
             )
         self.channels_last, self.dropout_rate = layout == "NHWC", dropout_rate

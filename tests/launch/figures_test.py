@@ -173,6 +173,14 @@ def test_resizing_needs_no_network(launch, data_dir, tmp_path):
     launch("figures", **given).failed("exists", "nothing is overwritten")
 
 
+def test_resizing_knows_the_names_of_a_class_map(launch, data_dir, tmp_path):
+    own = open_records(data_dir, "openmoji/sketch", "test")[0]["class_name"]
+    (tmp_path / "map.json").write_text(json.dumps({"renamed": {"openmoji": [own]}}))
+    given = {"class_map": tmp_path / "map.json", "classes": "renamed", "data_dir": data_dir}
+    told = launch("figures", what="resizing", out=tmp_path / "a.png", **given).succeeded()
+    assert json.loads(told)["classes"] == ["renamed"]
+
+
 def test_growth_is_drawn_from_what_a_benchmark_kept(launch, tmp_path):
     results, out = tmp_path / "results.json", tmp_path / "growth.png"
     results.write_text(json.dumps(RESULTS))
