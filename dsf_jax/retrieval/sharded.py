@@ -130,7 +130,7 @@ def _search(queries: np.ndarray, rows: Array, k: int) -> Neighbours:
     """
     n, d = rows.shape
     if n < k + MARGIN:
-        few = np.zeros((1 << (k + MARGIN - 1).bit_length(), d), rows.dtype)
+        few = np.zeros((1 << max(n - 1, MARGIN).bit_length(), d), rows.dtype)
         few[:n] = rows
         found = search(queries, few, len(few), block=len(few))  # all, whichever are nearer
         real = found.indices < n

@@ -32,7 +32,7 @@ def integers(seed, *shape):
 
 @hypothesis.given(
     cuts=st.sampled_from([(), (35,), (0, 69), (3, 3, 64)]),
-    k=st.sampled_from([6, 80]),
+    k=st.sampled_from([6, 80, 10**9]),
     seed=st.integers(0, 99),
     dtype=st.sampled_from([np.float32, np.float16]),
 )
