@@ -158,6 +158,7 @@ class Listing:
         within: Callable[..., Neighbours] = (
             partial(search_processes, first=int(first)) if self._sharded else search_shards
         )
+        k = max(1, min(k, len(rows)))  # processes send k each, whatever they find
         found = within(vectors, shards, k)
         return Neighbours(found.squared_distances, rows[found.indices])
 
