@@ -2,6 +2,7 @@
 made once and kept; no flags here.
 """
 
+import functools
 import hashlib
 import json
 import pathlib
@@ -16,7 +17,12 @@ import numpy as np
 from dsf_jax.data.files import only_writer
 from dsf_jax.data.mixtures import ClassMap, Examples, Mixture, mix, names_in_mixture
 from dsf_jax.data.records import Records, open_records
-from dsf_jax.evaluation.baselines import describe_all, fit_linear
+from dsf_jax.evaluation.baselines import (
+    BATCH_SIZE,
+    describe_blocks,
+    described_size,
+    fit_linear,
+)
 from dsf_jax.evaluation.protocols.category_retrieval import category_retrieval
 from dsf_jax.evaluation.protocols.eitz_sbir import eitz_sbir
 from dsf_jax.evaluation.protocols.tu_berlin import accuracies, tu_berlin
@@ -24,7 +30,7 @@ from dsf_jax.evaluation.protocols.voc_retrieval import shown_classes, voc_retrie
 from dsf_jax.evaluation.results import ResultRecord, read_result, write_result
 from dsf_jax.images.descriptors import Descriptor
 from dsf_jax.models.alexnet import Params
-from dsf_jax.retrieval.feature_files import extract_to_files, open_features
+from dsf_jax.retrieval.feature_files import extract_to_files, open_features, write_blocks
 from dsf_jax.retrieval.features import PAPER_LAYERS
 from dsf_jax.training.checkpoints import ModelCard, fingerprint
 
@@ -59,9 +65,18 @@ class HandMade(NamedTuple):
     def features(
         self, examples: Examples, layers: tuple[str, ...], label: str, progress: pathlib.Path
     ) -> Mapping[str, np.ndarray]:
-        """Computes features of drawings or photos, {ALONE: [n, d]}."""
-        del layers, progress  # one, and in memory: they are short
-        return {ALONE: describe_all(examples, self.descriptor, label=label)}
+        """Computes features of drawings or photos, {ALONE: [n, d]}, block by block into files of a folder."""
+        del layers  # it has one
+        folder = progress / label
+        write_blocks(
+            folder,
+            functools.partial(describe_blocks, examples, self.descriptor, label=label),
+            {self.descriptor: described_size(self.descriptor)},
+            list(map(str, range(len(examples)))),
+            configuration={},  # the folder is this evaluation's own
+            batch_size=BATCH_SIZE,
+        )
+        return {ALONE: open_features(folder).features[self.descriptor]}
 
 
 class Network(NamedTuple):

@@ -2,7 +2,7 @@
 classifier.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,23 +11,35 @@ from tqdm import tqdm
 from dsf_jax.data.groups import evaluation_groups
 from dsf_jax.images.descriptors import SIDE, Descriptor, check_descriptor, describe, grey_picture
 from dsf_jax.images.views import plain_view
+from dsf_jax.retrieval.features import FeatureBlock, block_count
 
 BATCH_SIZE = 64
 STRENGTHS = tuple(10.0**power for power in range(-3, 4))
 
 
-def describe_all(
-    examples: Sequence[dict[str, Any]], descriptor: Descriptor, *, label: str
-) -> np.ndarray:
+def described_size(descriptor: Descriptor) -> int:
+    """Returns how many numbers a descriptor has; ValueError for an unknown one."""
+    check_descriptor(descriptor)
+    return len(describe(np.full((SIDE, SIDE), 255, np.uint8), descriptor, drawn=True))
+
+
+def describe_blocks(
+    examples: Sequence[dict[str, Any]],
+    descriptor: Descriptor,
+    *,
+    label: str,
+    numbers: Sequence[int] | None = None,
+) -> Iterator[FeatureBlock]:
     """Describes drawings by their edge-preserving maps, photos in grey, with a progress bar.
 
     Args:
       examples: n drawings, as points, or photos.
       descriptor: see `describe`.
       label: of the progress bar.
+      numbers: of the blocks of `BATCH_SIZE` wanted, in order; all by default.
 
-    Returns:
-      [n, d] float32, each of length 1 (or 0 where nothing is drawn).
+    Yields:
+      The blocks, {descriptor: [b, d] float32}, each row of length 1 (or 0 where nothing is drawn).
 
     Raises:
       ValueError: for an unknown descriptor, or no examples.
@@ -35,18 +47,22 @@ def describe_all(
     check_descriptor(descriptor)
     if not len(examples):
         raise ValueError("there are no examples to describe; choose a split that has some")
-    vectors: list[np.ndarray] = []
-    with tqdm(total=len(examples), unit="image", desc=f"{descriptor} of {label}") as bar:
-        for group in evaluation_groups(examples, min(BATCH_SIZE, len(examples))):
+    if numbers is None:
+        numbers = range(block_count(len(examples), BATCH_SIZE))
+    total = sum(min(BATCH_SIZE, len(examples) - number * BATCH_SIZE) for number in numbers)
+    with tqdm(total=total, unit="image", desc=f"{descriptor} of {label}") as bar:
+        groups = evaluation_groups(examples, BATCH_SIZE, numbers=numbers)
+        for number, group in zip(numbers, groups, strict=True):
             real = int(group["weight"].sum())
             drawn = "points" in group
             if drawn:
                 pictures = np.asarray(plain_view({"points": group["points"]}, size=SIDE))
             else:
                 pictures = np.stack([grey_picture(photo) for photo in group["photo"][:real]])
-            vectors.extend(describe(x, descriptor, drawn=drawn) for x in pictures[:real])
+            vectors = np.stack([describe(x, descriptor, drawn=drawn) for x in pictures[:real]])
+            first = number * BATCH_SIZE
+            yield FeatureBlock(number, first, group["label"][:real], {descriptor: vectors})
             bar.update(real)
-    return np.stack(vectors)
 
 
 class LinearClassifier(NamedTuple):

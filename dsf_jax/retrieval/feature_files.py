@@ -7,13 +7,14 @@ not before; until then unfinished.json says the same, and done.npy which blocks 
 """
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -93,43 +94,73 @@ def extract_to_files(
       ConnectionError: when another process is gone.
       OSError: when another extraction writes to it, or the disk has too little space.
     """
-    folder = pathlib.Path(folder)
     check_layers(layers)
     if len(source_ids) != len(examples):
         raise ValueError(
             f"{len(source_ids)} source ids do not fit {len(examples)} examples; give each one"
         )
+    made_of = {
+        **configuration,
+        "parameters": fingerprint(params),
+        "size": size,
+        "backend": jax.default_backend(),
+    }
+    blocks = functools.partial(
+        feature_blocks,
+        model,
+        params,
+        examples,
+        layers=layers,
+        batch_size=batch_size,
+        size=size,
+        label=label,
+    )
+    sizes = feature_sizes(model, params, layers, size=size)
+    write_blocks(folder, blocks, sizes, source_ids, configuration=made_of, batch_size=batch_size)
+
+
+def write_blocks(
+    folder: str | os.PathLike[str],
+    blocks: Callable[..., Iterable[FeatureBlock]],
+    sizes: Mapping[str, int],
+    source_ids: Sequence[str],
+    *,
+    configuration: Mapping[str, Any],
+    batch_size: int,
+) -> None:
+    """Writes features of any kind into a folder, block by block; see `extract_to_files`.
+
+    Args:
+      folder: new, or one that the same call left.
+      blocks: computes those whose numbers it is given as `numbers`.
+      sizes: {layer: d} of the features.
+      source_ids: [n] where each example came from.
+      configuration: what the features depend on, JSON values.
+      batch_size: examples of a block.
+
+    Raises:
+      As `extract_to_files`.
+    """
+    folder, n = pathlib.Path(folder), len(source_ids)
     own_part = {
         "format": FORMAT,
-        "examples": len(examples),
+        "examples": n,
         "source_ids": hashlib.sha256(json.dumps(list(source_ids)).encode()).hexdigest()[:16],
-        "parameters": fingerprint(params),
-        "layers": feature_sizes(model, params, layers, size=size),
-        "size": size,
+        "layers": sizes,
         "batch_size": batch_size,
-        "backend": jax.default_backend(),
     }
     wanted = json.loads(json.dumps({**configuration, **own_part}))  # as it will be read again
     if _is_complete(folder, wanted):
         return
-    blocks = block_count(len(examples), batch_size)
+    count = block_count(n, batch_size)
     with only_writer(folder) if is_primary() else contextlib.nullcontext():
         if is_primary() and not (folder / DONE).exists():
-            _begin(folder, wanted, source_ids, blocks)
+            _begin(folder, wanted, source_ids, count)
         _together("begun")
-        done = _open_array(folder / DONE, (blocks,), np.bool_)
-        own = range(jax.process_index(), blocks, jax.process_count())
-        for block in feature_blocks(
-            model,
-            params,
-            examples,
-            layers=layers,
-            batch_size=batch_size,
-            size=size,
-            label=label,
-            numbers=[number for number in own if not done[number]],
-        ):
-            _write_block(folder, wanted, block, blocks)
+        done = _open_array(folder / DONE, (count,), np.bool_)
+        own = range(jax.process_index(), count, jax.process_count())
+        for block in blocks(numbers=[number for number in own if not done[number]]):
+            _write_block(folder, wanted, block, count)
         _together("written")
         if is_primary():
             (folder / UNFINISHED).rename(folder / COMPLETE)

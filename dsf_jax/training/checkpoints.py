@@ -188,7 +188,7 @@ def restore(checkpoints: ocp.CheckpointManager, like: TrainState) -> TrainState 
                 model=ocp.args.JsonRestore(),
             ),
         )
-        _check_values(items.model, items.params)
+        _check_values(items.params, items.model)
     return TrainState(replicate(np.int32(step)), items.params, items.opt_state)
 
 
@@ -250,20 +250,21 @@ def load_model(source: str | os.PathLike[str]) -> tuple[ModelCard, Params]:
             first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
             wanted = ocp.args.StandardRestore(_abstract(like, first))
             params = checkpoints.restore(step, args=ocp.args.Composite(params=wanted)).params
-            _check_values(model, params)
-            _check_values(_export_of(path), params)
+            _check_values(params, model, _export_of(path))
     return card, params
 
 
-def _check_values(said: Mapping[str, Any], params: Params) -> None:
+def _check_values(params: Params, *descriptions: Mapping[str, Any]) -> None:
     """Raises ValueError when parameters are not those that a description is of; orbax itself takes
     damaged values as they are.
     """
     found = fingerprint(params)
-    if said.get("fingerprint", found) != found:
-        raise ValueError(
-            f"its parameters have the fingerprint {found}, those that were saved {said['fingerprint']}"
-        )
+    for said in descriptions:
+        if said.get("fingerprint", found) != found:
+            raise ValueError(
+                f"its parameters have the fingerprint {found}, those that were saved "
+                f"{said['fingerprint']}"
+            )
 
 
 def _export_of(path: pathlib.Path) -> dict[str, Any]:

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from sklearn.linear_model import RidgeCV
 
-from dsf_jax.evaluation.baselines import STRENGTHS, describe_all, fit_linear
+from dsf_jax.evaluation.baselines import (
+    STRENGTHS,
+    describe_blocks,
+    described_size,
+    fit_linear,
+)
 from dsf_jax.images.descriptors import SIDE, describe, grey_picture
 from dsf_jax.images.points import CANVAS, pad_points
 from dsf_jax.images.resize import edge_preserving_resize
@@ -72,6 +77,12 @@ def photo(seed):
     return {"photo": pixels, "label": 0}
 
 
+def describe_all(examples, descriptor, *, label, numbers=None):
+    """All blocks, joined."""
+    blocks = describe_blocks(examples, descriptor, label=label, numbers=numbers)
+    return np.concatenate([block.features[descriptor] for block in blocks])
+
+
 @pytest.mark.parametrize("count", [1, 3, 66])
 def test_examples_are_described_in_order(count):
     got = describe_all([drawing(i) for i in range(count)], "raw pixels", label="sketches")
@@ -86,6 +97,14 @@ def test_photos_are_described_in_grey():
     for i in range(2):
         picture = grey_picture(photo(i)["photo"])
         np.testing.assert_array_equal(got[i], describe(picture, "HOG", drawn=False))
+
+
+def test_blocks_go_on_where_they_are_asked_to():
+    drawings = [drawing(i) for i in range(66)]
+    whole = describe_all(drawings, "raw pixels", label="sketches")
+    assert whole.shape[1] == described_size("raw pixels")
+    rest = describe_all(drawings, "raw pixels", label="sketches", numbers=[1])
+    np.testing.assert_array_equal(rest, whole[64:])
 
 
 def test_nothing_to_describe():
