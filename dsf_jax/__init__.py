@@ -6,58 +6,65 @@ other (tests/import_order_test.py reads the list).
 images.points            a drawing -> its ink -> points on the canvas lattice
 images.resize            points -> a small map, and the interpolating resizes beside it
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
-images.descriptors       HOG and raw pixels, hand-made descriptors to compare with
+images.descriptors       HOG and raw pixels, hand-crafted descriptors to compare with
 models.alexnet           AlexNet, Caffe's and torchvision's: logits and every layer by name
-models.caffe             weight files of other frameworks -> arrays by layer
+models.weight_files      weight files of other frameworks -> arrays by layer
 models.hed               a photo -> how strong an edge is at every pixel
 models.edge_detector     a photo -> its edges, by one of three detectors
 models.weights_port      arrays by layer -> AlexNet's parameters, every name accounted for
-models.weights_writer    AlexNet's parameters -> files of Caffe and PyTorch
-data.files               text files, written whole or not at all
+data.files               text files, written atomically
 data.pictures            picture files of any kind -> RGB arrays
-data.groups              examples -> padded arrays, the unit that travels to the device
+data.batches             examples -> padded arrays, the unit that travels to the device
 data.records             prepared data sets on disk -> random access
 data.mixtures            which domains and classes a network is trained on
-data.batches             examples -> shuffled training batches, random access by step
+data.datasets            which data sets a command names: NAME:SPLIT, folds, class lists, class maps
+data.training_batches    examples -> shuffled training batches, random access by step
 training.parallel        one step on all devices of all processes
 training.optimiser       Caffe's SGD: schedules, rates by layer
 training.step            loss, gradients, one step
 training.config          the settings of a run, each default once
 training.checkpoints     states and models on disk
-training.frozen          random views through frozen convolutions, once
+training.feature_cache   random views through frozen convolutions, once
 training.run_directory   what a run writes down of itself
 training.metrics_log     watching a run: bar, lines, TensorBoard
 training.loop            configuration and data -> trained state, resumable
+training.start           start values and data -> a run
 recognition.voting       what a sketch shows, by one view or by the vote of 18
 retrieval.features       L2-normalised features of layers 6 and 7
 retrieval.feature_files  features on disk, written block by block, resumable
 retrieval.euclidean      exact nearest neighbours, block by block
 retrieval.sharded        the same over all devices of all processes
-retrieval.projection     features reduced by principal components, whitened or not
-retrieval.picture_folders  a folder of pictures -> what is in it, read ahead
-retrieval.gallery_table    a gallery's rows on disk or in an object store
-retrieval.gallery_listing  a gallery's pictures and vectors as a reader holds them
-retrieval.gallery_writer   a gallery's rows brought up to date with files
-retrieval.gallery        a gallery of one's own pictures: kept up with folders, searched
+gallery.crawl            a folder of pictures -> what is in it, read ahead
+gallery.projection       features reduced by principal components, whitened or not
+gallery.store            a gallery's rows on disk or in an object store
+gallery.snapshot         a gallery's pictures and vectors as a reader holds them
+gallery.sync             a gallery's rows brought up to date with files
+gallery.gallery          a gallery of one's own pictures: kept up with folders, searched
 evaluation.ranking       average precision, bounded or not, P@K, recall, NDCG, Kendall's tau
 evaluation.results       one result with its intervals, one JSON file
 evaluation.protocols.tu_berlin           accuracy, single angle and voted -> one result
 evaluation.protocols.category_retrieval  sketches against photos of the same classes -> one result
 evaluation.protocols.voc_retrieval       all positives and ever more negatives -> one result
 evaluation.protocols.eitz_sbir           closeness against people's ratings -> one result
-evaluation.baselines     hand-made descriptors of examples, a linear classifier
-evaluation.tables        results -> the paper's tables, its numbers beside ours
+evaluation.baselines     hand-crafted descriptors of examples, a linear classifier
+evaluation.evaluate      a model and data sets -> results, each made once and kept
 insight.inversion        what a layer keeps of a picture: pictures that give the same features
-insight.activations      how alike a layer sees sketch and photo; filters in numbers
-insight.figures          pictures of rankings, resizings and training curves
-insight.benchmark_figures  pictures of what the benchmark measured
+insight.similarity       how alike a layer sees sketch and photo; filters in numbers
+insight.plots            pictures of rankings, resizings and training curves
+insight.benchmark_plots  pictures of what the benchmark measured
 insight.report           pictures and numbers -> one HTML file
-exported                 reads a model that was exported; goes along with it as load.py
-export                   a model in one folder that runs without this package
-app.messages             what the page and its server say to each other
-app.guard                what every request to the server passes
-app.queries              what is sent -> points or a photo, within limits
-app.answers              points or a photo -> pictures, classes, reasons
+paper.tables             results -> the paper's tables, its numbers beside ours
+paper.runs               runs of the paper -> its tables, cell by cell
+paper.figures            a checkpoint and data -> the paper's pictures of the method at work
+paper.network_figures    a checkpoint and data -> the paper's pictures of a network's inside
+paper.ablations          the choices that the paper leaves open, measured
+export.load              reads a model that was exported; goes along with it as load.py
+export.weights           AlexNet's parameters -> files of Caffe and PyTorch
+export.write             a model in one folder that runs without this package
+app.schemas              what the page and its server say to each other
+app.middleware           what every request to the server passes
+app.query                what is sent -> points or a photo, within limits
+app.searcher             points or a photo -> pictures, classes, reasons
 app.server               the page to draw on, and its API
 
 Dimension letters: b batch, h w height width, c channels, p points, v views, n gallery items,

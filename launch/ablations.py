@@ -22,12 +22,14 @@ import functools
 
 from absl import flags
 
+from dsf_jax.data import datasets
 from dsf_jax.data.mixtures import DRAWN, EDGE_PRESERVING
 from dsf_jax.data.records import Records, list_datasets, open_records
-from dsf_jax.evaluation.tables import Table, markdown
+from dsf_jax.evaluation.evaluate import Network, all_classes, open_sets, shown_to
+from dsf_jax.paper import ablations
+from dsf_jax.paper.tables import Table, markdown
 from dsf_jax.training.checkpoints import load_model
-from launch import choices, command, stages
-from launch.evaluations import Network, all_classes, open_sets, shown_to
+from launch import common
 
 _WHAT = flags.DEFINE_enum(
     "what",
@@ -60,8 +62,8 @@ _CLASS_MAP = flags.DEFINE_string(
 def _made() -> Table:
     network = Network(_CHECKPOINT.value or "", *load_model(_CHECKPOINT.value or ""))
     if _WHAT.value == "input":
-        return choices.compare_inputs(network, _folds(), stages.read_class_list(_CLASSES.value))
-    class_map = stages.read_class_map(_CLASS_MAP.value)
+        return ablations.compare_inputs(network, _folds(), datasets.read_class_list(_CLASSES.value))
+    class_map = datasets.read_class_map(_CLASS_MAP.value)
     opened = functools.partial(open_sets, _DATA_DIR.value, split=_SPLIT.value)
     if _WHAT.value == "features":
         sets = [
@@ -69,7 +71,7 @@ def _made() -> Table:
             *opened(_given(_PHOTOS), domains=("photo",)),
         ]
         mixture = shown_to(network.card, sets, all_classes(sets, class_map), class_map)
-        return choices.compare_features(network, mixture)
+        return ablations.compare_features(network, mixture)
     if network.card.resizing != EDGE_PRESERVING:
         raise ValueError(
             f"--what={_WHAT.value} moves points, and {network.name} was trained with "
@@ -78,9 +80,9 @@ def _made() -> Table:
     classes = network.card.class_names
     if _WHAT.value == "angles":
         sets = opened(_SKETCHES.value, domains=DRAWN)
-        return choices.compare_angles(network, shown_to(network.card, sets, classes, class_map))
+        return ablations.compare_angles(network, shown_to(network.card, sets, classes, class_map))
     sets = opened(_given(_PHOTOS), domains=("photo",))
-    return choices.compare_edges(network, shown_to(network.card, sets, classes, class_map))
+    return ablations.compare_edges(network, shown_to(network.card, sets, classes, class_map))
 
 
 def _given(flag: flags.FlagHolder) -> list[str]:
@@ -114,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    common.run(main)

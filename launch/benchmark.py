@@ -25,7 +25,7 @@ import jax
 from absl import flags
 
 from dsf_jax.data.files import write_whole
-from launch import command
+from launch import common
 from launch.benchmarks import report
 from launch.benchmarks.cold_start import cold_start
 from launch.benchmarks.drawings import points, resize, voting
@@ -197,7 +197,7 @@ def grow(setting: Setting) -> dict[str, Any]:
 
 def main() -> None:
     """Benchmarks as the flags say."""
-    out = command.new_file(_JSON.value)
+    out = common.new_file(_JSON.value)
     known = [*ROWS, *MORE_ROWS, GROWTH]
     for what in _WHAT.value:
         if what not in known:
@@ -237,4 +237,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    common.run(main)

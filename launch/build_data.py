@@ -17,7 +17,7 @@ from data_builders.builder import NoOptions, RecordsBuilder
 from data_builders.faults import OnError
 from data_builders.prepare import build
 from data_builders.registry import DATASETS, builder_class
-from launch import command
+from launch import common
 
 _DATASET = flags.DEFINE_enum(
     "dataset",
@@ -61,7 +61,7 @@ def builder_options() -> dict[str, Any]:
         return {}
     return {
         "source": _SOURCE.value,
-        "options": command.config_from_flags(builder.OPTIONS),
+        "options": common.config_from_flags(builder.OPTIONS),
         "on_error": _ON_ERROR.value,
         "processes": _PROCESSES.value,
         "beam": _BEAM.value,
@@ -83,5 +83,5 @@ def options_class(arguments: Sequence[str]) -> type:
 
 
 if __name__ == "__main__":
-    command.define_flags(options_class(sys.argv))
-    command.run(main)
+    common.define_flags(options_class(sys.argv))
+    common.run(main)

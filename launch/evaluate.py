@@ -25,14 +25,17 @@ from typing import Any
 
 from absl import flags
 
+from dsf_jax.data import datasets
 from dsf_jax.data.files import write_whole
 from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records
+from dsf_jax.evaluation import evaluate
 from dsf_jax.evaluation.results import ResultRecord, as_dict
-from dsf_jax.evaluation.tables import FIGURE_4_NUMBER, Table, csv_text, markdown
-from dsf_jax.insight.figures import retrieval_curves, save_figure
+from dsf_jax.insight.plots import retrieval_curves, save_figure
+from dsf_jax.paper import runs
+from dsf_jax.paper.tables import FIGURE_4_NUMBER, Table, csv_text, markdown
 from dsf_jax.training.checkpoints import load_model
-from launch import command, evaluations, experiments, stages
+from launch import common
 
 _WHAT = flags.DEFINE_enum(
     "what",
@@ -66,7 +69,7 @@ _CLASS_MAP = flags.DEFINE_string(
     "JSON file of synonyms, as launch.train takes it; not for the paper's tables.",
 )
 _RUNS = flags.DEFINE_string(
-    "runs", "runs", f"Tables: folder of runs; results are kept in its folder {experiments.RESULTS}."
+    "runs", "runs", f"Tables: folder of runs; results are kept in its folder {runs.RESULTS}."
 )
 _FOLDS = flags.DEFINE_list("folds", ["0", "1", "2"], "Tables 1 to 3, figure: folds to evaluate.")
 _CHECKPOINTS = flags.DEFINE_list(
@@ -129,25 +132,25 @@ def main() -> None:
 
 def _evaluate(checkpoint: str, out: pathlib.Path | None) -> list[ResultRecord]:
     """Scores one checkpoint."""
-    class_map = stages.read_class_map(_CLASS_MAP.value)
+    class_map = datasets.read_class_map(_CLASS_MAP.value)
     sketches = _sketches()
     photos = _photos() if _WHAT.value == "retrieval" else []
     name = "/".join(pathlib.Path(checkpoint).parts[-2:])  # the same from wherever it is named
-    network = evaluations.Network(name, *load_model(checkpoint))
+    network = evaluate.Network(name, *load_model(checkpoint))
     if photos:
-        made = evaluations.retrieval(network, sketches, photos, class_map=class_map, results=out)
+        made = evaluate.retrieval(network, sketches, photos, class_map=class_map, results=out)
         return list(made.values())
-    return [evaluations.recognise(network, sketches, class_map=class_map, results=out)]
+    return [evaluate.recognise(network, sketches, class_map=class_map, results=out)]
 
 
 def _sketches() -> list[Records]:
     names = _SKETCHES.value or ["openmoji/sketch"]
-    return evaluations.open_sets(_DATA_DIR.value, names, _SPLIT.value, DRAWN)
+    return evaluate.open_sets(_DATA_DIR.value, names, _SPLIT.value, DRAWN)
 
 
 def _photos() -> list[Records]:
     names = _PHOTOS.value or ["openmoji/photo"]
-    return evaluations.open_sets(_DATA_DIR.value, names, _SPLIT.value, ("photo",))
+    return evaluate.open_sets(_DATA_DIR.value, names, _SPLIT.value, ("photo",))
 
 
 def _write_table(name: str) -> None:
@@ -159,7 +162,7 @@ def _write_table(name: str) -> None:
         kinds = ("md", "csv", "png") if _FIGURE.value else ("md", "csv")
         files = {kind: folder / f"{name}.{kind}" for kind in kinds}
         for path in files.values():
-            command.new_file(str(path))
+            common.new_file(str(path))
     table, curves = _made()
     print(markdown(table), end="")
     for kind, text in (("md", markdown(table)), ("csv", csv_text(table))):
@@ -171,7 +174,7 @@ def _write_table(name: str) -> None:
 
 def _made() -> tuple[Table, dict[str, Any]]:
     """Makes the table that is asked for, and the curves of the figure."""
-    setup = experiments.Setup(
+    setup = runs.Setup(
         pathlib.Path(_RUNS.value),
         _DATA_DIR.value,
         tuple(map(int, _FOLDS.value)),
@@ -179,20 +182,20 @@ def _made() -> tuple[Table, dict[str, Any]]:
     )
     if _TABLE.value == "retrieval":
         checkpoints = _named_checkpoints()
-        table = experiments.retrieval_table(
+        table = runs.retrieval_table(
             setup,
             _sketches(),
             _photos(),
             checkpoints,
-            class_map=stages.read_class_map(_CLASS_MAP.value),
+            class_map=datasets.read_class_map(_CLASS_MAP.value),
         )
         return table, {}
     sketches, photos = _single(_SKETCHES), _single(_PHOTOS)
     if _FIGURE.value:
-        return experiments.figure_4(setup, **sketches, **photos)
+        return runs.figure_4(setup, **sketches, **photos)
     if _TABLE.value == "3":
-        return experiments.table_3(setup, **sketches, **photos), {}
-    make = experiments.table_1 if _TABLE.value == "1" else experiments.table_2
+        return runs.table_3(setup, **sketches, **photos), {}
+    make = runs.table_1 if _TABLE.value == "1" else runs.table_2
     return make(setup, **sketches), {}
 
 
@@ -222,4 +225,4 @@ def _named_checkpoints() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    common.run(main)

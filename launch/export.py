@@ -6,9 +6,9 @@ python -m launch.export --checkpoint=runs/quickstart --format=pytorch --out=alex
 
 from absl import flags
 
-from dsf_jax.export import write_caffemodel, write_export, write_state_dict
+from dsf_jax.export.write import write_caffemodel, write_export, write_state_dict
 from dsf_jax.training.checkpoints import load_model
-from launch import command
+from launch import common
 
 # What is written, and the endings that its name may have.
 _FORMATS = {
@@ -32,7 +32,7 @@ _FORMAT = flags.DEFINE_enum(
 def main() -> None:
     """Writes what the flags ask for."""
     write, endings = _FORMATS[_FORMAT.value]
-    out = command.new_file(_OUT.value)
+    out = common.new_file(_OUT.value)
     assert out is not None  # the flag is required
     if not out.name.endswith(endings):
         raise ValueError(
@@ -46,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    common.run(main)

@@ -19,7 +19,7 @@ from dsf_jax.retrieval.feature_files import extract_to_files
 from dsf_jax.retrieval.features import LAYERS, PAPER_LAYERS, check_layers, feature_sizes
 from dsf_jax.training.checkpoints import ModelCard, load_model
 from dsf_jax.training.parallel import is_primary
-from launch import cluster, command
+from launch import common, distributed
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run or checkpoint folder.", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of prepared records.")
@@ -41,7 +41,7 @@ _BATCH_SIZE = flags.DEFINE_integer(
 
 def main() -> None:
     """Extracts what the flags name; data sets that are done already are passed over."""
-    cluster.join()
+    distributed.join()
     check_layers(_LAYERS.value)
     parts = [spec.partition(":") for spec in _DATASETS.value]
     opened = [
@@ -85,4 +85,4 @@ def _extract(card: ModelCard, params: Params, records: Records, folder: pathlib.
 
 
 if __name__ == "__main__":
-    command.run(main)
+    common.run(main)

@@ -23,19 +23,22 @@ from absl import flags
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from dsf_jax.data import datasets
 from dsf_jax.data.files import write_whole
 from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records, open_records
+from dsf_jax.evaluation import evaluate
 from dsf_jax.images.points import pad_points
 from dsf_jax.images.resize import edge_preserving_resize
-from dsf_jax.insight.benchmark_figures import growth
-from dsf_jax.insight.figures import contact_sheet, save_figure, training_curves
+from dsf_jax.insight.benchmark_plots import growth
 from dsf_jax.insight.inversion import PHASES, InversionConfig
+from dsf_jax.insight.plots import contact_sheet, save_figure, training_curves
 from dsf_jax.insight.report import html_report
+from dsf_jax.paper import figures, network_figures
 from dsf_jax.retrieval.features import PAPER_LAYERS
 from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.metrics_log import read_metrics
-from launch import command, evaluations, insides, pictures, stages
+from launch import common
 
 PLAIN = ("benchmark", "curves", "records")
 PAPER = ("resizing", "views", "retrieval", "activations", "filters", "inversion")
@@ -88,7 +91,7 @@ _PAIRS = flags.DEFINE_integer(
     "pairs", 200, "activations: most pairs of sketch and photo to measure.", lower_bound=2
 )
 _LAYERS = flags.DEFINE_list(
-    "layers", list(insides.INVERTED_LAYERS), "inversion: layers to reconstruct from."
+    "layers", list(network_figures.INVERTED_LAYERS), "inversion: layers to reconstruct from."
 )
 _STEPS = flags.DEFINE_integer(
     "steps", 400, "inversion: an eighth at the full learning rate, then less and less.",
@@ -161,25 +164,25 @@ def _count(what: str) -> int:
 
 
 def _sketches() -> list[Records]:
-    return evaluations.open_sets(_DATA_DIR.value, _SKETCHES.value, _SPLIT.value or "test", DRAWN)
+    return evaluate.open_sets(_DATA_DIR.value, _SKETCHES.value, _SPLIT.value or "test", DRAWN)
 
 
-def _network(checkpoint: str) -> evaluations.Network:
+def _network(checkpoint: str) -> evaluate.Network:
     name = "/".join(pathlib.Path(checkpoint).parts[-2:])
-    return evaluations.Network(name, *load_model(checkpoint))
+    return evaluate.Network(name, *load_model(checkpoint))
 
 
-def _source() -> pictures.Source:
+def _source() -> figures.Source:
     """Opens the checkpoints and the data."""
     checkpoint = _given(_CHECKPOINT)
-    return pictures.Source(
+    return figures.Source(
         network=_network(checkpoint),
         sketches=_sketches(),
-        photos=evaluations.open_sets(
+        photos=evaluate.open_sets(
             _DATA_DIR.value, _PHOTOS.value, _SPLIT.value or "test", ("photo",)
         ),
         before=_network(_BEFORE.value) if _BEFORE.value else None,
-        class_map=stages.read_class_map(_CLASS_MAP.value),
+        class_map=datasets.read_class_map(_CLASS_MAP.value),
         classes=_CLASSES.value,
         seed=_SEED.value,
     )
@@ -194,29 +197,31 @@ def inversion_config(steps: int, restarts: int, seed: int) -> InversionConfig:
     return InversionConfig(phases=phases, restarts=restarts, seed=seed)
 
 
-def draw(what: str, source: pictures.Source | None) -> pictures.Picture:
+def draw(what: str, source: figures.Source | None) -> figures.Picture:
     """Makes one of the paper's figures; resizing alone needs no source."""
     if what == "resizing" or source is None:
-        return pictures.resizing(
+        return figures.resizing(
             _sketches(),
             count=_count("resizing"),
-            class_map=stages.read_class_map(_CLASS_MAP.value),
+            class_map=datasets.read_class_map(_CLASS_MAP.value),
             classes=_CLASSES.value,
             seed=_SEED.value,
         )
     if what == "views":
-        return pictures.views(source)
+        return figures.views(source)
     if what == "retrieval":
-        return pictures.retrieval(source, count=_count(what), top=_TOP.value, layer=_LAYER.value)
+        return figures.retrieval(source, count=_count(what), top=_TOP.value, layer=_LAYER.value)
     if what == "activations":
-        return insides.activations(source, pairs=_PAIRS.value)
+        return network_figures.activations(source, pairs=_PAIRS.value)
     if what == "filters":
-        return insides.filters(source)
+        return network_figures.filters(source)
     config = inversion_config(_STEPS.value, _RESTARTS.value, _SEED.value)
-    return insides.inversion(source, count=_count(what), layers=_LAYERS.value, config=config)
+    return network_figures.inversion(
+        source, count=_count(what), layers=_LAYERS.value, config=config
+    )
 
 
-def report(source: pictures.Source, out: pathlib.Path) -> dict[str, Any]:
+def report(source: figures.Source, out: pathlib.Path) -> dict[str, Any]:
     """Writes the page of all figures; returns their numbers."""
     made = {what: draw(what, source) for what in tqdm(PAPER, unit="picture", desc="report")}
     facts = {
@@ -231,7 +236,7 @@ def report(source: pictures.Source, out: pathlib.Path) -> dict[str, Any]:
     return facts | {what: _numbers(picture) for what, picture in made.items()}
 
 
-def _numbers(picture: pictures.Picture) -> dict[str, Any]:
+def _numbers(picture: figures.Picture) -> dict[str, Any]:
     return picture.facts | {"rows": picture.rows}
 
 
@@ -241,7 +246,7 @@ def main() -> None:
     ending = ".html" if what == "report" else ".png"
     if out.suffix.lower() != ending:
         raise ValueError(f"--out={out} must end in {ending} for --what={what}; rename it")
-    command.new_file(_OUT.value)
+    common.new_file(_OUT.value)
     for flag in (_SKETCHES, _PHOTOS, _LAYERS):
         if not flag.value:
             raise ValueError(f"--{flag.name} is empty; name one at least, or leave the flag out")
@@ -275,4 +280,4 @@ def _plain_figure(what: str) -> Figure:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    common.run(main)

@@ -11,11 +11,11 @@ import sys
 
 from absl import flags
 
+from dsf_jax.gallery.gallery import Embedder, Gallery, network_embedder
+from dsf_jax.gallery.store import open_table
 from dsf_jax.retrieval.features import PAPER_LAYERS
-from dsf_jax.retrieval.gallery import Embedder, Gallery, network_embedder
-from dsf_jax.retrieval.gallery_table import open_table
 from dsf_jax.training.checkpoints import fingerprint, load_model
-from launch import command
+from launch import common
 
 _PHOTOS = flags.DEFINE_string("photos", None, "Folder of pictures.", required=True)
 _GALLERY = flags.DEFINE_string(
@@ -104,4 +104,4 @@ def _open_or_create(embedder: Embedder) -> Gallery:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    common.run(main)

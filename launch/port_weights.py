@@ -12,13 +12,14 @@ from typing import get_args
 from absl import flags
 
 from dsf_jax.models.alexnet import Variant
+from dsf_jax.training import start
 from dsf_jax.training.checkpoints import save_model
-from launch import command, stages
+from launch import common
 
 _SOURCE = flags.DEFINE_string(
     "source",
     None,
-    f"Weight file: .caffemodel, Caffe-style .npy, .npz, torchvision .pth; or the word {stages.LPIPS} for "
+    f"Weight file: .caffemodel, Caffe-style .npy, .npz, torchvision .pth; or the word {start.LPIPS} for "
     "the convolutions that the package of that name brings (extra `pretrained`).",
     required=True,
 )
@@ -27,7 +28,7 @@ _VARIANT = flags.DEFINE_enum(
     "variant", "caffe", get_args(Variant), "Which AlexNet the weights are of."
 )
 _CLASSES = flags.DEFINE_integer(
-    "num_classes", stages.IMAGENET_CLASSES, "Outputs of fc8 in the file.", lower_bound=1
+    "num_classes", start.IMAGENET_CLASSES, "Outputs of fc8 in the file.", lower_bound=1
 )
 _PARTIAL = flags.DEFINE_bool(
     "partial",
@@ -42,7 +43,7 @@ def main() -> None:
     out = pathlib.Path(_OUT.value)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} exists and is not empty; choose another --out")
-    card, params, report = stages.ported(
+    card, params, report = start.ported(
         _SOURCE.value,
         _VARIANT.value,
         num_classes=_CLASSES.value,
@@ -55,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    common.run(main)

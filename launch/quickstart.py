@@ -17,22 +17,26 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from data_builders import prepare
+from dsf_jax.data import datasets
 from dsf_jax.data.files import write_whole
 from dsf_jax.data.mixtures import Examples, Mixture, mix, training_fields
 from dsf_jax.data.records import Records, open_records
+from dsf_jax.evaluation import evaluate
+from dsf_jax.evaluation.evaluate import Network
 from dsf_jax.evaluation.protocols.tu_berlin import tu_berlin
 from dsf_jax.evaluation.results import ResultRecord
 from dsf_jax.images.points import CANVAS, pad_points, points_from_image
 from dsf_jax.images.resize import LARGEST_SIZE, edge_preserving_resize
-from dsf_jax.insight.figures import ranked_results, resizing, save_figure, training_curves
+from dsf_jax.insight.plots import ranked_results, resizing, save_figure, training_curves
 from dsf_jax.models.alexnet import Params
 from dsf_jax.retrieval.euclidean import search
 from dsf_jax.retrieval.features import PAPER_LAYERS, extract
+from dsf_jax.training import start
 from dsf_jax.training.checkpoints import ModelCard, load_model
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.metrics_log import read_metrics
-from launch import command, evaluations, stages
-from launch.evaluations import Network
+from launch import common
 
 DATASETS = ("openmoji/sketch", "openmoji/photo", "openmoji/edge")
 VARIANT = "torchvision"
@@ -59,15 +63,15 @@ def main() -> None:
     started = time.monotonic()
     out = pathlib.Path(_OUT.value)
     data_dir = out / "data"
-    stages.build("openmoji", data_dir)
-    mixture = stages.open_mixture(str(data_dir), DATASETS, "train", "S+I+E")
+    prepare.build("openmoji", data_dir)
+    mixture = datasets.open_mixture(str(data_dir), DATASETS, "train", "S+I+E")
     print(mixture)
-    card, params, ported_layers = stages.ported(
-        stages.LPIPS, VARIANT, num_classes=len(mixture.class_names), partial=True, seed=CONFIG.seed
+    card, params, ported_layers = start.ported(
+        start.LPIPS, VARIANT, num_classes=len(mixture.class_names), partial=True, seed=CONFIG.seed
     )
     card = card._replace(class_names=mixture.class_names)
     before = scores(Network("before training", card, params), out)
-    if not stages.train_on(CONFIG, mixture, card, params, out).finished:
+    if not start.train_on(CONFIG, mixture, card, params, out).finished:
         print("stopped by a signal; run the same command to go on")
         return
     card, params = load_model(out)
@@ -95,7 +99,7 @@ def _test_records(data_dir: pathlib.Path) -> tuple[Records, Records]:
 def scores(network: Network, out: pathlib.Path) -> dict[str, ResultRecord]:
     """Retrieves the unseen emoji's pictures by their drawings, {layer: result}."""
     sketches, photos = _test_records(out / "data")
-    return evaluations.retrieval(network, [sketches], [photos], results=out / RESULTS)
+    return evaluate.retrieval(network, [sketches], [photos], results=out / RESULTS)
 
 
 def recognised(network: Network, mixture: Mixture, out: pathlib.Path) -> ResultRecord:
@@ -120,7 +124,7 @@ def recognised(network: Network, mixture: Mixture, out: pathlib.Path) -> ResultR
         )
         return {"recognition": result}
 
-    made = evaluations.stored(out / RESULTS, {"recognition": configuration}, make)
+    made = evaluate.stored(out / RESULTS, {"recognition": configuration}, make)
     return made["recognition"]
 
 
@@ -241,4 +245,4 @@ def _retrieval_table(before: Mapping[str, ResultRecord], after: Mapping[str, Res
 
 
 if __name__ == "__main__":
-    command.run(main)
+    common.run(main)

@@ -16,12 +16,12 @@ from absl import flags
 from dsf_jax.data.mixtures import EDGE_PRESERVING, small_drawing, square_photo
 from dsf_jax.data.pictures import picture_files, read_picture
 from dsf_jax.images.points import Polarity, points_from_image
-from dsf_jax.insight.figures import ranked_results, save_figure
+from dsf_jax.insight.plots import ranked_results, save_figure
 from dsf_jax.models.alexnet import Params
 from dsf_jax.retrieval.euclidean import search
 from dsf_jax.retrieval.features import PAPER_LAYERS, extract
 from dsf_jax.training.checkpoints import ModelCard, fingerprint, load_model
-from launch import command
+from launch import common
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run or checkpoint folder.", required=True)
 _SKETCH = flags.DEFINE_string("sketch", None, "Picture file of the drawing.", required=True)
@@ -71,7 +71,7 @@ class Photos(Sequence[dict[str, Any]]):
 
 def main() -> None:
     """Ranks the pictures and prints the nearest."""
-    figure = command.new_file(_FIGURE.value)
+    figure = common.new_file(_FIGURE.value)
     if (_PHOTOS.value is None) == (_GALLERY.value is None):
         raise ValueError("one of --photos and --gallery must be given, and one alone; choose")
     if _PHOTOS.value and (_LABELS.value or _FOLDER.value):
@@ -115,7 +115,7 @@ def _in_gallery(
     uri: str, sketch: np.ndarray, points: np.ndarray
 ) -> list[tuple[float, pathlib.Path]]:
     """Returns a gallery's nearest pictures, with their distances."""
-    from dsf_jax.retrieval.gallery import Gallery  # needs LanceDB, which a folder does not
+    from dsf_jax.gallery.gallery import Gallery  # needs LanceDB, which a folder does not
 
     gallery = Gallery.open(uri)
     card, params = load_model(_CHECKPOINT.value)
@@ -149,4 +149,4 @@ def listing(distances: Sequence[float], files: Sequence[pathlib.Path]) -> Iterat
 
 
 if __name__ == "__main__":
-    command.run(main)
+    common.run(main)

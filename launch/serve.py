@@ -17,13 +17,13 @@ from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
-from dsf_jax.app.answers import Searcher
+from dsf_jax.app.searcher import Searcher
 from dsf_jax.data.files import write_whole
 from dsf_jax.data.records import open_records
-from dsf_jax.retrieval.gallery import Embedder, Gallery, network_embedder
-from dsf_jax.retrieval.gallery_table import open_table
+from dsf_jax.gallery.gallery import Embedder, Gallery, network_embedder
+from dsf_jax.gallery.store import open_table
 from dsf_jax.training.checkpoints import fingerprint, load_model
-from launch import command
+from launch import common
 from launch.listening import address, listen, names
 
 try:
@@ -153,4 +153,4 @@ def write_pictures(data_dir: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    common.run(main)

@@ -18,22 +18,31 @@ from typing import Any, cast, get_args
 import jax
 from absl import flags
 
+from dsf_jax.data.datasets import (
+    count_folds,
+    open_held_out,
+    open_mixture,
+    read_class_list,
+    read_class_map,
+    with_fold,
+)
 from dsf_jax.data.files import write_whole
 from dsf_jax.data.mixtures import MIXTURES
 from dsf_jax.images.views import Resizing
 from dsf_jax.models.alexnet import Variant
+from dsf_jax.training import start
 from dsf_jax.training.checkpoints import with_classes
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.loop import held_out_accuracy
 from dsf_jax.training.parallel import is_primary
 from dsf_jax.training.run_directory import read_config
-from launch import cluster, command, stages
+from launch import common, distributed
 
 ALL = "all"
 FOLDS_FILE = "folds.json"
 
-command.define_flags(TrainConfig)
-flags.adopt_module_key_flags(cluster)
+common.define_flags(TrainConfig)
+flags.adopt_module_key_flags(distributed)
 _RUN_DIR = flags.DEFINE_string(
     "run_dir", None, "Folder of the run: checkpoints, metrics, configuration. Must be given."
 )
@@ -77,11 +86,11 @@ _CLASS_MAP = flags.DEFINE_string(
 _INIT = flags.DEFINE_string(
     "init",
     None,
-    f"Checkpoint to start from (see launch.port_weights), or {stages.RANDOM}. Must be given, unless "
+    f"Checkpoint to start from (see launch.port_weights), or {start.RANDOM}. Must be given, unless "
     "--repeat is.",
 )
 _VARIANT = flags.DEFINE_enum(
-    "variant", "caffe", get_args(Variant), f"Which AlexNet, with --init={stages.RANDOM}."
+    "variant", "caffe", get_args(Variant), f"Which AlexNet, with --init={start.RANDOM}."
 )
 _RESIZING = flags.DEFINE_enum(
     "resizing",
@@ -130,18 +139,18 @@ def _train_once(
 ) -> bool:
     """Trains one model; tells whether it is finished."""
     kept = {flag.name: flag.value for flag in _KEPT} | {"fold": fold}
-    class_map = stages.read_class_map(_CLASS_MAP.value)
-    class_names = stages.read_class_list(_CLASSES.value)
+    class_map = read_class_map(_CLASS_MAP.value)
+    class_names = read_class_list(_CLASSES.value)
     if repeated:
         class_map = class_map or repeated["command"]["class_map"]
         class_names = class_names or repeated["model"]["class_names"]
-    card, params = stages.starting_point(
+    card, params = start.starting_point(
         cast(str, _INIT.value),
         _VARIANT.value,
         resizing=cast(Resizing | None, _RESIZING.value),
         seed=config.seed,
     )
-    mixture = stages.open_mixture(
+    mixture = open_mixture(
         _DATA_DIR.value,
         datasets,
         _SPLIT.value,
@@ -153,7 +162,7 @@ def _train_once(
     )
     _say(mixture.per_class())
     _say(mixture)
-    scored = stages.open_held_out(
+    scored = open_held_out(
         _DATA_DIR.value,
         held_out,
         _SPLIT.value,
@@ -165,11 +174,11 @@ def _train_once(
     if scored:
         _say(f"held out: {len(scored.drawings)} drawings and {len(scored.photos)} photos")
     card, params = with_classes(card, params, mixture.class_names, seed=config.seed)
-    if hint := stages.rough_start(config, card):
+    if hint := start.rough_start(config, card):
         _say(hint)
     where = f"{jax.device_count()} {jax.default_backend()} device(s)"
     _say(f"{card.variant} AlexNet on {where} of {jax.process_count()} process(es)")
-    result = stages.train_on(
+    result = start.train_on(
         config,
         mixture,
         card,
@@ -188,14 +197,14 @@ def _train_once(
 def _train_folds(config: TrainConfig, repeated: Mapping[str, Any], run_dir: pathlib.Path) -> None:
     """Trains one fold, or all and their summary."""
     datasets = cast(list[str], _DATASETS.value)
-    count = stages.count_folds(_DATA_DIR.value, datasets)
+    count = count_folds(_DATA_DIR.value, datasets)
     known = [str(i) for i in range(count)]
     if _FOLD.value not in (*known, ALL):
         raise ValueError(
             f"--fold={_FOLD.value} is unknown; choose one of {', '.join(known)}, {ALL}"
         )
     for fold in known if _FOLD.value == ALL else [_FOLD.value]:
-        names, held_out = stages.with_fold(_DATA_DIR.value, datasets, int(fold), count)
+        names, held_out = with_fold(_DATA_DIR.value, datasets, int(fold), count)
         _say(f"\nfold {fold} of {count} is held out")
         own = run_dir / f"fold{fold}"
         if not _train_once(config, repeated, own, names, held_out, fold):
@@ -226,9 +235,9 @@ def _summarise(run_dir: pathlib.Path, folds: list[str]) -> None:
 
 def main() -> None:
     """Trains as the flags say."""
-    cluster.join()
+    distributed.join()
     repeated = _take_over(_REPEAT.value)
-    config = command.config_from_flags(TrainConfig)
+    config = common.config_from_flags(TrainConfig)
     run_dir = pathlib.Path(cast(str, _RUN_DIR.value))
     if _FOLD.value is None:
         datasets = cast(list[str], _DATASETS.value)  # there, by `_complete`
@@ -240,4 +249,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    common.run(main)

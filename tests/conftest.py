@@ -15,11 +15,13 @@ LONG = (
     "training/processes_test.py",
     "launch/evaluate_test.py",
     "training/loop_test.py",
-    "launch/experiments_test.py",
+    "paper/runs_test.py",
     "launch/figures_test.py",
     "launch/ablations_test.py",
     "launch/index_test.py",
 )
+
+pytest_plugins = ["tests.launch.fixtures"]
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")

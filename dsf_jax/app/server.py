@@ -20,10 +20,17 @@ from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from dsf_jax.app.answers import Guess, Match, Result, Searcher
-from dsf_jax.app.answers import Query as SearchQuery
-from dsf_jax.app.guard import Guard
-from dsf_jax.app.messages import (
+from dsf_jax.app.middleware import Guard
+from dsf_jax.app.query import (
+    LIMITS,
+    ONE_AT_A_TIME,
+    Kind,
+    Limits,
+    Seen,
+    seen_picture,
+    seen_strokes,
+)
+from dsf_jax.app.schemas import (
     Drawing,
     Found,
     GuessAnswer,
@@ -37,17 +44,10 @@ from dsf_jax.app.messages import (
     Taken,
     WhyAnswer,
 )
-from dsf_jax.app.queries import (
-    LIMITS,
-    ONE_AT_A_TIME,
-    Kind,
-    Limits,
-    Seen,
-    seen_picture,
-    seen_strokes,
-)
+from dsf_jax.app.searcher import Guess, Match, Result, Searcher
+from dsf_jax.app.searcher import Query as SearchQuery
 from dsf_jax.data.pictures import read_picture
-from dsf_jax.retrieval.gallery import Picture
+from dsf_jax.gallery.gallery import Picture
 
 STATIC = pathlib.Path(__file__).with_name("static")
 LOCAL = ("localhost",)  # the names of a server that only this machine reaches

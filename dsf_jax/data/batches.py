@@ -1,146 +1,90 @@
-"""Examples to host batches for training: shuffled, in fixed proportions, random access by step (grain)."""
+"""Groups, the unit that travels to the device: arrays over the examples of one kind. NumPy alone.
 
-from collections.abc import Iterator
+A group holds "points" [b, p, 2] uint16 (drawings that the device resizes), "drawing" [b, h, w]
+uint8 (drawings that are resized already) or "photo" [b, 256, 256, 3] uint8, and "label" [b] int32,
+"weight" [b] float32 (0 for padding), "example" [b] int32: the number of the example within the
+whole batch, from which its random numbers are derived.
+A batch is {"drawings": group, "photos": group}; either may be absent.
+"""
 
-import grain
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
 import numpy as np
 
-from dsf_jax.data.groups import Batch, collate, pad_group
-from dsf_jax.data.mixtures import Examples, Mixture
-from dsf_jax.images.points import padded_length
+from dsf_jax.images.points import pad_points
+
+CONTENTS = ("points", "drawing", "photo")
+Group = dict[str, np.ndarray]
+Batch = dict[str, Group]
 
 
-def drawings_per_batch(mixture: Mixture, batch_size: int) -> int:
-    """Returns how many of a batch's examples are drawings: their share of the mixture, so that shapes
-    never change.
-    """
-    drawings, photos = len(mixture.drawings), len(mixture.photos)
-    if not drawings or not photos:
-        return batch_size if drawings else 0
-    if batch_size < 2:
-        raise ValueError(
-            f"batch_size={batch_size} cannot hold both drawings and photos; take at least 2"
-        )
-    return min(max(round(batch_size * drawings / (drawings + photos)), 1), batch_size - 1)
-
-
-def training_batches(
-    mixture: Mixture, *, batch_size: int, seed: int, process: int = 0, processes: int = 1
-) -> grain.MapDataset:
-    """Lists the batches of an endless training run: batch `step` depends on (seed, step) alone, so
-    that a run resumes anywhere.
-
-    Drawings and photos are shuffled apart, each anew in every one of its epochs, and stand in every
-    batch in the same proportion. Every process reads its own part of a batch and no other; parts
-    are padded with weight 0 to one size.
+def collate(
+    examples: Sequence[dict[str, Any]], *, first: int = 0, points_length: int | None = None
+) -> Group:
+    """Stacks examples of one kind.
 
     Args:
-      mixture: the examples.
-      batch_size: examples of a batch over all devices and processes.
-      seed: of the order.
-      process: which part to read, from 0.
-      processes: number of parts.
+      examples: b examples of `Examples`.
+      first: number of the first one within the whole batch.
+      points_length: p that point lists are padded to, by default that of the longest; of no
+        meaning for other contents.
 
     Returns:
-      A random-access data set of batches.
-
-    Raises:
-      ValueError: when a batch has fewer drawings or photos than there are processes.
+      A group.
     """
-    drawn = drawings_per_batch(mixture, batch_size)
-    length = longest_list(mixture.drawings)
-    kinds = {
-        "drawings": (mixture.drawings, 0, drawn),
-        "photos": (mixture.photos, drawn, batch_size - drawn),
+    (kind,) = (name for name in CONTENTS if name in examples[0])
+    contents = [e[kind] for e in examples]
+    padded = pad_points(contents, points_length) if kind == "points" else np.stack(contents)
+    return {
+        kind: padded,
+        "label": np.array([e["label"] for e in examples], np.int32),
+        "weight": np.ones(len(examples), np.float32),
+        "example": np.arange(first, first + len(examples), dtype=np.int32),
     }
-    orders = {}
-    for number, (kind, (examples, _, count)) in enumerate(kinds.items()):
-        if 0 < count < processes:
-            raise ValueError(
-                f"batch_size={batch_size} gives {count} {kind} to {processes} processes; raise it"
-            )
-        if count:
-            # Each kind has a seed of its own: kinds of one size would come in one order otherwise.
-            own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-            rows = grain.MapDataset.range(len(examples)).seed(own_seed).shuffle().repeat()
-            orders[kind] = rows.batch(count, batch_fn=list)
-
-    def read(step: int) -> Batch:
-        batch = {}
-        for kind, order in orders.items():
-            examples, first, count = kinds[kind]
-            start, stop = (count * part // processes for part in (process, process + 1))
-            own = [examples[row] for row in order[step][start:stop]]
-            points_length = length if kind == "drawings" else None
-            group = collate(own, first=first + start, points_length=points_length)
-            batch[kind] = pad_group(group, -(-count // processes))
-        return batch
-
-    return grain.MapDataset.range(2**31 - 1).map(read)
 
 
-def held_out_batches(
-    mixture: Mixture, *, batch_size: int, process: int = 0, processes: int = 1
-) -> grain.MapDataset:
-    """Lists the batches that show every example once, in order: drawings, then photos.
+def content(group: Group) -> Group:
+    """Returns a group's points, drawing or photo alone: what views are made of."""
+    return {name: group[name] for name in CONTENTS if name in group}
+
+
+def evaluation_groups(
+    examples: Sequence[dict[str, Any]], batch_size: int, *, numbers: Iterable[int] | None = None
+) -> Iterator[Group]:
+    """Goes once through examples in order; the last group is padded with weight 0, so that all hold
+    the same number.
 
     Args:
-      mixture: the examples.
-      batch_size: examples of a batch over all devices and processes, a multiple of `processes`; the
-        last batch of each kind is padded with weight 0.
-      process: which part to read, from 0.
-      processes: number of parts.
-
-    Returns:
-      A random-access data set of batches of one kind each.
-    """
-    length = longest_list(mixture.drawings)
-    each = -(-batch_size // processes)
-    parts = [
-        (kind, examples, first)
-        for kind, examples in (("drawings", mixture.drawings), ("photos", mixture.photos))
-        for first in range(0, len(examples), each * processes)
-    ]
-
-    def read(number: int) -> Batch:
-        kind, examples, first = parts[number]
-        start = first + process * each
-        own = [examples[row] for row in range(start, min(start + each, len(examples)))]
-        # A process that has nothing left shows the last example, with weight 0.
-        group = collate(
-            own or [examples[len(examples) - 1]],
-            first=start,
-            points_length=length if kind == "drawings" else None,
-        )
-        if not own:
-            group["weight"][:] = 0.0
-        return {kind: pad_group(group, each)}
-
-    return grain.MapDataset.range(len(parts)).map(read)
-
-
-def longest_list(drawings: Examples) -> int:
-    """Returns the length that all point lists of `drawings` fit into: one shape, one compilation, the
-    same on every process; 0 where drawings do not travel as points.
-    """
-    if not len(drawings) or "points" not in drawings[0]:
-        return 0
-    return padded_length(max(len(example["points"]) for example in drawings))
-
-
-def prefetch(
-    batches: grain.MapDataset, start: int, stop: int, *, threads: int = 4
-) -> Iterator[Batch]:
-    """Reads batches `start` to `stop` - 1 in order, some ahead of their use, on threads.
-
-    Args:
-      batches: from `training_batches`.
-      start: first step.
-      stop: step to end before.
-      threads: that read and decode.
+      examples: drawings or photos.
+      batch_size: b.
+      numbers: of the groups wanted, from 0; all by default.
 
     Yields:
-      Host batches.
+      Groups of `batch_size` examples.
     """
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-    yield from batches[start:stop].to_iter_dataset(options)
+    for number in range(-(-len(examples) // batch_size)) if numbers is None else numbers:
+        first = number * batch_size
+        group = collate(
+            [examples[i] for i in range(first, min(first + batch_size, len(examples)))], first=first
+        )
+        yield pad_group(group, batch_size)
+
+
+def pad_group(group: Group, size: int) -> Group:
+    """Repeats a group's last example with weight 0 until it holds `size`.
+
+    Args:
+      group: of b <= size examples.
+      size: wanted.
+
+    Returns:
+      A group of `size` examples.
+    """
+    missing = size - len(group["label"])
+    padded = {
+        name: np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) for name, x in group.items()
+    }
+    if missing:
+        padded["weight"][-missing:] = 0.0
+    return padded

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from dsf_jax.data.groups import evaluation_groups
+from dsf_jax.data.batches import evaluation_groups
 from dsf_jax.images.descriptors import SIDE, Descriptor, check_descriptor, describe, grey_picture
 from dsf_jax.images.views import plain_view
 from dsf_jax.retrieval.features import FeatureBlock, block_count

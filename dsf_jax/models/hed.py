@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsf_jax.models.alexnet import Params, preprocess
-from dsf_jax.models.caffe import Layers, read_weights
+from dsf_jax.models.weight_files import Layers, read_weights
 
 Origin = Literal["caffe", "keras"]
 

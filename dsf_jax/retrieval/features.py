@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from dsf_jax.data.groups import content, evaluation_groups
+from dsf_jax.data.batches import content, evaluation_groups
 from dsf_jax.images.resize import SIZE
 from dsf_jax.images.views import plain_view
 from dsf_jax.models.alexnet import AlexNet, Params, preprocess

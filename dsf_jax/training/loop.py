@@ -15,9 +15,9 @@ import numpy as np
 import optax
 from jax.experimental import multihost_utils
 
-from dsf_jax.data.batches import prefetch
+from dsf_jax.data.batches import Batch
 from dsf_jax.data.files import only_writer
-from dsf_jax.data.groups import Batch
+from dsf_jax.data.training_batches import prefetch
 from dsf_jax.models.alexnet import Params
 from dsf_jax.training import checkpoints
 from dsf_jax.training.checkpoints import ModelCard

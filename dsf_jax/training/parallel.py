@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dsf_jax.data.groups import Batch, pad_group
+from dsf_jax.data.batches import Batch, pad_group
 
 AXIS = "devices"
 

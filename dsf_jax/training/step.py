@@ -73,7 +73,7 @@ def random_views(
     """Makes the random view of each drawing, then of each photo, that a step shows the network.
 
     Args:
-      batch: see `dsf_jax.data.groups`.
+      batch: see `dsf_jax.data.batches`.
       seed: of the run.
       step: [] int32.
       size: h = w of the views.
@@ -135,7 +135,7 @@ def summed_gradients(
     Args:
       state: before the step.
       batch: drawings and photos; or {"pool5": ...} with pool5 features made before, as
-        `dsf_jax.training.frozen` does.
+        `dsf_jax.training.feature_cache` does.
       model: the network.
       train_layers: the layers that learn.
       seed: of the run.

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsf_jax.data.groups import Batch
+from dsf_jax.data.batches import Batch
 from dsf_jax.images.points import CANVAS
 from dsf_jax.images.resize import SIZE
 from dsf_jax.models.alexnet import AlexNet, Params, init_params, preprocess

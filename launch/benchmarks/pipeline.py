@@ -17,9 +17,9 @@ def pipeline(setting: Setting) -> Iterator[Work]:
       FileNotFoundError: without records.
       ImportError: without the libraries that read them.
     """
-    from dsf_jax.data.batches import prefetch, training_batches  # grain, TFDS
+    from dsf_jax.data.datasets import open_mixture
     from dsf_jax.data.records import list_datasets
-    from launch.stages import open_mixture
+    from dsf_jax.data.training_batches import prefetch, training_batches  # grain, TFDS
 
     datasets = list(list_datasets(pathlib.Path(setting.data_dir)))
     if not datasets:

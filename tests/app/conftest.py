@@ -2,7 +2,7 @@
 
 import pytest
 
-from dsf_jax.app.answers import Searcher
+from dsf_jax.app.searcher import Searcher
 from dsf_jax.app.server import create_app
 from tests.app import made
 

@@ -19,9 +19,9 @@ import numpy as np
 import uvicorn
 from PIL import Image, ImageDraw
 
-from dsf_jax.app.answers import _run
+from dsf_jax.app.searcher import _run
+from dsf_jax.gallery.gallery import Embedder, Gallery
 from dsf_jax.images.views import plain_view
-from dsf_jax.retrieval.gallery import Embedder, Gallery
 
 CLASSES = ("circle", "square", "hollow_ring", "bars", "nothing here")
 LAYER = "L6+L7"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsf_jax.app.answers import Searcher
+from dsf_jax.app.searcher import Searcher
 from dsf_jax.app.server import create_app
-from dsf_jax.retrieval.gallery import Embedder, Gallery
+from dsf_jax.gallery.gallery import Embedder, Gallery
 from tests.app.made import CARD, LAYER, drawn, png, serving
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -14,7 +14,7 @@ from hypothesis import strategies
 from PIL import Image
 
 from dsf_jax.app import server
-from dsf_jax.app.queries import Limits
+from dsf_jax.app.query import Limits
 from dsf_jax.app.server import create_app
 from tests.app.made import BARS, BOX, SQUARE, call, drawn, jpeg, png, serving
 

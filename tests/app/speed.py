@@ -18,7 +18,7 @@ from absl import app, flags, logging
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from dsf_jax.retrieval.gallery import Embedder, Gallery
+from dsf_jax.gallery.gallery import Embedder, Gallery
 from dsf_jax.training.checkpoints import fingerprint, load_model
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "runs/quickstart", "Whose features they pass for.")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dsf_jax.exported import fingerprint, load_export
+from dsf_jax.export.load import fingerprint, load_export
 from dsf_jax.training.checkpoints import load_model
 
 

@@ -6,16 +6,16 @@ import re
 import numpy as np
 import pytest
 
-from dsf_jax.data.groups import collate, content
+from dsf_jax.data.batches import collate, content
 from dsf_jax.data.mixtures import mix
 from dsf_jax.data.records import open_records
 from dsf_jax.images.views import plain_view
 from dsf_jax.insight.inversion import mean_distance
 from dsf_jax.models.alexnet import init_params, preprocess
+from dsf_jax.paper import network_figures
 from dsf_jax.recognition.voting import vote
 from dsf_jax.retrieval.features import extract
 from dsf_jax.training.checkpoints import ModelCard, load_model, save_model
-from launch import insides
 from tests.insight.benchmark_figures_test import RESULTS
 
 PAPER = ("resizing", "views", "retrieval", "activations", "filters", "inversion")
@@ -155,12 +155,12 @@ def test_every_image_and_layer_has_its_error(report, seen):
 )
 def test_no_class_holds_more_than_half_of_the_pairs(labels, kept):
     pairs = [(i, 10 + i) for i in range(len(labels))]
-    assert insides._balanced(pairs, np.array(labels)) == [pairs[i] for i in kept]
+    assert network_figures._balanced(pairs, np.array(labels)) == [pairs[i] for i in kept]
 
 
 def test_pairs_of_one_class_alone_are_refused():
     with pytest.raises(ValueError, match=r"are of one class.*; choose data sets that share more"):
-        insides._balanced([(0, 0), (1, 1)], np.zeros(2, int))
+        network_figures._balanced([(0, 0), (1, 1)], np.zeros(2, int))
 
 
 def test_resizing_needs_no_network(launch, data_dir, tmp_path):

@@ -11,8 +11,9 @@ import runpy
 import sys
 
 from data_builders.openmoji import openmoji_dataset_builder  # noqa: F401
-from dsf_jax.insight import figures  # noqa: F401
-from launch import command, stages  # noqa: F401
+from dsf_jax.evaluation import evaluate  # noqa: F401
+from dsf_jax.insight import plots  # noqa: F401
+from dsf_jax.training import start  # noqa: F401
 
 
 def run(module, *arguments):

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from dsf_jax.retrieval.gallery import Gallery
+from dsf_jax.gallery.gallery import Gallery
 from tests.launch.search_test import photos, ranking, sketch  # noqa: F401
 
 

@@ -16,12 +16,11 @@ import pytest
 
 from data_builders.prepare import prepare
 from data_builders.tu_berlin.tu_berlin_dataset_builder import Builder, Options
-from dsf_jax.training import checkpoints
+from dsf_jax.training import checkpoints, start
 from dsf_jax.training.checkpoints import ModelCard, load_model
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.metrics_log import read_metrics
 from dsf_jax.training.run_directory import read_config
-from launch import stages
 from tests.data_builders.drawn import drawing, write_tree
 from tests.launch.scripts import Result, wait_for
 
@@ -61,7 +60,7 @@ def test_a_run(run):
     ],
 )
 def test_a_rough_start_is_foretold(fresh, changes, named):
-    hint = stages.rough_start(TrainConfig(**changes), ModelCard("caffe", ("a", "b"), 227, fresh))
+    hint = start.rough_start(TrainConfig(**changes), ModelCard("caffe", ("a", "b"), 227, fresh))
     assert hint is None if named is None else hint.startswith(named) and "--warmup=1" in hint
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsf_jax.models import caffe
+from dsf_jax.models import weight_files
 from dsf_jax.models.weights_port import port_weights
 
 DEV_DATA = Path(
@@ -70,7 +70,7 @@ def source(
     *,
     fc6_rows: Literal["chw", "hwc"] = "chw",
     torch: bool = False,
-) -> caffe.SourceWeights:
+) -> weight_files.SourceWeights:
     """Random weights for the small network, as a file would hold them."""
     rng = np.random.default_rng(0)
     layers = {}
@@ -82,7 +82,7 @@ def source(
             "kernel": rng.normal(size=shape).astype(np.float32),
             "bias": rng.normal(size=outputs).astype(np.float32),
         }
-    return caffe.SourceWeights(
+    return weight_files.SourceWeights(
         path=Path("net.file"),
         architecture="torchvision" if torch else "caffe",
         kernel_layout=kernel_layout,
@@ -91,14 +91,14 @@ def source(
     )
 
 
-def without(weights: caffe.SourceWeights, *layers: str) -> caffe.SourceWeights:
+def without(weights: weight_files.SourceWeights, *layers: str) -> weight_files.SourceWeights:
     kept = {name: blobs for name, blobs in weights.layers.items() if name not in layers}
     return dataclasses.replace(weights, layers=kept)
 
 
 def with_layer(
-    weights: caffe.SourceWeights, layer: str, **blobs: np.ndarray
-) -> caffe.SourceWeights:
+    weights: weight_files.SourceWeights, layer: str, **blobs: np.ndarray
+) -> weight_files.SourceWeights:
     return dataclasses.replace(weights, layers=weights.layers | {layer: blobs})
 
 
@@ -255,7 +255,7 @@ def test_unfitting_ranks_are_errors_not_crashes() -> None:
     [("caffe", "torchvision"), ("torchvision", "caffe"), ("caffenet", "caffe")],
 )
 def test_another_architecture_is_refused_even_where_shapes_fit(
-    architecture: caffe.Architecture, variant: str
+    architecture: weight_files.Architecture, variant: str
 ) -> None:
     weights = dataclasses.replace(
         without(source(), "conv1", "conv2", "conv3", "conv4", "conv5"), architecture=architecture
@@ -291,18 +291,18 @@ def test_our_own_npz_comes_back_as_it_was(tmp_path: Path) -> None:
     saved = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), tree)
     arrays = {f"{layer}/{leaf}": a for layer, blobs in saved.items() for leaf, a in blobs.items()}
     np.savez(tmp_path / "net.npz", **arrays)
-    params, _ = port_weights(caffe.read_weights(tmp_path / "net.npz"), tree, variant="caffe")
+    params, _ = port_weights(weight_files.read_weights(tmp_path / "net.npz"), tree, variant="caffe")
     jax.tree.map(np.testing.assert_array_equal, params, saved)
 
 
 def test_lpips_convolutions_fit_the_torchvision_variant() -> None:
     try:
-        path = caffe.lpips_weights_path()
+        path = weight_files.lpips_weights_path()
     except FileNotFoundError as error:
         pytest.skip(str(error))
     shapes = alexnet_shapes("torchvision", 250)
     params, report = port_weights(
-        caffe.read_weights(path), shapes, variant="torchvision", partial=True, fresh=("fc8",)
+        weight_files.read_weights(path), shapes, variant="torchvision", partial=True, fresh=("fc8",)
     )
     assert list(report.loaded) == ["conv1", "conv2", "conv3", "conv4", "conv5"]
     assert params["fc6"] == shapes["fc6"]
@@ -315,7 +315,7 @@ def test_bvlc_convolutions_fit_the_caffe_variant_and_no_other() -> None:
     path = DEV_DATA / "weights" / "bvlc_alexnet_conv1-5_q78.npz"
     if not path.is_file():
         pytest.skip(f"{path} is absent (set DSF_JAX_DEV_DATA)")
-    weights = caffe.read_weights(path)
+    weights = weight_files.read_weights(path)
     params, report = port_weights(
         weights, alexnet_shapes("caffe", 250), variant="caffe", partial=True
     )

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsf_jax.data.groups import collate, content
+from dsf_jax.data.batches import collate, content
 from dsf_jax.images.points import CANVAS, _unique
 from dsf_jax.models.alexnet import AlexNet, init_params
 from dsf_jax.retrieval.features import (

@@ -10,7 +10,7 @@ import time
 import numpy as np
 from PIL import Image
 
-from dsf_jax.retrieval.gallery import Embedder, Gallery
+from dsf_jax.gallery.gallery import Embedder, Gallery
 
 BATCH = 4
 D = 48

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.retrieval import sharded
 from dsf_jax.retrieval.euclidean import Neighbours, search
-from dsf_jax.retrieval.gallery import Gallery
 from dsf_jax.retrieval.sharded import merge, own_rows, place, search_processes, search_shards
 from tests.retrieval.gallery_member import EMBEDDER, D, coarse, picture, save
 

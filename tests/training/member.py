@@ -12,7 +12,7 @@ from absl import flags
 
 from dsf_jax.training.loop import train
 from dsf_jax.training.parallel import is_primary
-from launch import cluster, command
+from launch import common, distributed
 from tests.training import tiny
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Of the run.", required=True)
@@ -35,7 +35,7 @@ def part(batch):
 
 def main():
     jax.config.update("jax_num_cpu_devices", _DEVICES.value)
-    cluster.join()
+    distributed.join()
     result = train(
         dataclasses.replace(tiny.CONFIG, log_every=1),
         lambda params: tiny.batches(_SECONDS.value).map(part),
@@ -51,4 +51,4 @@ def main():
 
 
 if __name__ == "__main__":
-    command.run(main)
+    common.run(main)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsf_jax.data.groups import collate
+from dsf_jax.data.batches import collate
 from dsf_jax.images import points as P
 from dsf_jax.images.views import plain_view
 from dsf_jax.models.alexnet import AlexNet, init_params, preprocess

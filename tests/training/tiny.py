@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsf_jax.data.groups import collate, pad_group
+from dsf_jax.data.batches import collate, pad_group
 from dsf_jax.images import points as P
 from dsf_jax.training.checkpoints import ModelCard
 from dsf_jax.training.config import TrainConfig

@@ -16,8 +16,8 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from dsf_jax.data.batches import Group, content, evaluation_groups
 from dsf_jax.data.files import write_whole
-from dsf_jax.data.groups import Group, content, evaluation_groups
 from dsf_jax.evaluation.results import (
     ResultRecord,
     bootstrap,

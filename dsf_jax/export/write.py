@@ -1,0 +1,355 @@
+"""Writes a model for use without this package: a folder that jax alone serves from, a .caffemodel,
+or a PyTorch state dict.
+"""
+
+import contextlib
+import importlib.metadata
+import inspect
+import json
+import os
+import pathlib
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+from safetensors.numpy import save
+
+from dsf_jax.data.files import write_whole
+from dsf_jax.export import load
+from dsf_jax.export.weights import caffemodel, state_dict
+from dsf_jax.images.points import CANVAS, PADDED_LENGTHS, PADDING
+from dsf_jax.images.views import PHOTO_SIZE, VIEW_ANGLES
+from dsf_jax.models.alexnet import (
+    CAFFE_MEAN_BGR,
+    TORCHVISION_MEAN_RGB,
+    TORCHVISION_STD_RGB,
+    Params,
+)
+from dsf_jax.recognition.voting import vote
+from dsf_jax.retrieval.features import LAYERS, PAPER_LAYERS, embed
+from dsf_jax.training.checkpoints import FOLDER, ModelCard, check_space, fingerprint, save_model
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+LOADER = "load.py"
+README = "README.md"
+_PACKAGES = (
+    "dsf_jax",
+    "jax",
+    "jaxlib",
+    "numpy",
+    "flax",
+    "orbax-checkpoint",
+    "safetensors",
+    "flatbuffers",
+)
+
+
+class _Function(NamedTuple):
+    """What is exported under one name."""
+
+    call: Callable[[Params, dict[str, jax.Array]], Any]
+    field: str  # of the group that its input becomes
+
+
+def write_export(folder: str | os.PathLike[str], params: Params, card: ModelCard) -> None:
+    """Writes a model as a folder that runs without this package; `load_export`
+    reads it, here or from the copy in the folder.
+
+    It holds the parameters (params.safetensors, and as a checkpoint of this package), three
+    functions compiled to StableHLO with the parameters as arguments, config.json with what they
+    are and the SHA-256 of every file, and a README.md to start from.
+
+    Args:
+      folder: must not exist. It appears under its name when it is complete.
+      params: {layer: {"kernel", "bias"}} float32.
+      card: of the parameters.
+
+    Raises:
+      FileExistsError: when the folder is there already.
+      OSError: when the disk has too little space.
+      ValueError: for values that are not finite, or a model that does not take drawings as points.
+    """
+    folder = pathlib.Path(folder).absolute()
+    if card.resizing != "edge_preserving":
+        raise ValueError(
+            f"the model was trained with resizing={card.resizing}, and what is exported takes points; "
+            "export a model trained with edge_preserving, or its weights alone with another format"
+        )
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists, and nothing is overwritten; choose another name")
+    check_space(folder.parent, (params, params))
+    host = _checked(params)
+    functions = _export_functions(card, host)
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        part.mkdir()
+        save_model(part / FOLDER, params, card)
+        _forget_paths(part / FOLDER)
+        (part / load.PARAMS).write_bytes(save(load.flat(host)))
+        for name, function in functions.items():
+            (part / _file_of(name)).write_bytes(function.serialize())
+        (part / LOADER).write_text(inspect.getsource(load), encoding="utf-8")
+        # Last: it has the digests of the rest, but for the README, which people may add to.
+        config = _config(card, host, functions, part)
+        (part / load.CONFIG).write_text(config, encoding="utf-8")
+        (part / README).write_text(_readme(card), encoding="utf-8")
+        part.rename(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def write_caffemodel(path: str | os.PathLike[str], params: Params, card: ModelCard) -> None:
+    """Writes parameters for Caffe, to be loaded with bvlc_alexnet's prototxt.
+
+    Args:
+      path: of the .caffemodel; replaced if it exists.
+      params: {layer: {"kernel", "bias"}}.
+      card: of the parameters.
+
+    Raises:
+      ValueError: for torchvision's variant, or values that are not finite.
+      OSError: when it cannot be written, or the disk has too little space.
+    """
+    content = caffemodel(params, variant=card.variant)
+    check_space(pathlib.Path(path).absolute().parent, params)
+    write_whole(path, content)
+
+
+def write_state_dict(path: str | os.PathLike[str], params: Params, card: ModelCard) -> None:
+    """Writes parameters for PyTorch; `dsf_jax.export.weights` has the network of each
+    variant.
+
+    Args:
+      path: of the .pth; replaced if it exists.
+      params: {layer: {"kernel", "bias"}}.
+      card: of the parameters.
+
+    Raises:
+      ValueError: for values that are not finite.
+      OSError: when it cannot be written, or the disk has too little space.
+    """
+    content = state_dict(params, variant=card.variant)
+    check_space(pathlib.Path(path).absolute().parent, params)
+    write_whole(path, content)
+
+
+def _functions(card: ModelCard) -> dict[str, _Function]:
+    model, layers = card.network(), PAPER_LAYERS
+
+    def features(params: Params, group: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        return embed(model, params, group, layers=layers, size=card.size)
+
+    def classes(params: Params, group: dict[str, jax.Array]) -> jax.Array:
+        return vote(model, params, group, size=card.size)
+
+    return {
+        "photo_features": _Function(features, "photo"),
+        "sketch_features": _Function(features, "points"),
+        "sketch_classes": _Function(classes, "points"),
+    }
+
+
+def _inputs() -> dict[str, jax.ShapeDtypeStruct]:
+    """Symbolic in b, and in p: short drawings need no long padding, and none is too long."""
+    b, p = export.symbolic_shape("b, p")
+    return {
+        "photo": jax.ShapeDtypeStruct((b, PHOTO_SIZE, PHOTO_SIZE, 3), jnp.uint8),
+        "points": jax.ShapeDtypeStruct((b, p, 2), jnp.uint16),
+    }
+
+
+def _export_functions(card: ModelCard, params: Any) -> dict[str, export.Exported]:
+    """Lowers each function for all platforms, parameters being its first argument."""
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
+    inputs = _inputs()
+    with _no_source_paths():
+        return {
+            name: export.export(jax.jit(_named(name, function)), platforms=PLATFORMS)(
+                shapes, inputs[function.field]
+            )
+            for name, function in _functions(card).items()
+        }
+
+
+def _named(name: str, function: _Function) -> Callable[[Params, jax.Array], Any]:
+    """The name goes into the exported function, where the loader compares it with the file's."""
+
+    def call(params: Params, inputs: jax.Array) -> Any:
+        return function.call(params, {function.field: inputs})
+
+    call.__name__ = name
+    return call
+
+
+@contextlib.contextmanager
+def _no_source_paths() -> Iterator[None]:
+    """Keeps the paths of this machine's source files out of what is lowered."""
+    option = "jax_traceback_in_locations_limit"
+    before = getattr(jax.config, option)
+    jax.config.update(option, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(option, before)
+
+
+def _forget_paths(folder: pathlib.Path) -> None:
+    """Orbax marks what is complete with files that name this machine's folders; that they exist is
+    all it asks of them.
+    """
+    for mark in folder.rglob("commit_success.txt"):
+        mark.write_text("complete\n", encoding="utf-8")
+
+
+def _checked(params: Params) -> dict[str, dict[str, np.ndarray]]:
+    """Fetches parameters, contiguous as safetensors takes them to be, and refuses broken ones."""
+    host = jax.tree.map(np.ascontiguousarray, jax.device_get(params))
+    for name, array in load.flat(host).items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} has values that are not finite; take an earlier checkpoint")
+    return host
+
+
+def _file_of(name: str) -> str:
+    return f"{name}.stablehlo"
+
+
+def _config(
+    card: ModelCard,
+    params: dict[str, dict[str, np.ndarray]],
+    functions: dict[str, export.Exported],
+    folder: pathlib.Path,
+) -> str:
+    """Describes what lies in the folder, and takes every file's digest."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    config = {
+        "format": load.FORMAT,
+        **card._asdict(),
+        "feature_layers": {layer: LAYERS[layer] for layer in PAPER_LAYERS},
+        "preprocessing": _preprocessing(card),
+        "functions": {
+            name: {"file": _file_of(name), "input": _described(function.in_avals[-1])}
+            for name, function in functions.items()
+        },
+        "platforms": PLATFORMS,
+        # jax runs what earlier versions exported, for half a year; the other way round it promises
+        # three weeks.
+        "minimum_jax": jax.__version__,
+        "calling_convention_version": functions["sketch_classes"].calling_convention_version,
+        "versions": {name: _version(name) for name in _PACKAGES}
+        | {"python": platform.python_version()},
+        "params": {name: _described(x) for name, x in load.flat(params).items()},
+        "fingerprint": load.fingerprint(params),
+        "checkpoint_fingerprint": fingerprint(params),  # as checkpoints give it
+        "files": {path.relative_to(folder).as_posix(): load.file_digest(path) for path in files},
+    }
+    config["checksum"] = load.checksum(config)
+    return json.dumps(config, indent=1, ensure_ascii=False) + "\n"
+
+
+def _described(array: Any) -> dict[str, Any]:
+    shape = [n if isinstance(n, int) else str(n) for n in array.shape]
+    return {"shape": shape, "dtype": array.dtype.name}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # run from a copy that is not installed
+        return None
+
+
+def _preprocessing(card: ModelCard) -> dict[str, Any]:
+    caffe = card.variant == "caffe"
+    return {
+        "photo": {
+            "by": "caller",
+            "channels": "RGB",
+            "size": [PHOTO_SIZE, PHOTO_SIZE],
+            "resize": "the whole photo, whatever its shape; linear, anti-aliased (Pillow's BILINEAR)",
+        },
+        "points": {
+            "by": "caller",
+            "columns": ["x", "y"],
+            "canvas": [CANVAS, CANVAS],
+            "strokes": "as in training, where they are thinned to one-pixel lines unless the data set was "
+            "built otherwise; each cell with ink once",
+            "padding": PADDING,
+            "lengths": PADDED_LENGTHS,
+        },
+        "network_input": {
+            "by": "function",
+            "size": [card.size, card.size],
+            "channels": "BGR" if caffe else "RGB",
+            "divided_by": 1.0 if caffe else 255.0,
+            "mean": (CAFFE_MEAN_BGR if caffe else TORCHVISION_MEAN_RGB).tolist(),
+            "deviation": [1.0, 1.0, 1.0] if caffe else TORCHVISION_STD_RGB.tolist(),
+            "sketch": "black strokes on white",
+            "views_voted": len(VIEW_ANGLES),
+        },
+    }
+
+
+def _readme(card: ModelCard) -> str:
+    random = ""
+    if card.fresh_layers:
+        random = (
+            f"\nThe layers {', '.join(card.fresh_layers)} have random values still: this model was not "
+            "trained, and what depends on them means nothing.\n"
+        )
+    return _README.format(
+        variant=card.variant, classes=len(card.class_names), size=card.size, random=random,
+        canvas=CANVAS, last=CANVAS - 1, padding=PADDING, photo=PHOTO_SIZE,
+        lengths=", ".join(map(str, PADDED_LENGTHS)), views=len(VIEW_ANGLES),
+        jax=jax.__version__, platforms=", ".join(PLATFORMS), checkpoints=FOLDER,
+    )  # fmt: skip
+
+
+_README = """# A sketch-based image retrieval model
+
+AlexNet ({variant}), {classes} classes, inputs of {size} x {size}. It runs on {platforms} with
+`pip install "jax>={jax}" flatbuffers numpy safetensors`; dsf_jax, which made it, is not needed.
+{random}
+In this folder:
+
+```python
+import numpy as np
+from load import load_export
+
+model = load_export(".")  # compares every file with config.json first
+photos = np.random.default_rng(0).integers(0, 256, (3, {photo}, {photo}, 3)).astype(np.uint8)
+gallery = np.asarray(model.photo_features(photos)["L6+L7"])
+points = np.full((1, 512, 2), {padding}, np.uint16)
+points[0, :401] = [(x, x) for x in range(140, 541)]  # a sketch of one straight stroke
+query = np.asarray(model.sketch_features(points)["L6+L7"])
+print("nearest photo:", np.linalg.norm(gallery - query, axis=1).argmin())
+print("class:", model.config["class_names"][model.sketch_classes(points)[0].argmax()])
+```
+
+| function | takes | gives |
+|---|---|---|
+| `photo_features` | [b, {photo}, {photo}, 3] uint8: photos | {{"L6", "L7", "L6+L7": [b, d] float32}} |
+| `sketch_features` | [b, p, 2] uint16: points of sketches | the same |
+| `sketch_classes` | [b, p, 2] uint16: points of sketches | [b, {classes}] float32: probabilities |
+
+- **Photos** are RGB, the whole photo resized to a square whatever its shape, linearly and
+  anti-aliased (Pillow's BILINEAR).
+- **Points** (x, y) are the cells with ink of a square canvas of {canvas} x {canvas}, x to the right and y
+  down, 0 to {last}. The drawing fills the canvas, strokes are one cell thin, and each cell is listed
+  once. Shorter lists are filled up with {padding}.
+- **Features** have length 1 and are compared by Euclidean distance: smaller is more alike.
+- **Probabilities** are the mean over {views} views of the sketch, in the order of
+  `model.config["class_names"]`.
+- **Shapes** are free in b and p, and each new one is compiled when it is first met: keep to one b,
+  and to a few lengths p ({lengths}).
+- `config.json` says what the model is; `fingerprint` there names its parameters. `load.py` may be
+  copied to where you need it: `load_export` takes the path of this folder.
+- `{checkpoints}/` is the same model for training on with dsf_jax, whose `--checkpoint` and `--init`
+  take this folder. Serving does not read it, and it may be deleted.
+"""

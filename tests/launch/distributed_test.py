@@ -1,0 +1,153 @@
+"""launch.distributed: which flags make a run of several processes, and which contradict one another."""
+
+import subprocess
+import sys
+import types
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from launch import distributed
+from tests.launch.scripts import ROOT
+
+
+class Supervised(Exception):
+    """Stands for the process that only watches over the one that does the work."""
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """A function that joins by flags, as the process that does the work; it returns what JAX was
+    asked for, in order."""
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+    asked = []
+    fake = types.SimpleNamespace(
+        config=types.SimpleNamespace(update=lambda *x: asked.append(x)),
+        distributed=types.SimpleNamespace(initialize=lambda *x, **options: asked.append(x)),
+    )
+
+    def supervise():
+        raise Supervised
+
+    monkeypatch.setattr(distributed, "jax", fake)
+    monkeypatch.setattr(distributed, "_supervise", supervise)
+    monkeypatch.setattr(distributed, "_end_with", lambda pipe: None)
+    monkeypatch.setenv(distributed._WORKER, "0")
+
+    def join(**values):
+        with flagsaver.flagsaver(**values):
+            distributed.join()
+        return asked
+
+    join.fake = fake
+    return join
+
+
+def test_one_process_alone_joins_nothing_and_is_watched_by_none(joined, monkeypatch):
+    monkeypatch.delenv(distributed._WORKER)
+    assert joined() == []
+
+
+def test_the_flags_name_the_address_the_number_and_the_place(joined):
+    gloo = ("jax_cpu_collectives_implementation", "gloo")
+    given = {"coordinator": "10.0.0.1:1234", "processes": 2, "process": 0}
+    assert joined(**given) == [gloo, ("10.0.0.1:1234", 2, 0)]
+
+
+def test_jax_may_find_them_itself(joined):
+    assert joined(coordinator="auto")[1] == (None, None, None)
+
+
+def test_the_flag_says_when_a_silent_process_is_gone(joined):
+    options = {}
+    joined.fake.distributed.initialize = lambda *_, **given: options.update(given)
+    joined(coordinator="auto", heartbeat=7)
+    assert options == {"heartbeat_timeout_seconds": 7, "shutdown_timeout_seconds": 7}
+
+
+def test_the_first_process_watches_and_a_second_one_joins(joined, monkeypatch):
+    monkeypatch.delenv(distributed._WORKER)
+    joined.fake.distributed.initialize = lambda *_, **__: pytest.fail("it joined itself")
+    with pytest.raises(Supervised):
+        joined(coordinator="a:1", processes=2, process=0)
+
+
+ALONE = "--processes and --process are for --coordinator=HOST:PORT alone; leave them out or give"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"processes": 2}, ALONE),
+        ({"process": 0}, ALONE),
+        ({"coordinator": "a:1"}, "--coordinator=a:1 needs --processes and --process; give both"),
+        ({"coordinator": "a:1", "processes": 2}, "--coordinator=a:1 needs .*; give both"),
+        ({"coordinator": "a:1", "process": 0}, "--coordinator=a:1 needs .*; give both"),
+        (
+            {"coordinator": "a:1", "processes": 2, "process": 2},
+            "--process=2 must be less than --processes=2; count from 0",
+        ),
+        ({"coordinator": "auto", "process": 0}, "--processes and --process are found by it; leave"),
+    ],
+)
+def test_flags_that_contradict_one_another(joined, monkeypatch, values, message):
+    monkeypatch.delenv(distributed._WORKER)  # they are refused before anything is started
+    with pytest.raises(ValueError, match=message) as caught:
+        joined(**values)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError])
+def test_processes_that_do_not_meet(joined, kind):
+    def fail(*_, **__):
+        raise kind("DEADLINE_EXCEEDED: nobody came\nmore of it")
+
+    joined.fake.distributed.initialize = fail
+    with pytest.raises(
+        ConnectionError, match=r"--coordinator=a:1 did not meet \(DEADLINE_EXC"
+    ) as e:
+        joined(coordinator="a:1", processes=2, process=1)
+    assert "; start all of them with the same address" in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "words", "status"),
+    [
+        ({"processes": 0}, ("--processes=0", "positive"), 2),
+        ({"processes": 2}, ("are for --coordinator=HOST:PORT alone",), 1),
+    ],
+)
+def test_from_the_command_line(launch, tmp_path, given, words, status):
+    given = {"datasets": "none", "init": "random", "run_dir": tmp_path / "run"} | given
+    launch("train", **given).failed(*words, status=status)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "told"),
+    [
+        ("sys.exit(3)", 3, ""),
+        (
+            "os.abort()",
+            1,
+            "error: this process of the run died of SIGABRT, as it does when another is gone (see "
+            "above, and what the others printed); start all of them again",
+        ),
+    ],
+)
+def test_who_watches_ends_as_the_work_does_and_says_what_it_died_of(end, status, told):
+    script = f"""if True:
+        import os, sys
+        if "{distributed._WORKER}" in os.environ:
+            print("at work")
+            sys.stdout.flush()
+            {end}
+        from launch import cluster
+        distributed._supervise()"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == status and done.stdout == "at work\n"
+    assert done.stderr.startswith(told) and done.stderr.count("\n") == (told != "")
