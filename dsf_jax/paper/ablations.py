@@ -15,7 +15,7 @@ from dsf_jax.data.batches import collate, evaluation_groups
 from dsf_jax.data.mixtures import Examples, Mixture, mix, small_drawing
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation.baselines import fit_linear
-from dsf_jax.evaluation.evaluate import Network
+from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.evaluation.protocols.category_retrieval import PROTOCOL, category_scores
 from dsf_jax.evaluation.protocols.tu_berlin import accuracies
 from dsf_jax.evaluation.results import ResultRecord
@@ -87,7 +87,7 @@ def _cropped(ink: np.ndarray) -> np.ndarray:
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def compare_inputs(network: Network, folds: Sequence[Records], classes: list[str] | None) -> Table:
+def compare_inputs(network: NamedModel, folds: Sequence[Records], classes: list[str] | None) -> Table:
     """Classifies each fold's sketches by a linear classifier that the other folds taught, for each
     form of input.
 
@@ -116,7 +116,7 @@ def compare_inputs(network: Network, folds: Sequence[Records], classes: list[str
             for fold, drawings in zip(folds, mixed, strict=True)
         ]
         guesses[form] = np.concatenate(list(_cross_validated(features, mixed, len(names))))
-    record = accuracies(labels, guesses, class_names=names, configuration={})
+    record = accuracies(guesses, labels, class_names=names, configuration={})
     return _compared(f"Accuracy of a linear classifier of {PROBED}", "accuracy", record)
 
 
@@ -160,7 +160,7 @@ def angle_choices() -> dict[str, tuple[list[float], list[bool]]]:
     }
 
 
-def compare_angles(network: Network, mixture: Mixture) -> Table:
+def compare_angles(network: NamedModel, mixture: Mixture) -> Table:
     """Classifies sketches by the votes of different sets of views; each view is classified once.
 
     Args:
@@ -183,13 +183,13 @@ def compare_angles(network: Network, mixture: Mixture) -> Table:
         for name, choice in choices.items()
     }
     record = accuracies(
-        mixture.drawings.labels, guesses, class_names=mixture.class_names, configuration={}
+        guesses, mixture.drawings.labels, class_names=mixture.class_names, configuration={}
     )
     return _compared("Accuracy of the vote of different views", "accuracy", record)
 
 
 def _view_probabilities(
-    network: Network, mixture: Mixture, angles: np.ndarray, flips: np.ndarray
+    network: NamedModel, mixture: Mixture, angles: np.ndarray, flips: np.ndarray
 ) -> Iterator[np.ndarray]:
     """Yields [b, v, k], with a progress bar."""
     model, size = network.card.network(), network.card.size
@@ -223,7 +223,7 @@ def _classified(model: AlexNet, params: Params, views: jax.Array) -> jax.Array:
 # --- Which activations make a feature ---
 
 
-def compare_features(network: Network, mixture: Mixture) -> Table:
+def compare_features(network: NamedModel, mixture: Mixture) -> Table:
     """Retrieves photos by sketches of their class with each feature there is.
 
     Args:
@@ -270,7 +270,7 @@ def edge_maps(photos: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
     return maps | {"Canny": [canny_edges(photo) for photo in photos]}
 
 
-def compare_edges(network: Network, mixture: Mixture) -> Table:
+def compare_edges(network: NamedModel, mixture: Mixture) -> Table:
     """Classifies the edge maps of photos as the sketches that the network was trained on.
 
     Args:
@@ -301,7 +301,7 @@ def compare_edges(network: Network, mixture: Mixture) -> Table:
             ]
         )
     names = network.card.class_names
-    record = accuracies(labels, guesses, class_names=names, configuration={})
+    record = accuracies(guesses, labels, class_names=names, configuration={})
     return _compared("Photos' edge maps, classified by a network of sketches", "accuracy", record)
 
 

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from dsf_jax.data.batches import collate, content
 from dsf_jax.data.mixtures import ClassMap, Examples, Mixture, names_in_mixture
 from dsf_jax.data.records import Records
-from dsf_jax.evaluation.evaluate import Network, all_classes, shown_to
+from dsf_jax.evaluation.evaluate import all_classes
+from dsf_jax.evaluation.extractors import NamedModel, shown_to
 from dsf_jax.evaluation.ranking import METRICS, ranking_scores
 from dsf_jax.evaluation.statistics import bootstrap
 from dsf_jax.images.points import CANVAS
@@ -65,10 +66,10 @@ class Source:
       seed: of what is chosen.
     """
 
-    network: Network
+    network: NamedModel
     sketches: Sequence[Records]
     photos: Sequence[Records]
-    before: Network | None = None
+    before: NamedModel | None = None
     class_map: ClassMap | None = None
     classes: Sequence[str] = ()
     seed: int = 0
