@@ -211,7 +211,7 @@ def _write_rows(path: pathlib.Path, shape: tuple[int, ...], first: int, rows: np
 def _open_array(path: pathlib.Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
     try:
         mapped = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{path} cannot be read ({reason}); {_AGAIN}") from error
     if mapped.shape != shape or mapped.dtype != dtype:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from dsf_jax.data.mixtures import mix
+from dsf_jax.data.records import Records
 from dsf_jax.models.model import Model
 from dsf_jax.retrieval.block_files import open_blocks, write_blocks
 from dsf_jax.retrieval.features import feature_blocks, feature_sizes
@@ -79,6 +81,48 @@ def extract_to_files(
         source_ids,
         configuration={**configuration, **model_identity(model)},
         batch_size=batch_size,
+    )
+
+
+def extract_records(
+    folder: str | os.PathLike[str],
+    model: Model,
+    records: Records,
+    *,
+    layers: tuple[str, ...] | None = None,
+    batch_size: int = 64,
+) -> None:
+    """Computes features of a prepared data set into a folder; see `extract_to_files`.
+
+    Args:
+      folder: new, or one that an extraction of the same configuration left.
+      model: network with its parameters.
+      records: data set of one domain, read with its source ids.
+      layers: names of features of the model's backbone; None takes those that it compares.
+      batch_size: examples per block.
+
+    Raises:
+      As `extract_to_files`.
+    """
+    config = model.config
+    mixture = mix([records], records.class_names, resizing=config.resizing, size=config.size)
+    extract_to_files(
+        folder,
+        model,
+        mixture.drawings if len(mixture.drawings) else mixture.photos,
+        [record["source_id"] for record in records],
+        configuration={
+            "data_set": records.name,
+            "version": records.folder.name,
+            "digest": records.digest,
+            "split": records.split,
+            "domain": records.domain,
+            "class_names": records.class_names,
+            "resizing": config.resizing,
+        },
+        layers=layers,
+        batch_size=batch_size,
+        label=f"{records.name} [{records.split}]",
     )
 
 
