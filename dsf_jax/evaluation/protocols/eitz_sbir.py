@@ -69,7 +69,7 @@ def eitz_sbir(
         own_configuration(configuration, definitions=DEFINITIONS),
         _counts(mask, used, separated) | {"gallery": len(gallery)},
         describe_bootstrap("sketches"),
-        {"per_sketch": {names[i]: _sketch(i, mask, taus) for i in np.flatnonzero(used)}},
+        {"per_sketch": {names[i]: _sketch(i, mask, taus) for i in np.flatnonzero(used).tolist()}},
     )
 
 
