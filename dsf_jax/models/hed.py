@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsf_jax.models.alexnet import Params, preprocess
-from dsf_jax.models.weight_files import Layers, read_weights
+from dsf_jax.models.weight_files.reading import read_weights
+from dsf_jax.models.weight_files.source_weights import Layers
 
 Origin = Literal["caffe", "keras"]
 

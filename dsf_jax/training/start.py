@@ -14,7 +14,8 @@ from dsf_jax.data.training_batches import held_out_batches, training_batches
 from dsf_jax.images.resize import SIZE
 from dsf_jax.images.views import Resizing
 from dsf_jax.models.alexnet import LAYERS, Params, init_params
-from dsf_jax.models.weight_files import lpips_weights_path, read_weights
+from dsf_jax.models.weight_files.lpips import lpips_weights_path
+from dsf_jax.models.weight_files.reading import read_weights
 from dsf_jax.models.weights_port import PortReport, port_weights
 from dsf_jax.training.checkpoints import ModelCard, load_model
 from dsf_jax.training.config import TrainConfig

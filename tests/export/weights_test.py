@@ -13,7 +13,7 @@ import pytest
 
 from dsf_jax.export.weights import PYTORCH_NAMES, caffemodel, state_dict
 from dsf_jax.models.alexnet import AlexNet, init_params, preprocess
-from dsf_jax.models.weight_files import read_weights
+from dsf_jax.models.weight_files.reading import read_weights
 from dsf_jax.models.weights_port import port_weights
 from tests.models.caffe_test import blob_bytes, chunk
 from tests.models.weights_port_test import SMALL, template

@@ -17,7 +17,7 @@ import pytest
 from dsf_jax.export.load import fingerprint, load_export
 from dsf_jax.export.write import write as export
 from dsf_jax.images.points import CANVAS, PADDED_LENGTHS, PADDING
-from dsf_jax.models.weight_files import read_weights
+from dsf_jax.models.weight_files.reading import read_weights
 from dsf_jax.recognition.voting import vote
 from dsf_jax.retrieval.features import PAPER_LAYERS, embed
 from dsf_jax.training.checkpoints import ModelCard, load_model, save_model

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from dsf_jax.models.weight_files import lpips_weights_path
+from dsf_jax.models.weight_files.lpips import lpips_weights_path
 from dsf_jax.training.checkpoints import load_model
 
 

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsf_jax.models import weight_files
+from dsf_jax.models.weight_files.lpips import lpips_weights_path
+from dsf_jax.models.weight_files.reading import read_weights
+from dsf_jax.models.weight_files.source_weights import Architecture, SourceWeights
 from dsf_jax.models.weights_port import port_weights
 
 DEV_DATA = Path(
@@ -68,9 +70,9 @@ def alexnet_shapes(variant: str, classes: int) -> Tree:
 def source(
     kernel_layout: Literal["oihw", "hwio"] = "oihw",
     *,
-    fc6_rows: Literal["chw", "hwc"] = "chw",
+    row_order: Literal["chw", "hwc"] = "chw",
     torch: bool = False,
-) -> weight_files.SourceWeights:
+) -> SourceWeights:
     """Random weights for the small network, as a file would hold them."""
     rng = np.random.default_rng(0)
     layers = {}
@@ -82,23 +84,21 @@ def source(
             "kernel": rng.normal(size=shape).astype(np.float32),
             "bias": rng.normal(size=outputs).astype(np.float32),
         }
-    return weight_files.SourceWeights(
+    return SourceWeights(
         path=Path("net.file"),
         architecture="torchvision" if torch else "caffe",
         kernel_layout=kernel_layout,
-        fc6_rows=fc6_rows,
+        row_order=row_order,
         layers=layers,
     )
 
 
-def without(weights: weight_files.SourceWeights, *layers: str) -> weight_files.SourceWeights:
+def without(weights: SourceWeights, *layers: str) -> SourceWeights:
     kept = {name: blobs for name, blobs in weights.layers.items() if name not in layers}
     return dataclasses.replace(weights, layers=kept)
 
 
-def with_layer(
-    weights: weight_files.SourceWeights, layer: str, **blobs: np.ndarray
-) -> weight_files.SourceWeights:
+def with_layer(weights: SourceWeights, layer: str, **blobs: np.ndarray) -> SourceWeights:
     return dataclasses.replace(weights, layers=weights.layers | {layer: blobs})
 
 
@@ -121,18 +121,18 @@ def test_oihw_kernels_land_element_by_element(variant: str) -> None:
     assert not report.random
 
 
-@pytest.mark.parametrize("fc6_rows", ["chw", "hwc"])
+@pytest.mark.parametrize("row_order", ["chw", "hwc"])
 def test_hwio_kernels_stay_and_fc6_reads_pool5_in_our_order(
-    fc6_rows: Literal["chw", "hwc"],
+    row_order: Literal["chw", "hwc"],
 ) -> None:
-    weights = source("hwio", fc6_rows=fc6_rows)
+    weights = source("hwio", row_order=row_order)
     params, _ = port_weights(weights, template(), variant="caffe")
     for layer in SMALL:
         if layer != "fc6":
             kernel = weights.layers[layer]["kernel"]
             np.testing.assert_array_equal(params[layer]["kernel"], kernel)
     pool5 = np.random.default_rng(1).normal(size=(5, 2, 2))  # c, h, w
-    theirs = pool5 if fc6_rows == "chw" else pool5.transpose(1, 2, 0)
+    theirs = pool5 if row_order == "chw" else pool5.transpose(1, 2, 0)
     np.testing.assert_allclose(
         pool5.ravel() @ params["fc6"]["kernel"],
         theirs.ravel() @ weights.layers["fc6"]["kernel"],
@@ -142,7 +142,7 @@ def test_hwio_kernels_stay_and_fc6_reads_pool5_in_our_order(
 
 def test_hwc_rows_need_a_square_pool5() -> None:
     tree = template(SMALL | {"fc6": (15, 7)})
-    weights = source("hwio", fc6_rows="hwc")
+    weights = source("hwio", row_order="hwc")
     weights = with_layer(weights, "fc6", kernel=np.ones((15, 7)), bias=np.ones(7))
     with pytest.raises(ValueError, match="fc6/kernel has 15 inputs, expected 5 times a square"):
         port_weights(weights, tree, variant="caffe")
@@ -255,7 +255,7 @@ def test_unfitting_ranks_are_errors_not_crashes() -> None:
     [("caffe", "torchvision"), ("torchvision", "caffe"), ("caffenet", "caffe")],
 )
 def test_another_architecture_is_refused_even_where_shapes_fit(
-    architecture: weight_files.Architecture, variant: str
+    architecture: Architecture, variant: str
 ) -> None:
     weights = dataclasses.replace(
         without(source(), "conv1", "conv2", "conv3", "conv4", "conv5"), architecture=architecture
@@ -291,18 +291,18 @@ def test_our_own_npz_comes_back_as_it_was(tmp_path: Path) -> None:
     saved = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), tree)
     arrays = {f"{layer}/{leaf}": a for layer, blobs in saved.items() for leaf, a in blobs.items()}
     np.savez(tmp_path / "net.npz", **arrays)
-    params, _ = port_weights(weight_files.read_weights(tmp_path / "net.npz"), tree, variant="caffe")
+    params, _ = port_weights(read_weights(tmp_path / "net.npz"), tree, variant="caffe")
     jax.tree.map(np.testing.assert_array_equal, params, saved)
 
 
 def test_lpips_convolutions_fit_the_torchvision_variant() -> None:
     try:
-        path = weight_files.lpips_weights_path()
+        path = lpips_weights_path()
     except FileNotFoundError as error:
         pytest.skip(str(error))
     shapes = alexnet_shapes("torchvision", 250)
     params, report = port_weights(
-        weight_files.read_weights(path), shapes, variant="torchvision", partial=True, fresh=("fc8",)
+        read_weights(path), shapes, variant="torchvision", partial=True, fresh=("fc8",)
     )
     assert list(report.loaded) == ["conv1", "conv2", "conv3", "conv4", "conv5"]
     assert params["fc6"] == shapes["fc6"]
@@ -315,7 +315,7 @@ def test_bvlc_convolutions_fit_the_caffe_variant_and_no_other() -> None:
     path = DEV_DATA / "weights" / "bvlc_alexnet_conv1-5_q78.npz"
     if not path.is_file():
         pytest.skip(f"{path} is absent (set DSF_JAX_DEV_DATA)")
-    weights = weight_files.read_weights(path)
+    weights = read_weights(path)
     params, report = port_weights(
         weights, alexnet_shapes("caffe", 250), variant="caffe", partial=True
     )
