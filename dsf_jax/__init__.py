@@ -3,6 +3,7 @@
 Data flows down this list, and imports point only up it: a module may import those above it and no
 other (tests/import_order_test.py reads the list).
 
+export.load              reads an exported model, and travels along as load.py; the digest of parameters
 images.points            a drawing -> its ink -> points on the canvas lattice
 images.resize            points -> a small map, and the interpolating resizes beside it
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
@@ -64,7 +65,6 @@ paper.runs               runs of the paper -> its tables, cell by cell
 paper.figures            a checkpoint and data -> the paper's pictures of the method at work
 paper.network_figures    a checkpoint and data -> the paper's pictures of a network's inside
 paper.ablations          the choices that the paper leaves open, measured
-export.load              reads a model that was exported; goes along with it as load.py
 export.weights           AlexNet's parameters -> files of Caffe and PyTorch
 export.write             a model in one folder that runs without this package
 app.schemas              what the page and its server say to each other

@@ -245,7 +245,7 @@ def _config(
         "versions": {name: _version(name) for name in _PACKAGES}
         | {"python": platform.python_version()},
         "params": {name: _described(x) for name, x in load.flat(params).items()},
-        "fingerprint": load.fingerprint(params),
+        "fingerprint": load.digest_of_parameters(params),
         "checkpoint_fingerprint": fingerprint(params),  # as checkpoints give it
         "files": {path.relative_to(folder).as_posix(): load.file_digest(path) for path in files},
     }

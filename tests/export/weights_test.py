@@ -15,7 +15,7 @@ from dsf_jax.export.weights import PYTORCH_NAMES, caffemodel, state_dict
 from dsf_jax.models.alexnet import AlexNet, init_params, preprocess
 from dsf_jax.models.weight_files.reading import read_weights
 from dsf_jax.models.weights_port import port_weights
-from tests.models.caffe_test import blob_bytes, chunk
+from tests.models.weight_files.encoders import blob_bytes, chunk
 from tests.models.weights_port_test import SMALL, template
 
 VARIANTS = ("caffe", "torchvision")

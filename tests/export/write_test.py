@@ -14,14 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsf_jax.export.load import fingerprint, load_export
-from dsf_jax.export.write import write as export
+from dsf_jax.export import write as export
+from dsf_jax.export.load import digest_of_parameters, load_export
 from dsf_jax.images.points import CANVAS, PADDED_LENGTHS, PADDING
 from dsf_jax.models.weight_files.reading import read_weights
 from dsf_jax.recognition.voting import vote
 from dsf_jax.retrieval.features import PAPER_LAYERS, embed
 from dsf_jax.training.checkpoints import ModelCard, load_model, save_model
-from tests.models.weights_writer_test import he_params, random_params
+from tests.export.weights_test import he_params, random_params
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
 
@@ -201,7 +201,11 @@ def test_the_checkpoint_in_the_folder_is_the_same_model(alexnet):
     params, folder = alexnet
     card, restored = load_model(folder)
     assert card == ALEXNET
-    assert fingerprint(restored) == fingerprint(params) == load_export(folder).config["fingerprint"]
+    assert (
+        digest_of_parameters(restored)
+        == digest_of_parameters(params)
+        == load_export(folder).config["fingerprint"]
+    )
 
 
 # --- what is in the folder ----------------------------------------------------------------------
@@ -221,7 +225,7 @@ def test_the_configuration_says_what_the_model_is(tiny):
     assert tuple(config["feature_layers"]) == PAPER_LAYERS
     assert config["platforms"] == ["cpu", "cuda", "tpu"]
     assert config["versions"]["jax"] == config["minimum_jax"] == jax.__version__
-    assert config["fingerprint"] == fingerprint(tiny_params(0))
+    assert config["fingerprint"] == digest_of_parameters(tiny_params(0))
     assert config["params"]["fc8/kernel"] == {"shape": [16, 5], "dtype": "float32"}
     network = config["preprocessing"]["network_input"]
     assert network["channels"] == "BGR" and network["size"] == [35, 35]
