@@ -17,16 +17,13 @@ from data_builders.faults import (
     Attempt,
     BadFile,
     OnError,
-    Outcome,
     Skipped,
     check_classes,
     without_repeats,
 )
 from data_builders.ordered_map import ordered_map
-from data_builders.records_format import Domain, record_features
+from data_builders.records_format import Domain, Record, keyed_record, record_features
 from data_builders.sources import SourceFile
-
-Record = dict[str, Any]
 
 
 class DomainAbsent(FileNotFoundError):
@@ -256,18 +253,6 @@ class RecordsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  
         for fault in skipped_files(pipeline_result):
             self.skipped.add(fault)
         self.info.metadata["skipped"] = self.skipped.counts
-
-
-def keyed_record(outcome: Outcome[Any], domain: Domain) -> tuple[str, Record]:
-    """Returns the key and the whole record of an example that came out well."""
-    example = outcome.example
-    return example.key, {
-        **(outcome.record or {}),
-        "label": example.class_name,
-        "class_name": example.class_name,
-        "domain": domain,
-        "source_id": example.key,
-    }
 
 
 def _unique(

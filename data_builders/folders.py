@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data_builders.builder import DomainAbsent, FileExample, Record
-from data_builders.pictures import photo_bytes
+from data_builders.builder import DomainAbsent, FileExample
+from data_builders.record_images import photo_bytes
+from data_builders.records_format import Record
 from data_builders.sources import SourceFile, below, class_folders, source_files
 
 SKETCHES, PHOTOS = "sketches", "photos"

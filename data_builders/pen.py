@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_builders.faults import BadFile
-from data_builders.pictures import png_bytes
+from data_builders.record_images import png_bytes
 from dsf_jax.images.points import CANVAS, canvas_strokes, points_from_strokes
 
 PICTURE_SIZE = CANVAS // 3  # 227, the network's input

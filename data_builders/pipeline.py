@@ -9,9 +9,8 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from data_builders.builder import Record, keyed_record
 from data_builders.faults import Attempt, BadFile
-from data_builders.records_format import Domain
+from data_builders.records_format import Domain, Record, keyed_record
 
 try:
     import apache_beam as beam

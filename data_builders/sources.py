@@ -26,13 +26,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from data_builders.faults import BadFile
+from dsf_jax.data.pictures import SUFFIXES
 
 MAX_FILE_BYTES = 512 * 2**20
 # Deflate shrinks at most 1032 times; a blank drawing in PNG or SVG shrinks ten times again at most.
 MAX_RATIO = 200
 _RATIO_FROM = 2**20  # a small file bombs nobody
 _MAX_TAR_BYTES = 64 * 2**30
-PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 _COMPRESSED_TARS: dict[str, Any] = {  # what opens them
     ".tar.gz": gzip.open,
@@ -114,7 +114,7 @@ class SourceFile:
             )
 
 
-def source_files(source: Path, *, suffixes: Collection[str] = PICTURE_SUFFIXES) -> list[SourceFile]:
+def source_files(source: Path, *, suffixes: Collection[str] = SUFFIXES) -> list[SourceFile]:
     """Lists the files of a folder, .zip or .tar (also .tar.gz, .tar.bz2, .tar.xz).
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from data_builders.builder import Plan, Record, RecordsBuilder, keyed_record
+from data_builders.builder import Plan, RecordsBuilder
 from data_builders.edge_maps.prepared_photos import (
     Photo,
     class_names,
@@ -23,8 +23,8 @@ from data_builders.edge_maps.prepared_photos import (
     read_photo,
 )
 from data_builders.faults import Attempt, Outcome
-from data_builders.pictures import png_bytes
-from data_builders.records_format import Domain
+from data_builders.record_images import png_bytes
+from data_builders.records_format import Domain, Record, keyed_record
 from dsf_jax.images.points import points_from_ink
 from dsf_jax.models.edge_detector import Detector, Normalise, edge_detector
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from data_builders.builder import FileExample, Plan, Record, RecordsBuilder
+from data_builders.builder import FileExample, Plan, RecordsBuilder
 from data_builders.folders import classes_of_domains, photo_record, present
-from data_builders.pictures import sketch_record
+from data_builders.record_images import sketch_record
+from data_builders.records_format import Record
 
 
 @dataclasses.dataclass(frozen=True)

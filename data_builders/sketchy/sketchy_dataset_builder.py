@@ -11,10 +11,11 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from data_builders.builder import DomainAbsent, FileExample, Plan, Record, RecordsBuilder
+from data_builders.builder import DomainAbsent, FileExample, Plan, RecordsBuilder
 from data_builders.faults import BadFile
 from data_builders.folders import photo_record
-from data_builders.pictures import sketch_record
+from data_builders.record_images import sketch_record
+from data_builders.records_format import Record
 from data_builders.sources import SourceFile, below, class_folders, source_files
 from data_builders.splits import train_and_test
 

@@ -195,7 +195,7 @@ def test_unreadable_photos_are_skipped_and_counted(
     monkeypatch.setattr(edge_maps, "read_photo", read)
     options = _options(detector=detector)
     arguments = {"source": data_dir, "options": options, "processes": 1}
-    with pytest.raises(ValueError, match="record 1 of split train: broken"):
+    with pytest.raises(ValueError, match="record 1 of split 'train': broken"):
         prepare(Builder(data_dir=tmp_path, **arguments))
     assert not list_datasets(tmp_path)
     builder = Builder(data_dir=tmp_path, on_error="skip", **arguments)
@@ -222,7 +222,7 @@ def test_the_highest_version_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("prepared_set/sketch", "holds pictures of 1 channel, no photos"),
+        ("prepared_set/sketch", "holds records of the domain 'sketch', no photos"),
         ("", "photos='' is no data set in .*there: prepared_set/photo, prepared_set/sketch"),
         ("prepared_set", "photos='prepared_set' is no data set"),
         ("nowhere/photo", "build it first"),
@@ -254,7 +254,7 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     data[start : start + 400] = bytes(400)
     shard.write_bytes(data)
     with pytest.raises(
-        (ValueError, OSError), match=r"record . of split train cannot be read"
+        (ValueError, OSError), match=r"record . of split 'train' cannot be read"
     ) as caught:
         _build(tmp_path)
     assert "\n" not in str(caught.value)
