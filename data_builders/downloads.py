@@ -27,8 +27,8 @@ class Download:
 
     Attributes:
       url: its address.
-      md5: in hexadecimal; "" where it is not known.
-      sha256: likewise.
+      md5: checksum in hexadecimal; "" where it is not known.
+      sha256: the same by SHA-256.
     """
 
     url: str
@@ -37,7 +37,7 @@ class Download:
 
 
 def is_address(source: str | Path) -> bool:
-    """Whether a source is an address on the web rather than a path."""
+    """Returns whether a source is an address on the web rather than a path."""
     return str(source).startswith(_SCHEMES)
 
 
@@ -46,7 +46,8 @@ def fetch(download: Download, folder: Path) -> Path:
 
     Args:
       download: the file.
-      folder: it goes to a folder of its own in here, under the name that its address has.
+      folder: folder of all downloads; the file goes to a sub-folder of its own, under the name that
+        its address has.
 
     Returns:
       Its path.

@@ -31,7 +31,7 @@ def classes_of_domains(
     folders = {"sketch": SKETCHES, "photo": PHOTOS}
     domains = {
         domain: examples_by_class(
-            below(files, folder, beside=folders.values()), class_map=class_map or {}
+            below(files, folder, siblings=folders.values()), class_map=class_map or {}
         )
         for domain, folder in folders.items()
     }

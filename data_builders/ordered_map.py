@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 # late.
 _FEW_ITEMS = 64
 _CHUNK = 16
-# Chunks under way a process: enough that none waits, few enough that results do not pile up in
+# Chunks under way per process: enough that none waits, few enough that results do not pile up in
 # memory when whoever takes them is slower.
 _AHEAD = 4
 
@@ -30,9 +30,9 @@ def ordered_map(
 
     Args:
       function: a pure function at the top level of a module that is cheap to import: every worker
-        imports it anew.
-      items: what to work on.
-      processes: number of worker processes; by default one a core, and none at all for few items.
+        imports it again.
+      items: arguments of the function.
+      processes: number of worker processes; by default one per core, and none at all for few items.
 
     Yields:
       The results in order. The first exception of `function` ends the work and is raised here as it

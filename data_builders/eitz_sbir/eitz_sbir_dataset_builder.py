@@ -85,9 +85,9 @@ class Builder(RecordsBuilder):
         pictures = [file for file in files if not file.name.lower().endswith(".csv")]
         sketches = [
             FileExample(file.path.stem, file.path.stem, file)
-            for file in below(pictures, SKETCHES, beside=[IMAGES])
+            for file in below(pictures, SKETCHES, siblings=[IMAGES])
         ]
-        images = below(pictures, IMAGES, beside=[SKETCHES])
+        images = below(pictures, IMAGES, siblings=[SKETCHES])
         if not sketches or not images:
             raise FileNotFoundError(
                 f"{source} holds {len(sketches)} pictures in {SKETCHES}/ and {len(images)} in "

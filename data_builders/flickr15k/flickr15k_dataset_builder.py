@@ -1,4 +1,4 @@
-"""The TFDS builder `flickr15k`: query sketches and photos of 33 classes, for testing alone.
+"""The TFDS builder `flickr15k`: query sketches and photos of 33 classes, only for testing.
 
 python -m launch.build_data --dataset=flickr15k --source=FOLDER_OR_ZIP --data_dir=prepared
 """

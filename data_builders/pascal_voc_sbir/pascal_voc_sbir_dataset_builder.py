@@ -52,7 +52,7 @@ class Photo(FileExample):
 
     Attributes:
       key: VOC's number of it, "000005".
-      class_name: of its main object.
+      class_name: class of its main object.
       file: the JPEG.
       objects: all its objects.
     """
@@ -118,7 +118,7 @@ class Builder(RecordsBuilder):
         photos: dict[str, SourceFile],
         annotations: dict[str, SourceFile],
     ) -> Photo | None:
-        """Joins a photo with its objects, or passes it over."""
+        """Joins a photo with its objects, or skips it."""
         try:
             if name not in photos:
                 raise BadFile(where, "lists a photo that is not in JPEGImages", _get_all(name))
@@ -174,7 +174,7 @@ def _voc_files(source: Path) -> list[SourceFile]:
     files = [
         file for part in archives or [source] for file in source_files(part, suffixes=suffixes)
     ]
-    files = below(files, "VOC2007") or files  # VOCdevkit may hold other years beside it
+    files = below(files, "VOC2007") or files  # VOCdevkit may hold other years, too
     if not below(files, "JPEGImages"):
         raise DomainAbsent(
             f"{source} holds no photos in JPEGImages; give VOCtrainval_06-Nov-2007.tar, "

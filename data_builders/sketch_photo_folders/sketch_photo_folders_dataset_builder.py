@@ -23,7 +23,7 @@ class Options:
     """What can be chosen.
 
     Attributes:
-      test_share: share of every class that is kept for testing, of sketches and of photos.
+      test_share: fraction of every class that is kept for testing, of sketches and of photos.
       split_seed: seed of that cut.
       class_map: JSON file that names the classes of folders: {"class": ["folder", "other folder"]}.
       polarity: whether strokes are darker or lighter than the paper.
@@ -74,7 +74,7 @@ def read_class_map(path: str) -> dict[str, str]:
     """Reads {folder name: class name} from a JSON file that says it the other way round.
 
     Args:
-      path: of {"class": "folder"} or {"class": ["folder", ...]}; "" stands for no map.
+      path: file of {"class": "folder"} or {"class": ["folder", ...]}; "" stands for no map.
 
     Raises:
       ValueError: when it is not JSON of that form, or gives a folder to two classes.

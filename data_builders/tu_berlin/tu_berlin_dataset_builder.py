@@ -97,7 +97,7 @@ def folds(
 
     Args:
       classes: {class name: its examples}; the order of both does not matter.
-      seed: of `shuffled`, which decides by the keys alone.
+      seed: seed of `shuffled`, which decides only by the keys.
 
     Returns:
       {"fold0": its examples, "fold1": ..., "fold2": ...}, sorted by class.

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from data_builders.edge_maps import edge_maps_dataset_builder as edge_maps
-from data_builders.edge_maps.edge_maps_dataset_builder import Builder, EdgeMapsOptions
+from data_builders.edge_maps.edge_maps_dataset_builder import Builder, Options
 from data_builders.edge_maps.prepared_photos import photos, read_photo
 from data_builders.faults import BadFile
 from data_builders.prepare import prepare
@@ -86,8 +86,8 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _options(**options: Any) -> EdgeMapsOptions:
-    return EdgeMapsOptions(**{"photos": "prepared_set/photo", "detector": "canny", **options})
+def _options(**options: Any) -> Options:
+    return Options(**{"photos": "prepared_set/photo", "detector": "canny", **options})
 
 
 def _build(data_dir: Path, source: Path | None = None, **options: Any) -> Builder:
@@ -153,7 +153,7 @@ def test_a_flat_photo_keeps_its_record_with_an_empty_map(data_dir: Path, tmp_pat
     assert flat["points"].shape == (0, 2) and (flat["image"] == 255).all()
 
 
-def test_photos_are_sought_beside_the_edge_maps_by_default(tmp_path: Path) -> None:
+def test_photos_are_sought_next_to_the_edge_maps_by_default(tmp_path: Path) -> None:
     _prepare(tmp_path)
     _build(tmp_path)
     assert set(list_datasets(tmp_path)) == {"prepared_set/photo", "edge_maps/prepared_set-canny"}
