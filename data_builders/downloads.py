@@ -60,20 +60,25 @@ def fetch(download: Download, folder: Path) -> Path:
     name = Path(urllib.parse.unquote(address.path)).name or "download"
     target = folder / hashlib.sha256(download.url.encode()).hexdigest()[:8] / name
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{name}.part")
-        try:
-            _receive(download.url, part)
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        _download(download.url, target)
     try:
         _compare(target, download)
     except ValueError:
         target.unlink()
         raise
     return target
+
+
+def _download(url: str, target: Path) -> None:
+    """Downloads to a file, which appears under its name when it is complete."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    try:
+        _receive(url, part)
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _receive(url: str, part: Path) -> None:

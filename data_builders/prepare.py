@@ -71,15 +71,19 @@ def build(name: str, data_dir: Path, **options: Any) -> None:
             absent.append(str(error))
             print(f"{name}/{config}: left out, {error}")
             continue
-        splits = builder.info.splits.items()
-        counts = ", ".join(f"{split} {info.num_examples}" for split, info in splits)
-        done = "there already" if there else "built"
-        written = f"{name}/{builder.builder_config.name}"  # as --datasets and --photos take it
-        print(f"{written}: {counts} ({done}, {builder.data_dir})")
-        if skipped := str(getattr(builder, "skipped", "")):
-            print(f"{written}: {skipped}")
+        _print_outcome(builder, "there already" if there else "built")
     if len(absent) == len(configurations(name)):
         raise FileNotFoundError(f"nothing to build: {'; '.join(absent)}")
+
+
+def _print_outcome(builder: tfds.core.DatasetBuilder, done: str) -> None:
+    """Prints the splits of a data set, and what was skipped."""
+    splits = builder.info.splits.items()
+    counts = ", ".join(f"{split} {info.num_examples}" for split, info in splits)
+    written = f"{builder.name}/{builder.builder_config.name}"  # as --datasets and --photos take it
+    print(f"{written}: {counts} ({done}, {builder.data_dir})")
+    if skipped := str(getattr(builder, "skipped", "")):
+        print(f"{written}: {skipped}")
 
 
 def _remove_if_bare(root: Path) -> None:

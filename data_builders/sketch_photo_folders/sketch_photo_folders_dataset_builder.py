@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -83,14 +84,7 @@ def read_class_map(path: str) -> dict[str, str]:
     if not path:
         return {}
     try:
-        classes = json.loads(Path(path).read_text(encoding="utf-8"))
-        pairs = [
-            (folder, name)
-            for name, folders in classes.items()
-            for folder in ([folders] if isinstance(folders, str) else folders)
-        ]
-        if not all(isinstance(folder, str) for folder, _ in pairs):
-            raise TypeError("a folder's name is not text")
+        pairs = _folders_and_classes(json.loads(Path(path).read_text(encoding="utf-8")))
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(
             f"{path} is not a class map ({error}); write JSON of the form "
@@ -104,3 +98,15 @@ def read_class_map(path: str) -> dict[str, str]:
                 f"{name!r}; leave one"
             )
     return folder_classes
+
+
+def _folders_and_classes(classes: Any) -> list[tuple[str, str]]:
+    """{class: folder or folders} -> (folder, class) of every folder."""
+    pairs = [
+        (folder, name)
+        for name, folders in classes.items()
+        for folder in ([folders] if isinstance(folders, str) else folders)
+    ]
+    if not all(isinstance(folder, str) for folder, _ in pairs):
+        raise TypeError("a folder's name is not text")
+    return pairs
