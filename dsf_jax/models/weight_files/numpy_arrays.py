@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from dsf_jax.models.weight_files.source_weights import (
+    ARCHITECTURE_OF_OUTPUTS,
+    FIRST_LAYER,
     LEAVES,
-    Architecture,
     SourceWeights,
     collect,
     leaf_names,
@@ -93,11 +94,10 @@ def read_npz(path: Path, archive: zipfile.ZipFile) -> SourceWeights:
     """
     layers = collect(_npz_arrays(archive))
     # The two architectures share layer names; their first convolutions differ in size.
-    kernel = layers.get("conv1", {}).get("kernel")
-    outputs: dict[int, Architecture] = {96: "caffe", 64: "torchvision"}
+    kernel = layers.get(FIRST_LAYER, {}).get("kernel")
     return SourceWeights(
         path=path,
-        architecture=None if kernel is None else outputs.get(kernel.shape[-1]),
+        architecture=None if kernel is None else ARCHITECTURE_OF_OUTPUTS.get(kernel.shape[-1]),
         kernel_layout="hwio",
         row_order="chw",
         layers=layers,

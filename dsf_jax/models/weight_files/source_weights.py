@@ -14,6 +14,10 @@ MAX_ARRAYS = 1000
 Layers = dict[str, dict[str, np.ndarray]]
 Architecture = Literal["caffe", "caffenet", "torchvision"]
 
+# What shows the architecture in files that do not name it: the outputs of their first convolution.
+FIRST_LAYER = "conv1"
+ARCHITECTURE_OF_OUTPUTS: dict[int, Architecture] = {96: "caffe", 64: "torchvision"}
+
 # What other frameworks call a layer's arrays.
 LEAVES = {"weights": "kernel", "weight": "kernel", "biases": "bias"}
 
