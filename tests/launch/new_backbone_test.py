@@ -139,8 +139,8 @@ def test_it_is_exported(launch, trained, tmp_path):
     )
 
 
-@pytest.mark.parametrize("form", ["caffemodel", "pytorch"])
-def test_forms_that_it_has_no_names_for_are_refused(launch, trained, tmp_path, form):
-    out = tmp_path / "weights"
+@pytest.mark.parametrize(("form", "ending"), [("caffemodel", "caffemodel"), ("pytorch", "pth")])
+def test_forms_that_it_has_no_names_for_are_refused(launch, trained, tmp_path, form, ending):
+    out = tmp_path / f"weights.{ending}"
     launch("export", checkpoint=trained[2], format=form, out=out).failed("two_layers")
     assert not out.exists()
