@@ -2,8 +2,8 @@
 
 python -m launch.search --checkpoint=runs/quickstart --sketch=drawing.png --photos=my_photos
 
-With --gallery=my_gallery in the place of --photos, the pictures are those that launch.index has put there:
-nothing is computed but the drawing's features. --labels and --folder choose among them.
+With --gallery=my_gallery instead of --photos, the pictures are those that launch.index has put there:
+only the drawing's features are computed. --labels and --folder choose among them.
 """
 
 import pathlib
@@ -26,7 +26,7 @@ from launch import common
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run or checkpoint folder.", required=True)
 _SKETCH = flags.DEFINE_string("sketch", None, "Picture file of the drawing.", required=True)
 _PHOTOS = flags.DEFINE_string("photos", None, "Folder of pictures to search.")
-_GALLERY = flags.DEFINE_string("gallery", None, "Gallery of launch.index to search, in its place.")
+_GALLERY = flags.DEFINE_string("gallery", None, "Gallery of launch.index to search instead.")
 _LABELS = flags.DEFINE_list(
     "labels", [], "With --gallery: only pictures with one of these labels, names of their folders."
 )
@@ -35,7 +35,7 @@ _FOLDER = flags.DEFINE_string(
     None,
     "With --gallery: only pictures in this folder or below, relative to the one that was indexed.",
 )
-_TOP = flags.DEFINE_integer("top", 10, "How many pictures to list.", lower_bound=1)
+_TOP = flags.DEFINE_integer("top", 10, "Number of pictures to list.", lower_bound=1)
 _LAYER = flags.DEFINE_enum(
     "layer",
     None,
@@ -43,7 +43,7 @@ _LAYER = flags.DEFINE_enum(
     "Feature that is compared; by default the gallery's, or L6+L7.",
 )
 _POLARITY = flags.DEFINE_enum(
-    "polarity", "black_on_white", get_args(Polarity), "Of the drawing: strokes on paper."
+    "polarity", "black_on_white", get_args(Polarity), "Strokes on paper in the drawing."
 )
 _FIGURE = flags.DEFINE_string(
     "figure", None, "PNG file to draw the ranking into; never overwritten."
@@ -73,7 +73,7 @@ def main() -> None:
     """Ranks the pictures and prints the nearest."""
     figure = common.new_file(_FIGURE.value)
     if (_PHOTOS.value is None) == (_GALLERY.value is None):
-        raise ValueError("one of --photos and --gallery must be given, and one alone; choose")
+        raise ValueError("one of --photos and --gallery must be given, and only one; choose")
     if _PHOTOS.value and (_LABELS.value or _FOLDER.value):
         raise ValueError(
             "--labels and --folder are for a --gallery; name the folder itself with --photos"
@@ -119,11 +119,11 @@ def _in_gallery(
 
     gallery = Gallery.open(uri)
     card, params = load_model(_CHECKPOINT.value)
-    layer = _LAYER.value or gallery.settings.layer
+    layer = _LAYER.value or gallery.config.layer
     gallery.check(fingerprint(params), layer)
     drawn = _features(card, params, layer, [_example(card, sketch, points)], "drawing")
-    (matches,) = gallery.search(drawn, _TOP.value, labels=_LABELS.value, folder=_FOLDER.value)
-    return [(match.distance, pathlib.Path(match.picture.path)) for match in matches]
+    (neighbours,) = gallery.search(drawn, _TOP.value, labels=_LABELS.value, folder=_FOLDER.value)
+    return [(distance, pathlib.Path(picture.path)) for picture, distance in neighbours]
 
 
 def _features(
@@ -143,7 +143,7 @@ def _example(card: ModelCard, sketch: np.ndarray, points: np.ndarray) -> dict[st
 
 
 def listing(distances: Sequence[float], files: Sequence[pathlib.Path]) -> Iterator[str]:
-    """Words a ranking: rank, distance (0 to 1.41 for features without negative values), path."""
+    """Formats a ranking: rank, distance (0 to 1.41 for features without negative values), path."""
     for rank, (distance, path) in enumerate(zip(distances, files, strict=True), start=1):
         yield f"{rank:3d}  {distance:.4f}  {path}"
 

@@ -20,7 +20,8 @@ import uvicorn
 from PIL import Image, ImageDraw
 
 from dsf_jax.app.searcher import _run
-from dsf_jax.gallery.gallery import Embedder, Gallery
+from dsf_jax.gallery.embedder import Embedder
+from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.images.views import plain_view
 
 CLASSES = ("circle", "square", "hollow_ring", "bars", "nothing here")

@@ -11,7 +11,8 @@ from PIL import Image
 
 from dsf_jax.app.searcher import Searcher
 from dsf_jax.app.server import create_app
-from dsf_jax.gallery.gallery import Embedder, Gallery
+from dsf_jax.gallery.embedder import Embedder
+from dsf_jax.gallery.gallery import Gallery
 from tests.app.made import CARD, LAYER, drawn, png, serving
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -431,7 +432,7 @@ def test_more_results(page):
 
 
 def test_an_empty_gallery(open_page, searcher, weights, tmp_path):
-    width = searcher.gallery.settings.features
+    width = searcher.gallery.config.features
     embedder = Embedder("none", LAYER, lambda batch: np.zeros((len(batch), width), np.float32))
     empty = Searcher(CARD, weights, Gallery.create(tmp_path / "g", embedder), layer=LAYER)
     with serving(create_app(empty)) as address:
