@@ -41,6 +41,7 @@ retrieval.features       L2-normalised features of a network
 retrieval.feature_files  features on disk, written block by block, resumable
 retrieval.euclidean      exact nearest neighbours, block by block
 retrieval.sharded        the same over all devices of all processes
+retrieval.picture_search  a drawing and picture files -> the pictures most like it
 gallery.crawl            a folder of pictures -> which files there are, what each holds, read ahead
 gallery.embedder         photos -> features, and the network that they are of
 gallery.projection       features reduced by principal component analysis

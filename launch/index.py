@@ -14,8 +14,7 @@ from absl import flags
 from dsf_jax.gallery.embedder import network_embedder
 from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.gallery.store import open_store
-from dsf_jax.retrieval.features import PAPER_LAYERS
-from dsf_jax.training.checkpoints import fingerprint, load_model
+from dsf_jax.training.checkpoints import load_model
 from launch import common
 
 _PHOTOS = flags.DEFINE_string("photos", None, "Folder of pictures.", required=True)
@@ -26,8 +25,8 @@ _GALLERY = flags.DEFINE_string(
     required=True,
 )
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run or checkpoint folder.", required=True)
-_LAYER = flags.DEFINE_enum(
-    "layer", None, list(PAPER_LAYERS), "New gallery: feature that is stored; L6+L7 by default."
+_LAYER = flags.DEFINE_string(
+    "layer", None, "New gallery: feature that is stored; by default the network's own, L6+L7."
 )
 _DIMENSIONS = flags.DEFINE_integer(
     "dimensions",
@@ -50,15 +49,8 @@ def main() -> None:
     if not pathlib.Path(_PHOTOS.value).expanduser().is_dir():
         raise FileNotFoundError(f"{_PHOTOS.value} is not a folder; name a folder of pictures")
     layer = _layer()
-    card, params = load_model(_CHECKPOINT.value)
-    embedder = network_embedder(
-        card.network(),
-        params,
-        digest=fingerprint(params),
-        layer=layer,
-        size=card.size,
-        batch_size=_BATCH_SIZE.value,
-    )
+    model = load_model(_CHECKPOINT.value)
+    embedder = network_embedder(model, layer=layer, batch_size=_BATCH_SIZE.value)
     gallery = Gallery.open_or_create(
         _GALLERY.value,
         embedder,
@@ -75,12 +67,14 @@ def main() -> None:
     )
 
 
-def _layer() -> str:
-    """Returns the layer to store: of an existing gallery its own, which the flags must not contradict."""
+def _layer() -> str | None:
+    """Returns the layer to store, None for the network's own; an existing gallery's is its own, and the
+    flags must not contradict it.
+    """
     try:
         config = open_store(_GALLERY.value).config
     except FileNotFoundError:
-        return _LAYER.value or PAPER_LAYERS[-1]
+        return _LAYER.value
     dimensions = config.dimensions if config.is_reduced else 0
     made_with = ((_LAYER, config.layer), (_DIMENSIONS, dimensions), (_DTYPE, config.dtype))
     for flag, value in made_with:

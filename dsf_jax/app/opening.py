@@ -9,7 +9,7 @@ from dsf_jax.gallery.embedder import Embedder, network_embedder
 from dsf_jax.gallery.from_records import write_pictures
 from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.gallery.store import open_store
-from dsf_jax.training.checkpoints import fingerprint, load_model
+from dsf_jax.training.checkpoints import load_model
 
 
 def open_searcher(checkpoint: str, gallery: str | None) -> Searcher:
@@ -24,17 +24,12 @@ def open_searcher(checkpoint: str, gallery: str | None) -> Searcher:
       OSError: when one of them is not there.
       ValueError: when they do not belong together.
     """
-    card, params = load_model(checkpoint)
-    layer = "L6+L7" if gallery is None else open_store(gallery).config.layer
-    embedder = network_embedder(
-        card.network(), params, digest=fingerprint(params), layer=layer, size=card.size
-    )
-    opened = (
-        quickstart_gallery(pathlib.Path(checkpoint), embedder)
-        if gallery is None
-        else Gallery.open(gallery, embedder)
-    )
-    return Searcher(card, params, opened, layer=layer)
+    model = load_model(checkpoint)
+    if gallery is None:
+        run = pathlib.Path(checkpoint)
+        return Searcher(model, quickstart_gallery(run, network_embedder(model)))
+    embedder = network_embedder(model, layer=open_store(gallery).config.layer)
+    return Searcher(model, Gallery.open(gallery, embedder))
 
 
 def quickstart_gallery(run: pathlib.Path, embedder: Embedder) -> Gallery:
@@ -56,6 +51,9 @@ def quickstart_gallery(run: pathlib.Path, embedder: Embedder) -> Gallery:
             )
         parts = [open_records(data_dir, quickstart.PHOTOS, split) for split in quickstart.SPLITS]
         write_pictures(parts, pictures)
-    gallery = Gallery.open_or_create(quickstart.gallery(run, embedder.digest), embedder)
+    made = quickstart.galleries(run)
+    own = [uri for digest, uri in made.items() if embedder.is_of(digest)]
+    uri = own[0] if own else quickstart.gallery(run, embedder.digest)
+    gallery = Gallery.open_or_create(uri, embedder)
     gallery.sync(pictures)  # it was stopped, perhaps, while it was made
     return gallery

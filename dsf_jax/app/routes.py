@@ -167,7 +167,7 @@ async def health(searcher: Searching) -> HealthResponse:
     return HealthResponse(
         pictures=len(searcher.gallery),
         labels=len(searcher.gallery.labels()),
-        classes=len(searcher.card.class_names),
+        classes=len(searcher.model.class_names),
         layer=searcher.layer,
     )
 

@@ -17,15 +17,12 @@ from dsf_jax.data.pictures import decode_picture
 from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.gallery.snapshot import Picture
 from dsf_jax.images.points import PADDED_LENGTHS, pad_points, padded_length
-from dsf_jax.images.views import PHOTO_SIZE, all_views, plain_view
-from dsf_jax.models.alexnet import AlexNet, Params, preprocess
+from dsf_jax.images.views import PHOTO_SIZE
+from dsf_jax.models.model import Model
 from dsf_jax.recognition.voting import vote
-from dsf_jax.retrieval.features import features_from
-from dsf_jax.training.checkpoints import ModelCard
 
 SAMPLE_SIZE = 1_000  # pictures that a query's distances are compared with
 NUM_GUESSES = 5
-MAPS = "relu5"
 MIN_ASKED = 32  # pictures that are asked for are 32, 64, 128, ...: few numbers, few compilations
 
 
@@ -83,25 +80,22 @@ def normalised_name(name: str) -> str:
 class Searcher:
     """A network and a gallery that was made with it; its methods may be called from many threads."""
 
-    def __init__(self, card: ModelCard, params: Params, gallery: Gallery, *, layer: str) -> None:
+    def __init__(self, model: Model, gallery: Gallery) -> None:
         """Keeps them.
 
         Args:
-          card: configuration of the network.
-          params: its parameters.
-          gallery: open gallery, made with them.
-          layer: the feature that it holds.
+          model: network with its parameters.
+          gallery: open gallery, made with it.
 
         Raises:
           ValueError: for a network that does not take points.
         """
-        if card.resizing != EDGE_PRESERVING:
+        if model.config.resizing != EDGE_PRESERVING:
             raise ValueError(
-                f"the checkpoint takes drawings resized with resizing={card.resizing}, the page sends "
+                f"the checkpoint takes drawings resized with resizing={model.config.resizing}, the page sends "
                 f"points; choose one that was trained with resizing={EDGE_PRESERVING}"
             )
-        self.gallery, self.card, self.layer = gallery, card, layer
-        self._model, self._params = card.network(), params
+        self.model, self.gallery, self.layer = model, gallery, gallery.config.layer
         self._sample: VectorSample | None = None
 
     def warm_up(self) -> None:
@@ -109,8 +103,8 @@ class Searcher:
         dot = np.array([[340, 340]], np.uint16)
         for length in PADDED_LENGTHS:
             batch = {"points": pad_points([dot], length)}
-            plain_view(batch, size=self.card.size)
-            all_views(batch, size=self.card.size)
+            self.model.plain_view(batch)
+            self.model.all_views(batch)
         query = self.embed(Query(points=dot))
         self.vote(Query(points=dot))
         self.embed(Query(photo=np.zeros((PHOTO_SIZE, PHOTO_SIZE, 3), np.uint8)))
@@ -165,7 +159,7 @@ class Searcher:
 
     def vote(self, query: Query) -> list[ClassGuess]:
         """Guesses what a drawing or a photo shows, by the vote of its 18 views."""
-        probabilities = vote(self._model, self._params, _batch(query), size=self.card.size)
+        probabilities = vote(self.model, _batch(query))
         return self.top_classes(np.asarray(probabilities)[0])
 
     def top_classes(self, probabilities: np.ndarray) -> list[ClassGuess]:
@@ -178,7 +172,7 @@ class Searcher:
         by_name = {normalised_name(label): label for label in labels}
         guesses = []
         for number in np.argsort(-probabilities, kind="stable")[:NUM_GUESSES]:
-            name = self.card.class_names[number]
+            name = self.model.class_names[number]
             label = by_name.get(normalised_name(name))
             pictures = 0 if label is None else labels[label]
             guesses.append(ClassGuess(name, float(probabilities[number]), label, pictures))
@@ -201,7 +195,7 @@ class Searcher:
         sides = [self._thumbnail(query) if isinstance(query, str) else query]
         sides.append(self._thumbnail(id))
         maps = [np.asarray(self._run(side)[2][0], np.float32) for side in sides]
-        views = [np.asarray(plain_view(_batch(side), size=self.card.size))[0] for side in sides]
+        views = [np.asarray(self.model.plain_view(_batch(side)))[0] for side in sides]
         first, second = match_strengths(maps[0], maps[1], self._paper)
         return MatchMap(views[0], first), MatchMap(views[1], second)
 
@@ -219,8 +213,8 @@ class Searcher:
         return Query(photo=square_photo(picture))
 
     def _run(self, query: Query) -> tuple[np.ndarray, np.ndarray, jax.Array]:
-        images = plain_view(_batch(query), size=self.card.size)
-        features, probabilities, maps = _run(self._model, self._params, images, self.layer)
+        images = self.model.plain_view(_batch(query))
+        features, probabilities, maps = _run(self.model, images, self.layer)
         return np.asarray(features), np.asarray(probabilities), maps
 
     def _vectors(self, ids: Sequence[str]) -> np.ndarray:
@@ -254,11 +248,9 @@ def _power_of_two(count: int, least: int) -> int:
     return least << (-(-count // least) - 1).bit_length()
 
 
-@functools.partial(jax.jit, static_argnames=("model", "layer"))
-def _run(
-    model: AlexNet, params: Params, images: jax.Array, layer: str
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+@functools.partial(jax.jit, static_argnames=("layer",))
+def _run(model: Model, images: jax.Array, layer: str) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Computes features, probabilities and maps of images [b, h, w] or [b, h, w, 3] uint8 in one pass."""
-    logits, activations = model.apply({"params": params}, preprocess(images, variant=model.variant))
-    maps = activations[MAPS].astype(jnp.float32)
-    return features_from(activations, layer), jax.nn.softmax(logits), maps
+    logits, activations = model(images)
+    maps = activations[model.backbone.explained].astype(jnp.float32)
+    return model.features(activations, layer), jax.nn.softmax(logits), maps

@@ -68,7 +68,7 @@ class Gallery:
         self._refreshing = threading.Lock()
         self.uri, self.config = store.uri, store.config
         if embedder is not None:
-            self.check(embedder.digest, embedder.layer)
+            self._check(embedder)
         self._snapshot = self._take_snapshot(store, None)
 
     @classmethod
@@ -143,16 +143,6 @@ class Gallery:
                 return cls.create(uri, embedder, dimensions=dimensions, dtype=dtype)
             except FileExistsError:  # another process was faster
                 return cls.open(uri, embedder)
-
-    def check(self, digest: str, layer: str) -> None:
-        """Raises ValueError unless its features are of this network, by its digest, and layer."""
-        config = self.config
-        if (config.digest, config.layer) != (digest, layer):
-            raise ValueError(
-                f"{self.uri} holds {config.layer} features of the network {config.digest}, not "
-                f"{layer} of {digest}; name the checkpoint and layer that it was made with, or "
-                "another gallery"
-            )
 
     def __len__(self) -> int:
         """Returns the number of pictures."""
@@ -298,6 +288,16 @@ class Gallery:
     def labels(self) -> dict[str, int]:
         """Counts the pictures of each label, by name."""
         return self._snapshot.labels()
+
+    def _check(self, embedder: Embedder) -> None:
+        """Raises ValueError unless its features are of the embedder's network and layer."""
+        config = self.config
+        if config.layer != embedder.layer or not embedder.is_of(config.digest):
+            raise ValueError(
+                f"{self.uri} holds {config.layer} features of the network {config.digest}, not "
+                f"{embedder.layer} of {embedder.digest}; name the checkpoint and layer that it was made with, or "
+                "another gallery"
+            )
 
     def _read(self, read: Callable[[Snapshot], T]) -> T:
         """Reads what a snapshot leaves in the store, whose older versions go in time."""

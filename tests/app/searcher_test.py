@@ -12,7 +12,7 @@ from dsf_jax.gallery.embedder import Embedder
 from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.images.points import pad_points
 from dsf_jax.recognition.voting import single_angle, vote
-from tests.app.made import BARS, BOX, CARD, CLASSES, LAYER, SQUARE
+from tests.app.made import BARS, BOX, CLASSES, CONFIG, LAYER, SQUARE
 
 
 def ids(results):
@@ -128,14 +128,14 @@ def test_steps_are_deviations_from_the_mean():
     assert DistanceSample(np.ones(3)).steps(1.0) == 1  # all alike
 
 
-def test_guesses_are_the_vote_and_single_view(searcher, weights):
+def test_guesses_are_the_vote_and_single_view(searcher, model):
     shown = query_from_strokes(BARS, BOX)
     content = {"points": pad_points([shown.points])}
     for guesses, function in (
         (searcher.vote(shown), vote),
         (searcher.top_classes(searcher.embed(shown).probabilities), single_angle),
     ):
-        wanted = np.asarray(function(CARD.network(), weights, content, size=CARD.size))[0]
+        wanted = np.asarray(function(model, content))[0]
         assert [CLASSES.index(g.name) for g in guesses] == list(np.argsort(-wanted))
         np.testing.assert_allclose(
             [g.probability for g in guesses], np.sort(wanted)[::-1], rtol=1e-5
@@ -178,18 +178,18 @@ def test_why_shows_what_the_network_sees(searcher):
     np.testing.assert_array_equal(same.strength, itself.strength)
 
 
-def test_a_network_that_takes_pixels_is_refused(searcher, weights):
+def test_a_network_that_takes_pixels_is_refused(searcher, model):
     with pytest.raises(ValueError, match=r"resizing=bilinear.*; choose one"):
-        Searcher(CARD._replace(resizing="bilinear"), weights, searcher.gallery, layer=LAYER)
+        Searcher(model.replace(config=CONFIG._replace(resizing="bilinear")), searcher.gallery)
 
 
-def test_an_empty_gallery_answers(searcher, weights, tmp_path):
+def test_an_empty_gallery_answers(searcher, model, tmp_path):
 
     width = searcher.gallery.config.features
     embedder = Embedder(
         "of the test", LAYER, lambda photos: np.zeros((len(photos), width), np.float32)
     )
-    empty = Searcher(CARD, weights, Gallery.create(tmp_path / "g", embedder), layer=LAYER)
+    empty = Searcher(model, Gallery.create(tmp_path / "g", embedder))
     empty.warm_up()
     assert empty.search(empty.embed(query_from_strokes(SQUARE, BOX)), 5) == []
     photo = np.zeros((256, 256, 3), np.uint8)

@@ -25,7 +25,10 @@ from dsf_jax.gallery.embedder import network_embedder
 from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.gallery.projection import Projection
 from dsf_jax.gallery.store_config import StoreConfig
+from dsf_jax.models.model import _values_digest
+from dsf_jax.retrieval import features
 from tests.retrieval.gallery_member import BATCH, EMBEDDER, D, coarse, picture, save
+from tests.training.tiny import start_model
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 NAMES = (
@@ -741,18 +744,35 @@ def test_much_is_held_in_a_file(many, monkeypatch):
 
 
 def test_the_embedder_of_a_network(monkeypatch):
-    """Compiled once; the features of `dsf_jax.retrieval.features`."""
+    """The features of `dsf_jax.retrieval.features`, by default of the backbone's own kind."""
     asked = []
 
-    def embed(model, params, group, *, layers, size):
-        asked.append((model.variant, params, group["photo"].shape, layers, size))
-        return {layers[0]: np.ones((2, 3), np.float32)}
+    def embed(model, batch, *, layer):
+        asked.append((model.config, batch["photo"].shape, layer))
+        return np.ones((2, 3), np.float32)
 
+    model = start_model()
+    photos = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), np.uint8)
+    found = network_embedder(model).embed_photos(photos)
+    np.testing.assert_array_equal(found, features.embed(model, {"photo": photos}, layer="L7"))
     monkeypatch.setattr(embedder, "embed", embed)
-    model = embedder.AlexNet(5)
-    made = network_embedder(model, {}, digest="f", layer="L7", size=99, batch_size=2)
-    assert made.embed_photos(np.zeros((2, 256, 256, 3), np.uint8)).shape == (2, 3)
-    assert asked == [("caffe", {}, (2, 256, 256, 3), ("L7",), 99)]
-    assert made._replace(embed_photos=None) == ("f", "L7", None, 2, "caffe")
+    made = network_embedder(model, layer="L1", batch_size=2)
+    assert made.embed_photos(photos).shape == (2, 3)
+    assert asked == [(model.config, (2, 256, 256, 3), "L1")]
+    assert made[:2] == (model.digest(), "L1") and made[3:5] == (2, "tiny")
     with pytest.raises(ValueError, match="layer='L8' is unknown"):
-        network_embedder(model, {}, digest="f", layer="L8")
+        network_embedder(model, layer="L8")
+
+
+def test_a_gallery_names_its_network_by_the_digest_of_today_or_of_before(tmp_path, monkeypatch):
+    model, other = start_model(), start_model(size=64)
+    former = _values_digest(model.params)
+    assert len(former) == 16 and former != model.digest()
+    own = network_embedder(model, batch_size=2)
+    Gallery.create(tmp_path / "former", own._replace(digest=former))
+    assert Gallery.open(tmp_path / "former", own).config.digest == former
+    Gallery.create(tmp_path / "today", own)
+    assert Gallery.open(tmp_path / "today", own).config.digest == model.digest()
+    for name in ("former", "today"):
+        with pytest.raises(ValueError, match=r"features of the network .*; name the checkpoint"):
+            Gallery.open(tmp_path / name, network_embedder(other))
