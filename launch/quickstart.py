@@ -18,7 +18,7 @@ import numpy as np
 from absl import flags
 
 from data_builders import prepare
-from dsf_jax.data import datasets
+from dsf_jax.data import datasets, quickstart
 from dsf_jax.data.files import write_whole
 from dsf_jax.data.mixtures import Examples, Mixture, mix, training_fields
 from dsf_jax.data.records import Records, open_records
@@ -38,7 +38,6 @@ from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.metrics_log import read_metrics
 from launch import common
 
-DATASETS = ("openmoji/sketch", "openmoji/photo", "openmoji/edge")
 VARIANT = "torchvision"
 CONFIG = TrainConfig(
     epochs=8,
@@ -55,16 +54,16 @@ SHOWN = 8  # queries in the picture of ranked results
 REPORT, RESULTS = "report.md", "results"  # of --out: a file, and a folder of JSON files
 COMPARED = (50, 128)  # test drawings in the picture of resizings
 
-_OUT = flags.DEFINE_string("out", "runs/quickstart", "Folder of the results.")
+_OUT = flags.DEFINE_string("out", quickstart.FOLDER, "Folder of the results.")
 
 
 def main() -> None:
     """Runs what is not done yet, and prints the report."""
     started = time.monotonic()
     out = pathlib.Path(_OUT.value)
-    data_dir = out / "data"
+    data_dir = quickstart.data_dir(out)
     prepare.build("openmoji", data_dir)
-    mixture = datasets.open_mixture(str(data_dir), DATASETS, "train", "S+I+E")
+    mixture = datasets.open_mixture(str(data_dir), quickstart.DATASETS, "train", "S+I+E")
     print(mixture)
     card, params, ported_layers = start.ported(
         start.LPIPS, VARIANT, num_classes=len(mixture.class_names), partial=True, seed=CONFIG.seed
@@ -91,14 +90,14 @@ def main() -> None:
 def _test_records(data_dir: pathlib.Path) -> tuple[Records, Records]:
     sketches, photos = (
         open_records(data_dir, name, "test", fields=(*training_fields(domain),))
-        for name, domain in zip(DATASETS[:2], ("sketch", "photo"), strict=True)
+        for name, domain in zip(quickstart.DATASETS[:2], ("sketch", "photo"), strict=True)
     )
     return sketches, photos
 
 
 def scores(network: NamedModel, out: pathlib.Path) -> dict[str, ResultRecord]:
     """Retrieves the unseen emoji's pictures by their drawings, {layer: result}."""
-    sketches, photos = _test_records(out / "data")
+    sketches, photos = _test_records(quickstart.data_dir(out))
     return evaluate.retrieval(network, [sketches], [photos], results=out / RESULTS)
 
 

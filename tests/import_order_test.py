@@ -57,11 +57,11 @@ OWNERS = {
     "cv2": "dsf_jax.models.edge_detector",
     "matplotlib": "dsf_jax.insight.plots",
     "grain": "dsf_jax.data.training_batches",
-    "google": "dsf_jax.models.weight_files",
+    "google": "dsf_jax.models.weight_files.caffemodel",
     "safetensors": "dsf_jax.export.load",
     "lancedb": "dsf_jax.gallery.store",
     "pyarrow": "dsf_jax.gallery.store",
-    "fastapi": "dsf_jax.app.server",
+    "fastapi": "dsf_jax.app.routes",
     "pydantic": "dsf_jax.app.schemas",
     "tensorboardX": "dsf_jax.training.metrics_log",
 }
@@ -71,8 +71,10 @@ ALSO = {
     "skimage": {"dsf_jax.images.descriptors"},
     "pyarrow": {"dsf_jax.gallery.snapshot"},
     "matplotlib": {"dsf_jax.insight.benchmark_plots", "dsf_jax.paper.figures"},
-    "fastapi": {"dsf_jax.app.middleware"},
-    "pydantic": {"dsf_jax.app.server"},
+    "fastapi": {
+        f"dsf_jax.app.{name}" for name in ("errors", "middleware", "request_body", "server")
+    },
+    "pydantic": {"dsf_jax.app.errors"},
 }
 
 

@@ -24,7 +24,8 @@ from dsf_jax.images.points import ink_of, pad_points, points_from_image, points_
 from dsf_jax.images.resize import edge_preserving_resize
 from dsf_jax.models.alexnet import AlexNet, Params, preprocess
 from dsf_jax.models.edge_detector import canny_edges, edges_from
-from dsf_jax.models.hed import HED_FAINTEST, hed_strengths, read_hed
+from dsf_jax.models.hed import HED_FAINTEST, hed_strengths
+from dsf_jax.models.hed_weights import read_hed
 from dsf_jax.paper.tables import Cell, Row, Table
 from dsf_jax.recognition.voting import single_angle
 from dsf_jax.retrieval.features import LAYERS, extract
