@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from dsf_jax.data.datasets import DataSetSpec
 from dsf_jax.data.mixtures import EDGE_PRESERVING, ClassMap
 from dsf_jax.data.records import Records, list_datasets, open_records
 from dsf_jax.evaluation import evaluate
@@ -101,7 +102,7 @@ def figure_4(
 
     def make(who: Describer, layer: str = PAPER_LAYERS[-1]) -> ResultRecord:
         queries = open_records(setup.data_dir, *_named(sketches, "test"))
-        every = "+".join(list_datasets(setup.data_dir)[photos.partition(":")[0]])
+        every = "+".join(list_datasets(setup.data_dir)[DataSetSpec.parse(photos).name])
         gallery = open_records(setup.data_dir, *_named(photos, every))
         return evaluate.voc_curves(who, queries, gallery, layer=layer, results=setup.results)
 
@@ -179,13 +180,13 @@ def _over_baselines(
 
 def _named(dataset: str, split: str) -> tuple[str, str]:
     """NAME or NAME:SPLIT -> name and split."""
-    name, _, own = dataset.partition(":")
-    return name, own or split
+    spec = DataSetSpec.parse(dataset)
+    return spec.name, spec.split or split
 
 
 def _missing_data(setup: Setup, datasets: Sequence[str]) -> list[str]:
     there = list_datasets(setup.data_dir)
-    names = [dataset.partition(":")[0] for dataset in datasets]
+    names = [DataSetSpec.parse(dataset).name for dataset in datasets]
     return [f"needs {name}, {_where(name)}" for name in names if name not in there]
 
 
