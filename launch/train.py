@@ -1,4 +1,4 @@
-r"""Trains AlexNet on prepared data sets; run the same command again to go on where it stopped.
+r"""Trains a network on prepared data sets; run the same command again to go on where it stopped.
 
 python -m launch.train --data_dir=data --init=runs/ported --run_dir=runs/emoji \
     --datasets=openmoji/sketch,openmoji/photo,openmoji/edge --mixture=S+I+E
@@ -28,9 +28,8 @@ from dsf_jax.data.datasets import (
 from dsf_jax.data.files import write_whole
 from dsf_jax.data.mixtures import MIXTURES, ClassMap
 from dsf_jax.images.views import Resizing
-from dsf_jax.models.alexnet import Variant
+from dsf_jax.models.model import with_classes
 from dsf_jax.training import start
-from dsf_jax.training.checkpoints import with_classes
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.loop import held_out_accuracy
 from dsf_jax.training.parallel import is_primary
@@ -78,9 +77,7 @@ _INIT = flags.DEFINE_string(
     f"Checkpoint to start from (see launch.port_weights), or {start.RANDOM}. Must be given, unless "
     "--repeat is.",
 )
-_VARIANT = flags.DEFINE_enum(
-    "variant", "caffe", get_args(Variant), f"Which AlexNet, with --init={start.RANDOM}."
-)
+_BACKBONE = common.define_backbone()
 _RESIZING = flags.DEFINE_enum(
     "resizing",
     None,
@@ -89,7 +86,7 @@ _RESIZING = flags.DEFINE_enum(
     "points, or, to compare with, their pixels by interpolation. By default as --init has it.",
 )
 # What config.json keeps beside TrainConfig's own fields, so that --repeat has it.
-_KEPT = (_DATA_DIR, _DATASETS, _SPLIT, _FOLD, _HELD_OUT, _MIXTURE, _INIT, _VARIANT, _RESIZING)
+_KEPT = (_DATA_DIR, _DATASETS, _SPLIT, _FOLD, _HELD_OUT, _MIXTURE, _INIT, _BACKBONE, _RESIZING)
 
 
 @flags.multi_flags_validator(
@@ -113,8 +110,9 @@ def _take_over(run: str | None) -> dict[str, Any]:
         return {}
     config = read_config(run)
     for name, value in {**config["train"], **config["command"]["flags"]}.items():
-        if flags.FLAGS[name].using_default_value:
-            flags.FLAGS[name].value = value
+        flag = flags.FLAGS[common.new_spelling("train", name)]
+        if flag.using_default_value:
+            flag.value = value
     return config
 
 
@@ -134,17 +132,17 @@ def _train_once(
     fold: str | None = None,
 ) -> bool:
     """Trains one model; returns whether it is finished."""
-    config, seed = job.config, job.config.seed
-    card, params = start.starting_point(
+    config = job.config
+    model = start.starting_point(
         cast(str, _INIT.value),
-        _VARIANT.value,
+        _BACKBONE.value,
         resizing=cast(Resizing | None, _RESIZING.value),
-        seed=seed,
+        seed=config.seed,
     )
     seen: dict[str, Any] = {
         "class_map": job.class_map,
-        "resizing": card.resizing,
-        "size": card.size,
+        "resizing": model.config.resizing,
+        "size": model.size,
     }
     data_dir, split = _DATA_DIR.value, _SPLIT.value
     mixture = open_mixture(
@@ -155,16 +153,14 @@ def _train_once(
     scored = open_held_out(data_dir, held_out, split, class_names=names, **seen)
     if scored:
         _print(f"held out: {len(scored.drawings)} drawings and {len(scored.photos)} photos")
-    card, params = with_classes(card, params, names, seed=seed)
-    if hint := start.rough_start(config, card):
+    model = with_classes(model, names, seed=config.seed)
+    if hint := start.rough_start(config, model):
         _print(hint)
     devices = f"{jax.device_count()} {jax.default_backend()} device(s)"
-    _print(f"{card.variant} AlexNet on {devices} of {jax.process_count()} process(es)")
+    _print(f"{model.backbone.title} on {devices} of {jax.process_count()} process(es)")
     given = {flag.name: flag.value for flag in _KEPT} | {"fold": fold}
     command = {"flags": given, "class_map": job.class_map}
-    result = start.train_on(
-        config, mixture, card, params, run_dir, held_out=scored, command=command
-    )
+    result = start.train_on(config, mixture, model, run_dir, held_out=scored, command=command)
     done = "trained" if result.finished else "stopped by a signal; run the same command to go on"
     _print(f"step {int(result.state.step)}: {done}, saved in {run_dir}")
     if result.finished and (accuracy := held_out_accuracy(run_dir)) is not None:
