@@ -64,6 +64,7 @@ paper.runs               runs of the paper -> its tables, cell by cell
 paper.figures            a checkpoint and data -> the paper's pictures of the method at work
 paper.network_figures    a checkpoint and data -> the paper's pictures of a network's inside
 paper.ablations          the choices that the paper leaves open, measured
+paper.quickstart         the whole method on OpenMoji: data, training, scores, figures, report
 export.weights           AlexNet's parameters -> files of Caffe and PyTorch
 export.write             a model in one folder that runs without this package
 app.schemas              what the page and its server say to each other
