@@ -44,6 +44,7 @@ RECOGNISED = 40  # training classes that are recognised again: voting costs 18 f
 UNSEEN_ANGLE, UNSEEN_SCALE = 5.6, 0.9  # half way between two of the 18 views, and smaller
 SHOWN = 8  # queries in the picture of ranked results
 COMPARED = (50, 128)  # test drawings in the picture of resizings
+NUMBERS = ("recall@1", "recall@10", "mAP")  # in the report
 RESULTS = "results"  # within a run's folder: JSON files
 
 
@@ -196,17 +197,17 @@ were taken apart into outlines and colours here; pictures made of them are under
 
 
 def _retrieval_table(scores: Scores) -> str:
-    layers, names = tuple(scores.before), ("recall@1", "recall@10", "mAP")
-    head = "| | " + " | ".join(f"{layer} {name}" for layer in layers for name in names) + " |"
+    layers = tuple(scores.before)
+    head = "| | " + " | ".join(f"{layer} {name}" for layer in layers for name in NUMBERS) + " |"
     rows = [
         f"| {when} training | "
         + " | ".join(
-            f"{results[layer].numbers[name].value:.3f}" for layer in layers for name in names
+            f"{results[layer].numbers[name].value:.3f}" for layer in layers for name in NUMBERS
         )
         + " |"
         for when, results in (("before", scores.before), ("after", scores.after))
     ]
-    return "\n".join([head, "|---" * (1 + len(layers) * len(names)) + "|", *rows])
+    return "\n".join([head, "|---" * (1 + len(layers) * len(NUMBERS)) + "|", *rows])
 
 
 def _test_records(data_dir: pathlib.Path) -> tuple[Records, Records]:
