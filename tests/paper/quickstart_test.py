@@ -11,6 +11,7 @@ from dsf_jax.paper import quickstart
 from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.start import train_on
 
+pytestmark = pytest.mark.slow
 SMALL = dataclasses.replace(quickstart.CONFIG, steps=2, batch_size=4, cached_views=1)
 
 
