@@ -37,7 +37,9 @@ training.loop            configuration and data -> trained state, resumable
 training.start           start values and data -> a run
 recognition.voting       what a sketch shows, by one view or by the vote of 18
 retrieval.features       L2-normalised features of a network
-retrieval.feature_files  features on disk, written block by block, resumable
+retrieval.block_files    arrays on disk, written block by block, resumable
+retrieval.feature_files  features of a network in such files
+retrieval.distances      the distance, tables of it, and rankings by it
 retrieval.euclidean      exact nearest neighbours, block by block
 retrieval.sharded        the same over all devices of all processes
 gallery.crawl            a folder of pictures -> what is in it, read ahead
@@ -46,14 +48,18 @@ gallery.store            a gallery's rows on disk or in an object store
 gallery.snapshot         a gallery's pictures and vectors as a reader holds them
 gallery.sync             a gallery's rows brought up to date with files
 gallery.gallery          a gallery of one's own pictures: kept up with folders, searched
-evaluation.ranking       average precision, bounded or not, P@K, recall, NDCG, Kendall's tau
+evaluation.ranking       average precision, bounded or not, P@K, recall, NDCG
+evaluation.correlation   Kendall's tau
+evaluation.statistics    a mean with its bootstrap interval
 evaluation.results       one result with its intervals, one JSON file
 evaluation.protocols.tu_berlin           accuracy, single angle and voted -> one result
 evaluation.protocols.category_retrieval  sketches against photos of the same classes -> one result
 evaluation.protocols.voc_retrieval       all positives and ever more negatives -> one result
 evaluation.protocols.eitz_sbir           closeness against people's ratings -> one result
 evaluation.baselines     hand-crafted descriptors of examples, a linear classifier
-evaluation.evaluate      a model and data sets -> results, each made once and kept
+evaluation.extractors    what is evaluated: a model, a hand-crafted descriptor
+evaluation.store         results in a folder, each made once and kept
+evaluation.evaluate      a model or descriptor and data sets -> stored results
 insight.inversion        what a layer keeps of a picture: pictures that give the same features
 insight.similarity       how alike a layer sees sketch and photo; filters in numbers
 insight.plots            pictures of rankings, resizings and training curves

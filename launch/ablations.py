@@ -25,7 +25,8 @@ from absl import flags
 from dsf_jax.data import datasets
 from dsf_jax.data.mixtures import DRAWN, EDGE_PRESERVING
 from dsf_jax.data.records import Records, list_datasets, open_records
-from dsf_jax.evaluation.evaluate import Network, all_classes, open_sets, shown_to
+from dsf_jax.evaluation.evaluate import all_classes, open_sets
+from dsf_jax.evaluation.extractors import NamedModel, shown_to
 from dsf_jax.paper import ablations
 from dsf_jax.paper.tables import Table, markdown
 from dsf_jax.training.checkpoints import load_model
@@ -60,7 +61,7 @@ _CLASS_MAP = flags.DEFINE_string(
 
 
 def _made() -> Table:
-    network = Network(_CHECKPOINT.value or "", *load_model(_CHECKPOINT.value or ""))
+    network = NamedModel(_CHECKPOINT.value or "", load_model(_CHECKPOINT.value or ""))
     if _WHAT.value == "input":
         return ablations.compare_inputs(network, _folds(), datasets.read_class_list(_CLASSES.value))
     class_map = datasets.read_class_map(_CLASS_MAP.value)

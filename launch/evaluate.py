@@ -30,6 +30,7 @@ from dsf_jax.data.files import write_whole
 from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation import evaluate
+from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.evaluation.results import ResultRecord, as_dict
 from dsf_jax.insight.plots import retrieval_curves, save_figure
 from dsf_jax.paper import runs
@@ -130,7 +131,7 @@ def _evaluate(checkpoint: str, out: pathlib.Path | None) -> list[ResultRecord]:
     sketches = _sketches()
     photos = _photos() if _WHAT.value == "retrieval" else []
     name = "/".join(pathlib.Path(checkpoint).parts[-2:])  # the same from wherever it is named
-    network = evaluate.Network(name, *load_model(checkpoint))
+    network = NamedModel(name, load_model(checkpoint))
     if photos:
         made = evaluate.retrieval(network, sketches, photos, class_map=class_map, results=out)
         return list(made.values())

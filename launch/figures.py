@@ -167,9 +167,9 @@ def _sketches() -> list[Records]:
     return evaluate.open_sets(_DATA_DIR.value, _SKETCHES.value, _SPLIT.value or "test", DRAWN)
 
 
-def _network(checkpoint: str) -> evaluate.Network:
+def _network(checkpoint: str) -> NamedModel:
     name = "/".join(pathlib.Path(checkpoint).parts[-2:])
-    return evaluate.Network(name, *load_model(checkpoint))
+    return NamedModel(name, load_model(checkpoint))
 
 
 def _source() -> figures.Source:

@@ -15,10 +15,11 @@ from dsf_jax.data.batches import collate, evaluation_groups
 from dsf_jax.data.mixtures import Examples, Mixture, mix, small_drawing
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation.baselines import fit_linear
-from dsf_jax.evaluation.evaluate import Network
+from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.evaluation.protocols.category_retrieval import PROTOCOL, category_scores
 from dsf_jax.evaluation.protocols.tu_berlin import accuracies
-from dsf_jax.evaluation.results import ResultRecord, bootstrap, bootstrap_interval
+from dsf_jax.evaluation.results import ResultRecord
+from dsf_jax.evaluation.statistics import bootstrap_with_differences, describe_bootstrap
 from dsf_jax.images.points import ink_of, pad_points, points_from_image, points_from_ink
 from dsf_jax.images.resize import edge_preserving_resize
 from dsf_jax.models.alexnet import AlexNet, Params, preprocess
@@ -86,7 +87,7 @@ def _cropped(ink: np.ndarray) -> np.ndarray:
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def compare_inputs(network: Network, folds: Sequence[Records], classes: list[str] | None) -> Table:
+def compare_inputs(network: NamedModel, folds: Sequence[Records], classes: list[str] | None) -> Table:
     """Classifies each fold's sketches by a linear classifier that the other folds taught, for each
     form of input.
 
@@ -115,7 +116,7 @@ def compare_inputs(network: Network, folds: Sequence[Records], classes: list[str
             for fold, drawings in zip(folds, mixed, strict=True)
         ]
         guesses[form] = np.concatenate(list(_cross_validated(features, mixed, len(names))))
-    record = accuracies(labels, guesses, class_names=names, configuration={})
+    record = accuracies(guesses, labels, class_names=names, configuration={})
     return _compared(f"Accuracy of a linear classifier of {PROBED}", "accuracy", record)
 
 
@@ -159,7 +160,7 @@ def angle_choices() -> dict[str, tuple[list[float], list[bool]]]:
     }
 
 
-def compare_angles(network: Network, mixture: Mixture) -> Table:
+def compare_angles(network: NamedModel, mixture: Mixture) -> Table:
     """Classifies sketches by the votes of different sets of views; each view is classified once.
 
     Args:
@@ -182,13 +183,13 @@ def compare_angles(network: Network, mixture: Mixture) -> Table:
         for name, choice in choices.items()
     }
     record = accuracies(
-        mixture.drawings.labels, guesses, class_names=mixture.class_names, configuration={}
+        guesses, mixture.drawings.labels, class_names=mixture.class_names, configuration={}
     )
     return _compared("Accuracy of the vote of different views", "accuracy", record)
 
 
 def _view_probabilities(
-    network: Network, mixture: Mixture, angles: np.ndarray, flips: np.ndarray
+    network: NamedModel, mixture: Mixture, angles: np.ndarray, flips: np.ndarray
 ) -> Iterator[np.ndarray]:
     """Yields [b, v, k], with a progress bar."""
     model, size = network.card.network(), network.card.size
@@ -222,7 +223,7 @@ def _classified(model: AlexNet, params: Params, views: jax.Array) -> jax.Array:
 # --- Which activations make a feature ---
 
 
-def compare_features(network: Network, mixture: Mixture) -> Table:
+def compare_features(network: NamedModel, mixture: Mixture) -> Table:
     """Retrieves photos by sketches of their class with each feature there is.
 
     Args:
@@ -239,17 +240,13 @@ def compare_features(network: Network, mixture: Mixture) -> Table:
     queries = embedded(mixture.drawings, label="sketches")
     gallery = embedded(mixture.photos, label="photos")
     labels = mixture.drawings.labels
-    numbers, first = {}, np.zeros(0)
+    precisions = {}
     for layer in layers:
         scores = category_scores(queries[layer], labels, gallery[layer], mixture.photos.labels)
-        own = scores.values["mAP"][scores.counted]
-        numbers[f"mAP/{layer}"] = bootstrap(own)
-        if layer == FEATURE:
-            first = own
-        else:
-            numbers[f"mAP/{layer} minus {FEATURE}"] = bootstrap(own - first)
-    counts = {"queries": len(first), "gallery": len(mixture.photos)}
-    interval = bootstrap_interval("queries")
+        precisions[layer] = scores.values["mAP"][scores.counted]
+    numbers = bootstrap_with_differences(precisions, "mAP")
+    counts = {"queries": len(precisions[FEATURE]), "gallery": len(mixture.photos)}
+    interval = describe_bootstrap("queries")
     record = ResultRecord(PROTOCOL, numbers, {}, counts, interval, {})
     return _compared("Retrieval by different features", "mAP", record)
 
@@ -273,7 +270,7 @@ def edge_maps(photos: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
     return maps | {"Canny": [canny_edges(photo) for photo in photos]}
 
 
-def compare_edges(network: Network, mixture: Mixture) -> Table:
+def compare_edges(network: NamedModel, mixture: Mixture) -> Table:
     """Classifies the edge maps of photos as the sketches that the network was trained on.
 
     Args:
@@ -304,7 +301,7 @@ def compare_edges(network: Network, mixture: Mixture) -> Table:
             ]
         )
     names = network.card.class_names
-    record = accuracies(labels, guesses, class_names=names, configuration={})
+    record = accuracies(guesses, labels, class_names=names, configuration={})
     return _compared("Photos' edge maps, classified by a network of sketches", "accuracy", record)
 
 

@@ -13,20 +13,16 @@ from matplotlib.figure import Figure
 from dsf_jax.data.batches import collate, content
 from dsf_jax.data.mixtures import ClassMap, Examples, Mixture, names_in_mixture
 from dsf_jax.data.records import Records
-from dsf_jax.evaluation.evaluate import Network, all_classes, shown_to
-from dsf_jax.evaluation.ranking import (
-    VARIANTS,
-    Cutoffs,
-    distance_blocks,
-    rank_by_distance,
-    ranking_scores,
-)
-from dsf_jax.evaluation.results import bootstrap
+from dsf_jax.evaluation.evaluate import all_classes
+from dsf_jax.evaluation.extractors import NamedModel, shown_to
+from dsf_jax.evaluation.ranking import METRICS, ranking_scores
+from dsf_jax.evaluation.statistics import bootstrap
 from dsf_jax.images.points import CANVAS
 from dsf_jax.images.views import VIEW_ANGLES, VIEW_FLIPS, all_views, plain_view
 from dsf_jax.insight import plots
 from dsf_jax.insight.report import Section
 from dsf_jax.recognition.voting import single_angle
+from dsf_jax.retrieval.distances import distance_blocks, rank_by_distance
 from dsf_jax.retrieval.features import extract
 
 BATCH = 64  # images at a time
@@ -70,10 +66,10 @@ class Source:
       seed: of what is chosen.
     """
 
-    network: Network
+    network: NamedModel
     sketches: Sequence[Records]
     photos: Sequence[Records]
-    before: Network | None = None
+    before: NamedModel | None = None
     class_map: ClassMap | None = None
     classes: Sequence[str] = ()
     seed: int = 0
@@ -309,7 +305,7 @@ def retrieval(source: Source, *, count: int, top: int, layer: str) -> Picture:
     return Picture(
         "Retrieval",
         "Sketches and the photos nearest to them, best first (Fig. 5 of the paper); those of the "
-        f"sketch's class are framed. AP: {VARIANTS['mAP']}. mAP: its mean over all queries, with a "
+        f"sketch's class are framed. AP: {METRICS['mAP'].definition}. mAP: its mean over all queries, with a "
         "95 % bootstrap interval.",
         plots.ranked_results(
             list(source.plain(mixture.drawings, rows)),
@@ -358,5 +354,5 @@ def _ranked(source: Source, layer: str, top: int) -> tuple[np.ndarray, np.ndarra
         ranking = rank_by_distance(distances)
         relevant = mixture.drawings.labels[part, None] == mixture.photos.labels[None, :]
         nearest.append(np.asarray(ranking)[:, :top])
-        precision.append(ranking_scores(ranking, relevant, cutoffs=Cutoffs()).values["mAP"])
+        precision.append(ranking_scores(ranking, relevant).values["mAP"])
     return np.concatenate(nearest), np.concatenate(precision)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dsf_jax.evaluation.evaluate import Network
+from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.insight import plots
 from dsf_jax.insight.inversion import (
     InversionConfig,
@@ -110,12 +110,12 @@ def _balanced(pairs: Sequence[tuple[int, int]], labels: np.ndarray) -> list[tupl
     return [pair for pair, k, before in zip(pairs, group, rank, strict=True) if before < most[k]]
 
 
-def _by_time(source: Source) -> dict[str, Network]:
+def _by_time(source: Source) -> dict[str, NamedModel]:
     before = {"before": source.before} if source.before else {}
     return before | {"after": source.network}
 
 
-def _named(when: str, network: Network) -> str:
+def _named(when: str, network: NamedModel) -> str:
     """Words a network for the picture; what is random in it says little."""
     fresh = [layer for layer in network.card.fresh_layers if layer in ("fc6", "fc7")]
     return f"{when} fine-tuning" + (f" ({' and '.join(fresh)} random)" if fresh else "")

@@ -13,13 +13,12 @@ from dsf_jax.data.datasets import DataSetSpec
 from dsf_jax.data.mixtures import EDGE_PRESERVING, ClassMap
 from dsf_jax.data.records import Records, list_datasets, open_records
 from dsf_jax.evaluation import evaluate
-from dsf_jax.evaluation.evaluate import ALONE, Describer, HandMade, Network
+from dsf_jax.evaluation.extractors import NO_LAYER, FeatureExtractor, HandCrafted, NamedModel
 from dsf_jax.evaluation.protocols.tu_berlin import join_folds
 from dsf_jax.evaluation.results import ResultRecord, over_folds
 from dsf_jax.images.descriptors import Descriptor
 from dsf_jax.paper import tables
 from dsf_jax.paper.tables import RESIZED, Found, NotRun, Table
-from dsf_jax.retrieval.features import PAPER_LAYERS
 from dsf_jax.training.checkpoints import FOLDER, last_step, load_model
 from dsf_jax.training.run_directory import read_config
 
@@ -73,16 +72,21 @@ def table_2(setup: Setup, sketches: str = SKETCHES) -> Table:
 def table_3(setup: Setup, sketches: str = EITZ[0], photos: str = EITZ[1]) -> Table:
     """Correlates distances with people's ratings."""
 
-    def make(who: Describer, *layers: str) -> dict[str, ResultRecord]:
+    def make(who: FeatureExtractor, *layers: str) -> dict[str, ResultRecord]:
         pair = [open_records(setup.data_dir, *_named(name, "test")) for name in (sketches, photos)]
-        return evaluate.rated_retrieval(
-            who, *pair, layers=layers or PAPER_LAYERS, results=setup.results
+        return evaluate.retrieval(
+            who,
+            pair[:1],
+            pair[1:],
+            protocol="eitz_sbir",
+            layers=layers or None,
+            results=setup.results,
         )
 
     found: dict[tuple[str, str], Found] = {}
     for run in tables.TABLE_3:
         joined = _over_runs(setup, run, (sketches, photos), make)
-        for layer in PAPER_LAYERS:
+        for layer in tables.LAYERS:
             found[run, layer] = joined if isinstance(joined, NotRun) else joined[layer]
     baselines = _over_baselines(
         setup, (sketches, photos), lambda who, layer: make(who, layer)[layer]
@@ -100,11 +104,19 @@ def figure_4(
       value, low, high)]}}.
     """
 
-    def make(who: Describer, layer: str = PAPER_LAYERS[-1]) -> ResultRecord:
+    def make(who: FeatureExtractor, layer: str = tables.LAYERS[-1]) -> ResultRecord:
         queries = open_records(setup.data_dir, *_named(sketches, "test"))
         every = "+".join(list_datasets(setup.data_dir)[DataSetSpec.parse(photos).name])
         gallery = open_records(setup.data_dir, *_named(photos, every))
-        return evaluate.voc_curves(who, queries, gallery, layer=layer, results=setup.results)
+        made = evaluate.retrieval(
+            who,
+            [queries],
+            [gallery],
+            protocol="voc_retrieval",
+            layers=(layer,),
+            results=setup.results,
+        )
+        return made[layer]
 
     found: dict[str, Found] = {}
     for run in tables.TABLE_3:  # the mixtures that the paper's retrieval compares
@@ -143,36 +155,36 @@ def retrieval_table(
       The table.
     """
 
-    def make(who: Describer, *layers: str) -> dict[str, ResultRecord]:
+    def make(who: FeatureExtractor, *layers: str) -> dict[str, ResultRecord]:
         return evaluate.retrieval(
             who,
             sketches,
             photos,
             class_map=class_map,
-            layers=layers or PAPER_LAYERS,
+            layers=layers or None,
             results=setup.results,
         )
 
     baselines = _over_baselines(setup, (), lambda who, layer: make(who, layer)[layer])
     found: dict[tuple[str, str], Found] = {(name, ""): one for name, one in baselines.items()}
     for name, path in checkpoints.items():
-        made = make(Network(name, *load_model(path)))
+        made = make(NamedModel(name, load_model(path)))
         found |= {(name, layer): record for layer, record in made.items()}
     return tables.retrieval_table(found)
 
 
 def _over_baselines(
-    setup: Setup, datasets: Sequence[str], make: Callable[[Describer, str], Found]
+    setup: Setup, datasets: Sequence[str], make: Callable[[FeatureExtractor, str], Found]
 ) -> dict[str, Found]:
-    """Evaluates what was not learned from sketches: hand-made descriptors, and pool5 of the pretrained
+    """Evaluates what was not learned from sketches: hand-crafted descriptors, and pool5 of the pretrained
     network.
     """
     if missing := _missing_data(setup, datasets):
         return dict.fromkeys((*BASELINES, POOL5), _not_run(missing))
-    found = {name: make(HandMade(name), ALONE) for name in BASELINES}
+    found = {name: make(HandCrafted(name), NO_LAYER) for name in BASELINES}
     if setup.pretrained is None:
         return found | {POOL5: NOT_PRETRAINED}
-    return found | {POOL5: make(Network(POOL5, *load_model(setup.pretrained)), "pool5")}
+    return found | {POOL5: make(NamedModel(POOL5, load_model(setup.pretrained)), "pool5")}
 
 
 # --- What is there, and what is missing ---
@@ -235,15 +247,15 @@ def _not_run(reasons: Sequence[str]) -> NotRun:
     return NotRun("; ".join(reasons))
 
 
-def _open_run(setup: Setup, run: str, fold: int) -> Network:
-    return Network(f"{run}/fold{fold}", *load_model(setup.runs / run / f"fold{fold}"))
+def _open_run(setup: Setup, run: str, fold: int) -> NamedModel:
+    return NamedModel(f"{run}/fold{fold}", load_model(setup.runs / run / f"fold{fold}"))
 
 
 def _over_runs(
     setup: Setup,
     run: str,
     datasets: Sequence[str],
-    make: Callable[[Network], Mapping[str, ResultRecord]],
+    make: Callable[[NamedModel], Mapping[str, ResultRecord]],
 ) -> Mapping[str, ResultRecord] | NotRun:
     """Evaluates the models of all folds on the same data and joins what they give, name by name."""
     if missing := [*_missing_data(setup, datasets), *_missing_runs(setup, run)]:
@@ -270,9 +282,9 @@ def _recognition(setup: Setup, run: str, sketches: str) -> Found:
     return join_folds(records)
 
 
-def _check_classes(network: Network, test: Records) -> None:
+def _check_classes(network: NamedModel, test: Records) -> None:
     """Refuses a model that does not know all classes: it would be scored on an easier task."""
-    if unknown := sorted({*test.class_names} - {*network.card.class_names}):
+    if unknown := sorted({*test.class_names} - {*network.model.class_names}):
         raise ValueError(
             f"{network.name} does not know {len(unknown)} of the {len(test.class_names)} classes of "
             f"{test.name}, {unknown[0]} for one; train it with all of them, or score it by itself with "
@@ -312,17 +324,17 @@ def _trained_on(run_dir: pathlib.Path) -> list[tuple[str, str, str]]:
         ) from error
 
 
-def _check_resizing(network: Network, run: str) -> None:
+def _check_resizing(network: NamedModel, run: str) -> None:
     """Refuses a model whose sketches were resized otherwise than its run's name says."""
     expected = RESIZED.get(run, EDGE_PRESERVING)
-    if network.card.resizing != expected:
+    if network.model.config.resizing != expected:
         raise ValueError(
-            f"{network.name} was trained with resizing={network.card.resizing}, expected {expected}; "
+            f"{network.name} was trained with resizing={network.model.config.resizing}, expected {expected}; "
             "move the run into a folder of another name"
         )
 
 
-def _linear(setup: Setup, who: Describer, layer: str, sketches: str) -> ResultRecord:
+def _linear(setup: Setup, who: FeatureExtractor, layer: str, sketches: str) -> ResultRecord:
     """Trains a linear classifier on the other folds, and tests it on each fold."""
     splits = [s for s in list_datasets(setup.data_dir)[sketches] if s.startswith("fold")]
     if len(splits) < 2:

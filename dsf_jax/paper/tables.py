@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dsf_jax.evaluation.results import Measure, ResultRecord
+from dsf_jax.evaluation.results import ResultRecord
+from dsf_jax.evaluation.statistics import Measure
 
 LAYERS = ("L6", "L7", "L6+L7")
 WAYS = {"single_angle": "single angle", "voting": "18-angle voting"}
