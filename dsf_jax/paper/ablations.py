@@ -87,7 +87,9 @@ def _cropped(ink: np.ndarray) -> np.ndarray:
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def compare_inputs(network: NamedModel, folds: Sequence[Records], classes: list[str] | None) -> Table:
+def compare_inputs(
+    network: NamedModel, folds: Sequence[Records], classes: list[str] | None
+) -> Table:
     """Classifies each fold's sketches by a linear classifier that the other folds taught, for each
     form of input.
 
