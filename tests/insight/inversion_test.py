@@ -24,7 +24,7 @@ from dsf_jax.insight.inversion import (
     typical_norm,
 )
 from dsf_jax.models.alexnet import AlexNet
-from dsf_jax.models.weight_files import read_weights
+from dsf_jax.models.weight_files.reading import read_weights
 from dsf_jax.models.weights_port import port_weights
 from tests.models import numpy_alexnet
 

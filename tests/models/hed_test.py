@@ -13,7 +13,7 @@ import pytest
 
 from dsf_jax.models import hed
 from dsf_jax.models.hed import HED, hed_strength, hed_strengths, read_hed
-from tests.models.caffe_test import blob_bytes, v2_layer
+from tests.models.weight_files.encoders import blob_bytes, v2_layer
 
 Arrays = dict[str, tuple[np.ndarray, np.ndarray]]
 DEPTHS = (2, 2, 3, 3, 3)
