@@ -141,7 +141,7 @@ OWNERS = {
     "safetensors": "dsf_jax.export.load",
     "lancedb": "dsf_jax.gallery.store",
     "pyarrow": "dsf_jax.gallery.store",
-    "fastapi": "dsf_jax.app.server",
+    "fastapi": "dsf_jax.app.routes",
     "pydantic": "dsf_jax.app.schemas",
     "tensorboardX": "dsf_jax.training.metrics_log",
 }
@@ -151,8 +151,10 @@ ALSO = {
     "skimage": {"dsf_jax.images.descriptors"},
     "pyarrow": {"dsf_jax.gallery.snapshot"},
     "matplotlib": {"dsf_jax.insight.benchmark_plots", "dsf_jax.paper.figures"},
-    "fastapi": {"dsf_jax.app.middleware"},
-    "pydantic": {"dsf_jax.app.server"},
+    "fastapi": {
+        f"dsf_jax.app.{name}" for name in ("errors", "middleware", "request_body", "server")
+    },
+    "pydantic": {"dsf_jax.app.errors"},
 }
 
 

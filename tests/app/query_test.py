@@ -9,7 +9,9 @@ import scipy.ndimage
 from hypothesis import strategies
 from PIL import Image, ImageDraw
 
-from dsf_jax.app.query import Limits, looks_drawn, scanned_ink, seen_picture, seen_strokes
+from dsf_jax.app import query
+from dsf_jax.app.query import query_from_picture, query_from_strokes
+from dsf_jax.app.scan import looks_drawn, scanned_ink
 from dsf_jax.images.points import CANVAS, points_from_strokes
 from tests.app.made import BARS, BOX, SQUARE, drawn, jpeg, png
 
@@ -26,33 +28,37 @@ def moved(strokes, scale, x, y):
 
 @pytest.mark.parametrize("place", [(1, 0, 0), (0.5, 0, 0), (0.5, 45, 40), (0.45, 60, 5)])
 def test_a_drawing_fills_the_canvas_wherever_it_was_drawn(place):
-    points = seen_strokes(moved(SQUARE, *place), BOX).points
+    points = query_from_strokes(moved(SQUARE, *place), BOX).points
     assert np.abs(extent(points) - FILLED * CANVAS).max() <= 4
     middle = (points.max(axis=0).astype(int) + points.min(axis=0)) / 2
     assert np.abs(middle - CANVAS / 2).max() <= 2
 
 
 def test_a_dot_stays_small_and_lies_in_the_middle():
-    points = seen_strokes([[[90, 10]]], BOX).points
+    points = query_from_strokes([[[90, 10]]], BOX).points
     assert len(points) == 1 and np.abs(points[0] - CANVAS / 2).max() <= 2
-    short = seen_strokes([[[90, 10], [95, 10]]], BOX).points  # a fifth of the smallest
+    short = query_from_strokes([[[90, 10], [95, 10]]], BOX).points  # a fifth of the smallest
     assert extent(short)[0] == pytest.approx(FILLED * CANVAS / 5, abs=3)
 
 
 def test_what_lies_outside_of_the_surface_does_not_count():
     beyond = [*SQUARE, [[500, 500], [900, 500]]]
-    assert np.array_equal(seen_strokes(beyond, BOX).points, seen_strokes(SQUARE, BOX).points)
+    assert np.array_equal(
+        query_from_strokes(beyond, BOX).points, query_from_strokes(SQUARE, BOX).points
+    )
     with pytest.raises(ValueError, match="nothing is drawn inside of the box; draw"):
-        seen_strokes([[[500, 500], [900, 500]]], BOX)
+        query_from_strokes([[[500, 500], [900, 500]]], BOX)
     with pytest.raises(ValueError, match="nothing is drawn inside of the box; draw"):
-        seen_strokes([[]], BOX)
+        query_from_strokes([[]], BOX)
 
 
-def test_limits_name_both_numbers():
-    with pytest.raises(ValueError, match="has 4 strokes, at most 3 are taken; "):
-        seen_strokes(BARS, BOX, limits=Limits(strokes=3))
+def test_limits_name_both_numbers(monkeypatch):
+    monkeypatch.setattr(query, "MAX_POINTS", 7)
     with pytest.raises(ValueError, match="has 8 points, at most 7 are taken; "):
-        seen_strokes(BARS, BOX, limits=Limits(points=7))
+        query_from_strokes(BARS, BOX)
+    monkeypatch.setattr(query, "MAX_STROKES", 3)
+    with pytest.raises(ValueError, match="has 4 strokes, at most 3 are taken; "):
+        query_from_strokes(BARS, BOX)
 
 
 numbers = strategies.one_of(
@@ -67,7 +73,7 @@ numbers = strategies.one_of(
 )
 def test_any_strokes_are_points_on_the_canvas_or_a_value_error(strokes, box):
     try:
-        points = seen_strokes(strokes, box).points
+        points = query_from_strokes(strokes, box).points
     except ValueError as error:
         assert "; " in str(error) and "\n" not in str(error)
     else:
@@ -113,14 +119,14 @@ def test_paper_without_strokes_is_refused():
 
 def test_a_scan_and_strokes_of_one_drawing_are_alike():
     picture, _ = sheet(light=0.4, noise=2)
-    seen, kind = seen_picture(jpeg(picture))
+    shown, kind = query_from_picture(jpeg(picture))
     house = [[[200, 380], [200, 220], [320, 110], [440, 220], [440, 380], [200, 380]]]
     side = 270 / FILLED
     wanted = points_from_strokes(
         [np.array(house[0], float)], (320 - side / 2, 245 - side / 2, side, side)
     )
     assert kind == "drawing"
-    away = np.abs(seen.points[:, None].astype(int) - wanted[None]).max(axis=-1)
+    away = np.abs(shown.points[:, None].astype(int) - wanted[None]).max(axis=-1)
     assert np.percentile(away.min(axis=1), 99) < 10  # cells, of 681
     assert np.percentile(away.min(axis=0), 99) < 10
 
@@ -141,10 +147,10 @@ def test_photos_and_drawings_are_told_apart():
 
 def test_a_person_may_say_what_it_is():
     picture = sheet()[0]
-    seen, kind = seen_picture(png(picture), "photo")
-    assert kind == "photo" and seen.points is None and seen.photo.shape == (256, 256, 3)
-    seen, kind = seen_picture(png(drawn("hollow ring", 1)), "drawing")
-    assert kind == "drawing" and seen.photo is None and len(seen.points) > 100
+    shown, kind = query_from_picture(png(picture), "photo")
+    assert kind == "photo" and shown.points is None and shown.photo.shape == (256, 256, 3)
+    shown, kind = query_from_picture(png(drawn("hollow ring", 1)), "drawing")
+    assert kind == "drawing" and shown.photo is None and len(shown.points) > 100
 
 
 def bomb():
@@ -164,4 +170,4 @@ def bomb():
 )
 def test_what_is_no_picture_is_refused(data, words):
     with pytest.raises(ValueError, match=words):
-        seen_picture(data)
+        query_from_picture(data)

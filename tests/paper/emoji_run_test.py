@@ -7,33 +7,35 @@ import pytest
 
 from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.evaluation.results import read_result
-from dsf_jax.paper import quickstart
+from dsf_jax.paper import emoji_run
 from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.start import train_on
 
 pytestmark = pytest.mark.slow
-SMALL = dataclasses.replace(quickstart.CONFIG, steps=2, batch_size=4, cached_views=1)
+SMALL = dataclasses.replace(emoji_run.CONFIG, steps=2, batch_size=4, cached_views=1)
 
 
 @pytest.fixture(scope="module")
-def run_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("quickstart")
+def run_dir(tmp_path_factory, data_dir):
+    folder = tmp_path_factory.mktemp("quickstart")
+    (folder / "data").symlink_to(data_dir)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def mixture(data_dir):
-    return quickstart.training_data(data_dir)
+def mixture(run_dir):
+    return emoji_run.training_data(run_dir)
 
 
 @pytest.fixture(scope="module")
 def started(mixture):
-    return quickstart.start_model(mixture)
+    return emoji_run.start_model(mixture)
 
 
 @pytest.fixture(scope="module")
-def before(started, data_dir, run_dir):
+def before(started, run_dir):
     """Taken before training, which takes the start values' memory."""
-    return quickstart.retrieve(NamedModel("before training", started[0]), data_dir, run_dir)
+    return emoji_run.retrieve(NamedModel("before training", started[0]), run_dir)
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +46,10 @@ def trained(run_dir, mixture, started, before):
 
 
 @pytest.fixture
-def scores(monkeypatch, data_dir, run_dir, mixture, before, trained):
-    monkeypatch.setattr(quickstart, "RECOGNISED", 3)
-    after = quickstart.retrieve(trained, data_dir, run_dir)
-    return quickstart.Scores(before, after, quickstart.recognise(trained, mixture, run_dir))
+def scores(monkeypatch, run_dir, mixture, before, trained):
+    monkeypatch.setattr(emoji_run, "RECOGNISED", 3)
+    after = emoji_run.retrieve(trained, run_dir)
+    return emoji_run.Scores(before, after, emoji_run.recognise(trained, mixture, run_dir))
 
 
 def test_convolutions_are_loaded_and_the_rest_is_random(mixture, started):
@@ -63,24 +65,24 @@ def test_unseen_emoji_are_retrieved_and_training_emoji_recognised(scores, run_di
         assert all(result.counts["queries"] == 3 for result in results.values())
     assert scores.recognised.counts["examples"] == 3
     assert set(scores.recognised.numbers) >= {"accuracy/single_angle", "accuracy/voting"}
-    stored = [read_result(path) for path in (run_dir / quickstart.RESULTS).glob("*.json")]
+    stored = [read_result(path) for path in (run_dir / emoji_run.RESULTS).glob("*.json")]
     assert len(stored) == 7 and scores.recognised in stored
 
 
 def test_an_unseen_view_is_turned_and_smaller(mixture):
     example = mixture.drawings[0]
-    view = quickstart.unseen_view(example)
+    view = emoji_run.unseen_view(example)
     assert view["label"] == example["label"]
     seen, unseen = (np.ptp(x["points"].astype(int), axis=0).max() for x in (example, view))
     assert 0.7 * seen < unseen < 1.1 * seen
 
 
-def test_report_and_figures(monkeypatch, scores, mixture, started, trained, data_dir, run_dir):
-    monkeypatch.setattr(quickstart, "COMPARED", (0, 1))
-    monkeypatch.setattr(quickstart, "SHOWN", 2)
-    monkeypatch.setattr(quickstart, "NUMBERS", ("recall@1", "mAP"))  # 3 pictures have no rank 10
-    quickstart.draw(trained.model, data_dir, run_dir)
-    text = quickstart.report(mixture, scores, started[1], seconds=61.2, gigabytes=2.5)
+def test_report_and_figures(monkeypatch, scores, mixture, started, trained, run_dir):
+    monkeypatch.setattr(emoji_run, "COMPARED", (0, 1))
+    monkeypatch.setattr(emoji_run, "SHOWN", 2)
+    monkeypatch.setattr(emoji_run, "NUMBERS", ("recall@1", "mAP"))  # 3 pictures have no rank 10
+    emoji_run.draw(trained.model, run_dir)
+    text = emoji_run.report(mixture, scores, started[1], seconds=61.2, gigabytes=2.5)
     for picture in ("ranked_results", "resizing", "curves"):
         assert (run_dir / f"{picture}.png").exists() and f"({picture}.png)" in text
     assert "took 61 s and at most 2.5 GiB" in text and "5 classes" in text
@@ -89,5 +91,5 @@ def test_report_and_figures(monkeypatch, scores, mixture, started, trained, data
     assert len({line.count("|") for line in table}) == 1
     assert f"{scores.after['L6'].numbers['mAP'].value:.3f}" in table[3]
     before = (run_dir / "curves.png").stat().st_mtime_ns
-    quickstart.draw(trained.model, data_dir, run_dir)
+    emoji_run.draw(trained.model, run_dir)
     assert (run_dir / "curves.png").stat().st_mtime_ns == before

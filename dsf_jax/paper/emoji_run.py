@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dsf_jax.data import quickstart
 from dsf_jax.data.datasets import open_mixture
 from dsf_jax.data.mixtures import Mixture, mix
 from dsf_jax.data.records import Records, open_records
@@ -29,7 +30,6 @@ from dsf_jax.training import start
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.metrics_log import read_metrics
 
-DATASETS = ("openmoji/sketch", "openmoji/photo", "openmoji/edge")
 BACKBONE = "torchvision"
 CONFIG = TrainConfig(
     epochs=8,
@@ -62,9 +62,9 @@ class Scores(NamedTuple):
     recognised: ResultRecord
 
 
-def training_data(data_dir: pathlib.Path) -> Mixture:
-    """Opens the training emoji that data_builders' "openmoji" prepared in a folder."""
-    return open_mixture(str(data_dir), DATASETS, "train", "S+I+E")
+def training_data(run_dir: pathlib.Path) -> Mixture:
+    """Opens the training emoji, which data_builders' "openmoji" prepares in `quickstart.data_dir`."""
+    return open_mixture(str(quickstart.data_dir(run_dir)), quickstart.DATASETS, "train", "S+I+E")
 
 
 def start_model(mixture: Mixture) -> tuple[Model, PortReport]:
@@ -83,11 +83,9 @@ def start_model(mixture: Mixture) -> tuple[Model, PortReport]:
     return model.replace(config=model.config._replace(class_names=names)), report
 
 
-def retrieve(
-    named: NamedModel, data_dir: pathlib.Path, run_dir: pathlib.Path
-) -> dict[str, ResultRecord]:
+def retrieve(named: NamedModel, run_dir: pathlib.Path) -> dict[str, ResultRecord]:
     """Retrieves the unseen emoji's pictures by their drawings, {layer: result}; see `stored`."""
-    sketches, photos = _test_records(data_dir)
+    sketches, photos = _test_records(run_dir)
     return evaluate.retrieval(named, [sketches], [photos], results=run_dir / RESULTS)
 
 
@@ -119,14 +117,14 @@ def unseen_view(example: Mapping[str, Any]) -> dict[str, Any]:
     return {"points": points_from_image(np.asarray(drawn)), "label": example["label"]}
 
 
-def draw(model: Model, data_dir: pathlib.Path, run_dir: pathlib.Path) -> None:
+def draw(model: Model, run_dir: pathlib.Path) -> None:
     """Draws ranked results, the resizing comparison and the training curves into the run's folder,
     unless they are there.
     """
     paths = [run_dir / f"{name}.png" for name in ("ranked_results", "resizing", "curves")]
     if all(path.exists() for path in paths):
         return
-    sketches, photos = _test_records(data_dir)
+    sketches, photos = _test_records(run_dir)
     save_figure(_ranking(model, sketches, photos), paths[0])
     save_figure(resizing([_fine_pen(sketches[i]["points"]) for i in COMPARED]), paths[1])
     save_figure(training_curves(read_metrics(run_dir)), paths[2])
@@ -210,9 +208,12 @@ def _retrieval_table(scores: Scores) -> str:
     return "\n".join([head, "|---" * (1 + len(layers) * len(NUMBERS)) + "|", *rows])
 
 
-def _test_records(data_dir: pathlib.Path) -> tuple[Records, Records]:
+def _test_records(run_dir: pathlib.Path) -> tuple[Records, Records]:
     """Opens the drawings and the pictures of the test emoji."""
-    sketches, photos = (open_records(data_dir, name, "test") for name in DATASETS[:2])
+    data_dir = quickstart.data_dir(run_dir)
+    sketches, photos = (
+        open_records(data_dir, name, "test") for name in (quickstart.SKETCHES, quickstart.PHOTOS)
+    )
     return sketches, photos
 
 
