@@ -49,7 +49,8 @@ evaluation.protocols.eitz_sbir           closeness against people's ratings -> o
 evaluation.baselines     hand-crafted descriptors of examples, a linear classifier
 evaluation.evaluate      a model and data sets -> results, each made once and kept
 insight.inversion        what a layer keeps of a picture: pictures that give the same features
-insight.similarity       how alike a layer sees sketch and photo; filters in numbers
+insight.similarity       how alike a layer sees sketch and photo, and the maps that both drive
+insight.filters          colour and orientation of the first layer's filters
 insight.plots            pictures of rankings, resizings and training curves
 insight.benchmark_plots  pictures of what the benchmark measured
 insight.report           pictures and numbers -> one HTML file

@@ -9,6 +9,12 @@ import numpy as np
 
 from dsf_jax.evaluation.evaluate import Network
 from dsf_jax.insight import plots
+from dsf_jax.insight.filters import (
+    filter_change,
+    filter_images,
+    filter_statistics,
+    pixel_filters,
+)
 from dsf_jax.insight.inversion import (
     InversionConfig,
     invert,
@@ -23,11 +29,7 @@ from dsf_jax.insight.similarity import (
     PairSimilarity,
     bootstrap_interval,
     check_layers,
-    filter_change,
-    filter_images,
-    filter_statistics,
     pair_similarities,
-    pixel_filters,
     shared_maps,
 )
 from dsf_jax.paper.figures import Picture, Source
@@ -55,7 +57,6 @@ def activations(source: Source, *, pairs: int) -> Picture:
             photos,
             labels,
             layers=MEASURED_LAYERS,
-            centred=True,
             batch_size=min(BATCH, len(found)),
             seed=source.seed,
             label=f"similarity {when}",
@@ -69,7 +70,9 @@ def activations(source: Source, *, pairs: int) -> Picture:
         for when, own in similarities.items()
     }
     model = network.card.network()
-    maps = shared_maps(model, network.params, sketches[0], photos[0], count=MAPS)
+    maps = shared_maps(
+        model, network.params, sketches[0], photos[0], layers=SHOWN_LAYERS, count=MAPS
+    )
     name = mixture.class_names[int(labels[0])]
     return Picture(
         "Activations",

@@ -16,7 +16,7 @@ from dsf_jax.paper import network_figures
 from dsf_jax.recognition.voting import vote
 from dsf_jax.retrieval.features import extract
 from dsf_jax.training.checkpoints import ModelCard, load_model, save_model
-from tests.insight.benchmark_figures_test import RESULTS
+from tests.insight.benchmark_plots_test import RESULTS
 
 PAPER = ("resizing", "views", "retrieval", "activations", "filters", "inversion")
 SIZE = 67  # the least at which every layer has cells
