@@ -51,9 +51,11 @@ evaluation.evaluate      a model and data sets -> results, each made once and ke
 insight.inversion        what a layer keeps of a picture: pictures that give the same features
 insight.similarity       how alike a layer sees sketch and photo, and the maps that both drive
 insight.filters          colour and orientation of the first layer's filters
-insight.plots            pictures of rankings, resizings and training curves
-insight.benchmark_plots  pictures of what the benchmark measured
-insight.report           pictures and numbers -> one HTML file
+insight.strokes          what each resizing leaves of a sketch's strokes
+insight.plots            figures of pictures, rankings, votes and curves
+insight.network_plots    figures of shared activations, filters and reconstructions
+insight.benchmark_plots  figures of what the benchmark measured
+insight.report           figures and numbers -> one HTML file
 paper.tables             results -> the paper's tables, its numbers beside ours
 paper.runs               runs of the paper -> its tables, cell by cell
 paper.figures            a checkpoint and data -> the paper's pictures of the method at work

@@ -70,7 +70,11 @@ ALSO = {
     "safetensors": {"dsf_jax.export.write"},
     "skimage": {"dsf_jax.images.descriptors"},
     "pyarrow": {"dsf_jax.gallery.snapshot"},
-    "matplotlib": {"dsf_jax.insight.benchmark_plots", "dsf_jax.paper.figures"},
+    "matplotlib": {
+        "dsf_jax.insight.benchmark_plots",
+        "dsf_jax.insight.network_plots",
+        "dsf_jax.paper.figures",
+    },
     "fastapi": {"dsf_jax.app.middleware"},
     "pydantic": {"dsf_jax.app.server"},
 }

@@ -14,15 +14,15 @@ WINDOW = 15  # degrees to both sides of a filter's orientation that count as it
 
 
 class FilterStatistics(NamedTuple):
-    """Of k filters, [k] float64 each.
+    """Statistics of k filters, [k] float64 each.
 
     Attributes:
       energy: sum of the squared weights, for input in pixel units.
-      colour: share of the energy off the grey axis, 0 for a grey filter and 1 for one that does not
+      colour: fraction of the energy off the grey axis, 0 for a grey filter and 1 for one that does not
         answer to grey.
-      orientation: share of the spectral energy, the mean left out, in the dominant 30 degrees; a
+      orientation: fraction of the spectral energy, the mean left out, in the dominant 30 degrees; a
         filter without orientation has 1/6.
-      angle: of the filter's stripes in degrees, 0 <= angle < 180: 0 lies, 90 stands, 45 rises to the
+      angle: angle of the filter's stripes in degrees, 0 <= angle < 180: 0 lies, 90 stands, 45 rises to the
         right.
     """
 
@@ -37,9 +37,9 @@ class FilterChange(NamedTuple):
 
     Attributes:
       moved: |after - before| / |before| of all weights together.
-      colour_before, colour_after, colour_change: mean share of colour energy.
-      orientation_before, orientation_after, orientation_change: mean share in the dominant
-        orientation.
+      colour_before, colour_after, colour_change: mean fraction of colour energy.
+      orientation_before, orientation_after, orientation_change: mean fraction in the
+        dominant orientation.
     """
 
     moved: float
@@ -96,7 +96,7 @@ def filter_statistics(filters: np.ndarray) -> FilterStatistics:
       filters: [k, h, w, 3] of `pixel_filters`.
 
     Returns:
-      The statistics; a filter of zeros has shares and angle 0.
+      The statistics; a filter of zeros has fractions and angle 0.
 
     Raises:
       ValueError: for another shape.
@@ -116,7 +116,7 @@ def filter_change(before: np.ndarray, after: np.ndarray) -> FilterChange:
 
     Args:
       before: [k, h, w, 3] of `pixel_filters`.
-      after: the same filters later.
+      after: [k, h, w, 3], the same filters later.
 
     Returns:
       The comparison.
@@ -144,7 +144,7 @@ def _round_window(height: int, width: int) -> np.ndarray:
 
 
 def _orientations(filters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[k, h, w, 3] -> share of the dominant orientation and its angle, [k] each."""
+    """[k, h, w, 3] -> fraction of the dominant orientation and its angle, [k] each."""
     # Through a round window, as a square's sides have directions of their own; and with a mean of 0
     # in it, as constant filters have none.
     window = _round_window(*filters.shape[1:3])

@@ -26,7 +26,7 @@ class Interval(NamedTuple):
 
 
 class PairSimilarity(NamedTuple):
-    """Of n sketches the similarity with a photo of their own class and with one of another, [n] each."""
+    """Similarities of n sketches with a photo of their own class and with one of another, [n] each."""
 
     same: np.ndarray
     different: np.ndarray
@@ -36,7 +36,7 @@ class SharedMaps(NamedTuple):
     """The channels that a sketch and a photo share most.
 
     Attributes:
-      channels: [m] their numbers, strongest first.
+      channels: [m] numbers of the channels, strongest first.
       sketch, photo: [m, h, w] uint8, 0 for 0 and 255 for the map's own maximum.
     """
 
@@ -59,9 +59,9 @@ def bootstrap_interval(
       values: [n].
       groups: [n] what each value belongs to, e.g. its class. Whole groups are drawn, as values of one
         group are not independent; None draws values.
-      confidence: of the interval.
-      resamples: times that the groups are drawn.
-      seed: of the draws.
+      confidence: confidence of the interval.
+      resamples: number of times that the groups are drawn.
+      seed: seed of the draws.
 
     Returns:
       The mean of all values and the interval.
@@ -94,8 +94,8 @@ def other_class(classes: Sequence[object] | np.ndarray, *, seed: int = 0) -> np.
     largest class leaves no pair in its own class, where no class holds more than half of the pairs.
 
     Args:
-      classes: [n].
-      seed: of the shuffle.
+      classes: [n] classes of the pairs.
+      seed: seed of the shuffle.
 
     Returns:
       [n] a permutation without fixed classes.

@@ -24,7 +24,7 @@ from dsf_jax.evaluation.ranking import (
 from dsf_jax.evaluation.results import bootstrap
 from dsf_jax.images.points import CANVAS
 from dsf_jax.images.views import VIEW_ANGLES, VIEW_FLIPS, all_views, plain_view
-from dsf_jax.insight import plots
+from dsf_jax.insight import plots, strokes
 from dsf_jax.insight.report import Section
 from dsf_jax.recognition.voting import single_angle
 from dsf_jax.retrieval.features import extract
@@ -199,9 +199,9 @@ def resizing(
     check_classes(classes, sorted(set(names)), {})
     rows = choose(names, classes, count, seed)
     drawings = [_large_drawing(places[row][0][places[row][1]]) for row in rows]
-    made = [plots.resized(drawing) for drawing in drawings]
+    made = [strokes.resized(drawing) for drawing in drawings]
     kept = [
-        {name: plots.kept_strokes(drawing, small) for name, small in own.items()}
+        {name: strokes.kept_strokes(drawing, small) for name, small in own.items()}
         for drawing, own in zip(drawings, made, strict=True)
     ]
     return Picture(
@@ -216,7 +216,7 @@ def resizing(
             {
                 "resizing": name,
                 "strokes kept": float(np.mean([own[name] for own in kept])),
-                "dark pixels": float(np.mean([own[name] < plots.DARK for own in made])),
+                "dark pixels": float(np.mean([own[name] < strokes.DARK for own in made])),
             }
             for name in made[0]
         ],

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dsf_jax.evaluation.evaluate import Network
-from dsf_jax.insight import plots
+from dsf_jax.insight import network_plots
 from dsf_jax.insight.filters import (
     filter_change,
     filter_images,
@@ -80,7 +80,7 @@ def activations(source: Source, *, pairs: int) -> Picture:
         f"{MAPS} channels of each layer that answer most to both, the same ones on both sides. The bars: "
         "cosine similarity of activations, their mean over each kind of image taken off, of pairs of one "
         "class less that of pairs of two classes; 95 % bootstrap intervals over classes.",
-        plots.shared_activations(
+        network_plots.shared_activations(
             sketches[0],
             photos[0],
             maps,
@@ -199,7 +199,7 @@ def filters(source: Source) -> Picture:
         "filter's energy off the grey axis. Orientation: share of its spectral energy within 30 degrees "
         "of the dominant direction, a sixth for a filter without any. Moved: length of the change of all "
         "weights over their length.",
-        plots.first_filters(shown, title=title),
+        network_plots.first_filters(shown, title=title),
         facts,
         rows,
     )
@@ -248,14 +248,14 @@ def inversion(
     }
     typical = {kind: typical_norm(x, variant=model.variant) for kind, x in others.items()}
     norms = np.array([typical[subject.kind] for subject in subjects])
-    found: dict[str, list[plots.Inverted]] = {}
+    found: dict[str, list[network_plots.Inverted]] = {}
     for i, layer in enumerate(layers, start=1):
         label = f"inversion {i}/{len(layers)}"
         made = invert(model, params, images, layer=layer, norms=norms, config=config, label=label)
         units = {kind: mean_distance(model, params, x, layer=layer) for kind, x in others.items()}
         normalised = normalised_errors(made, np.array([units[s.kind] for s in subjects]))
         values = zip(stretched(made.raw), made.errors.tolist(), normalised.tolist(), strict=True)
-        found[layer] = [plots.Inverted(*value) for value in values]
+        found[layer] = [network_plots.Inverted(*value) for value in values]
     steps = sum(number for _, number in config.phases)
     return Picture(
         "Inversion",
@@ -263,7 +263,7 @@ def inversion(
         "from noise; each shown over its own range of brightness. Error: squared distance of the "
         "activations over their own squared length; normalised error: distance over the mean distance "
         "of images of the same kind, each with itself among them.",
-        plots.inversions(
+        network_plots.inversions(
             [(subject.name, subject.image) for subject in subjects],
             found,
             title=f"after {steps} steps; error: |Φ(x) − Φ₀|² / |Φ₀|²\n(and |Φ(x) − Φ₀| in percent of the "
@@ -281,7 +281,7 @@ def inversion(
 
 
 def _inversion_row(
-    layer: str, found: Sequence[plots.Inverted], subjects: Sequence[_Subject]
+    layer: str, found: Sequence[network_plots.Inverted], subjects: Sequence[_Subject]
 ) -> dict[str, Any]:
     """One layer's errors: their means over sketches and over photos, and each."""
     row: dict[str, Any] = {"layer": layer}
