@@ -51,10 +51,8 @@ _TABLE = flags.DEFINE_enum(
     "The paper's table with ours beside it, or a table of category retrieval on any data.",
 )
 _FIGURE = flags.DEFINE_enum("figure", None, ["4"], "The paper's figure, and its numbers.")
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "Run or checkpoint folder; FOLDER:best, FOLDER:STEP."
-)
-_DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of prepared records.")
+_CHECKPOINT = common.define_checkpoint(required=False)
+_DATA_DIR = common.define_data_dir()
 _SKETCHES = flags.DEFINE_list(
     "sketches",
     None,
@@ -62,12 +60,8 @@ _SKETCHES = flags.DEFINE_list(
     "paper's tables the paper's.",
 )
 _PHOTOS = flags.DEFINE_list("photos", None, "Prepared data sets of photos, likewise.")
-_SPLIT = flags.DEFINE_string("split", "test", "Split of data sets named without one.")
-_CLASS_MAP = flags.DEFINE_string(
-    "class_map",
-    None,
-    "JSON file of synonyms, as launch.train takes it; not for the paper's tables.",
-)
+_SPLIT = common.define_split("test")
+_CLASS_MAP = common.define_class_map()
 _RUNS = flags.DEFINE_string(
     "runs", "runs", f"Tables: folder of runs; results are kept in its folder {runs.RESULTS}."
 )
@@ -225,4 +219,4 @@ def _named_checkpoints() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    common.run(main)
+    common.run(main, common.Choice(_WHAT, {"retrieval": (_PHOTOS,)}))
