@@ -53,13 +53,19 @@ insight.similarity       how alike a layer sees sketch and photo, and the maps t
 insight.filters          colour and orientation of the first layer's filters
 insight.strokes          what each resizing leaves of a sketch's strokes
 insight.plots            figures of pictures, rankings, votes and curves
+insight.overviews        records of a data set at a glance, the curves of a run
 insight.network_plots    figures of shared activations, filters and reconstructions
 insight.benchmark_plots  figures of what the benchmark measured
 insight.report           figures and numbers -> one HTML file
-paper.tables             results -> the paper's tables, its numbers beside ours
+paper.numbers            what the paper prints, each number once
+paper.tables             a table of results next to printed numbers: Markdown, CSV
+paper.layout             results -> the paper's tables and Fig. 4
+paper.run_checks         which runs and data sets there are, what is missing, what may be tested
 paper.runs               runs of the paper -> its tables, cell by cell
-paper.figures            a checkpoint and data -> the paper's pictures of the method at work
-paper.network_figures    a checkpoint and data -> the paper's pictures of a network's inside
+paper.figure_inputs      a checkpoint, data, a choice of examples: what figures are made from
+paper.figures            the paper's figures of the method at work
+paper.network_figures    the paper's figures of a network's inside
+paper.figure_report      all figures of one checkpoint -> one HTML page
 paper.ablations          the choices that the paper leaves open, measured
 export.load              reads a model that was exported; goes along with it as load.py
 export.weights           AlexNet's parameters -> files of Caffe and PyTorch

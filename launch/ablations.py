@@ -27,7 +27,7 @@ from dsf_jax.data.mixtures import DRAWN, EDGE_PRESERVING
 from dsf_jax.data.records import Records, list_datasets, open_records
 from dsf_jax.evaluation.evaluate import Network, all_classes, open_sets, shown_to
 from dsf_jax.paper import ablations
-from dsf_jax.paper.tables import Table, markdown
+from dsf_jax.paper.tables import ResultTable, markdown
 from dsf_jax.training.checkpoints import load_model
 from launch import common
 
@@ -59,7 +59,7 @@ _CLASS_MAP = flags.DEFINE_string(
 )
 
 
-def _made() -> Table:
+def _made() -> ResultTable:
     network = Network(_CHECKPOINT.value or "", *load_model(_CHECKPOINT.value or ""))
     if _WHAT.value == "input":
         return ablations.compare_inputs(network, _folds(), datasets.read_class_list(_CLASSES.value))

@@ -73,7 +73,9 @@ ALSO = {
     "matplotlib": {
         "dsf_jax.insight.benchmark_plots",
         "dsf_jax.insight.network_plots",
-        "dsf_jax.paper.figures",
+        "dsf_jax.insight.overviews",
+        "dsf_jax.paper.figure_inputs",
+        "dsf_jax.paper.network_figures",
     },
     "fastapi": {"dsf_jax.app.middleware"},
     "pydantic": {"dsf_jax.app.server"},

@@ -1,5 +1,8 @@
 """How the library grows, as `launch.benchmark --what=growth` measured it: one figure."""
 
+import json
+import os
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +10,31 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 TIME, MEMORY, EVEN = "#33658a", "#b5651d", "#b0b0b0"
+
+
+def recorded_growth(path: str | os.PathLike[str]) -> Figure:
+    """Draws the growth that a benchmark measured.
+
+    Args:
+      path: file that `launch.benchmark --what=growth --json=FILE` wrote.
+
+    Returns:
+      See `growth`.
+
+    Raises:
+      OSError: there is no such file.
+      ValueError: the file holds no growth, or not all of it.
+    """
+    file = pathlib.Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is no file; name one that launch.benchmark --json wrote")
+    try:
+        return growth(json.loads(file.read_text()))
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{file} is no result of launch.benchmark --what=growth ({error!r}); name a file that its "
+            "--json wrote"
+        ) from error
 
 
 def growth(results: Mapping[str, Any]) -> Figure:

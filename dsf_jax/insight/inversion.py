@@ -14,6 +14,7 @@ weights and one learning rate serve both.
 
 import dataclasses
 import functools
+import itertools
 import math
 import zlib
 from typing import NamedTuple
@@ -114,6 +115,18 @@ class _Weights(NamedTuple):
     alpha: float | jax.Array  # or [n]
     sigma: float | jax.Array  # or [n]
     momentum: float
+
+
+def phases_of(steps: int) -> tuple[tuple[float, int], ...]:
+    """Returns the default phases, their steps made fewer or more in proportion.
+
+    Args:
+      steps: number of steps of all phases together.
+    """
+    factors, counts = zip(*PHASES, strict=True)
+    ends = [round(steps * end / sum(counts)) for end in itertools.accumulate(counts)]
+    lengths = [end - begin for begin, end in itertools.pairwise([0, *ends])]
+    return tuple(zip(factors, lengths, strict=True))
 
 
 def sigma(height: int, width: int) -> float:

@@ -24,7 +24,7 @@ from dsf_jax.images.resize import edge_preserving_resize
 from dsf_jax.models.alexnet import AlexNet, Params, preprocess
 from dsf_jax.models.edge_detector import canny_edges, edges_from
 from dsf_jax.models.hed import HED_FAINTEST, hed_strengths, read_hed
-from dsf_jax.paper.tables import Cell, Row, Table
+from dsf_jax.paper.tables import Cell, ResultRow, ResultTable
 from dsf_jax.recognition.voting import single_angle
 from dsf_jax.retrieval.features import LAYERS, extract
 
@@ -86,7 +86,9 @@ def _cropped(ink: np.ndarray) -> np.ndarray:
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def compare_inputs(network: Network, folds: Sequence[Records], classes: list[str] | None) -> Table:
+def compare_inputs(
+    network: Network, folds: Sequence[Records], classes: list[str] | None
+) -> ResultTable:
     """Classifies each fold's sketches by a linear classifier that the other folds taught, for each
     form of input.
 
@@ -159,7 +161,7 @@ def angle_choices() -> dict[str, tuple[list[float], list[bool]]]:
     }
 
 
-def compare_angles(network: Network, mixture: Mixture) -> Table:
+def compare_angles(network: Network, mixture: Mixture) -> ResultTable:
     """Classifies sketches by the votes of different sets of views; each view is classified once.
 
     Args:
@@ -222,7 +224,7 @@ def _classified(model: AlexNet, params: Params, views: jax.Array) -> jax.Array:
 # --- Which activations make a feature ---
 
 
-def compare_features(network: Network, mixture: Mixture) -> Table:
+def compare_features(network: Network, mixture: Mixture) -> ResultTable:
     """Retrieves photos by sketches of their class with each feature there is.
 
     Args:
@@ -273,7 +275,7 @@ def edge_maps(photos: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
     return maps | {"Canny": [canny_edges(photo) for photo in photos]}
 
 
-def compare_edges(network: Network, mixture: Mixture) -> Table:
+def compare_edges(network: Network, mixture: Mixture) -> ResultTable:
     """Classifies the edge maps of photos as the sketches that the network was trained on.
 
     Args:
@@ -311,15 +313,19 @@ def compare_edges(network: Network, mixture: Mixture) -> Table:
 # --- Tables ---
 
 
-def _compared(title: str, number: str, record: ResultRecord) -> Table:
+def _compared(title: str, number: str, record: ResultRecord) -> ResultTable:
     """One row a choice: its number, and the difference to the first one's."""
     names = [name.partition("/")[2] for name in record.numbers if " minus " not in name]
     rows = []
     for name in names:
         difference = record.numbers.get(f"{number}/{name} minus {names[0]}")
         rows.append(
-            Row(name, (Cell(None, record.numbers[f"{number}/{name}"]), Cell(None, difference)))
+            ResultRow(
+                name, (Cell(None, record.numbers[f"{number}/{name}"]), Cell(None, difference))
+            )
         )
     counts = ", ".join(f"{n} {name}" for name, n in record.counts.items())
     notes = (f"[low, high]: {record.interval}.", f"Evaluated: {counts}.")
-    return Table(title, (number, f"minus {names[0].partition(':')[0]}"), tuple(rows), 3, notes)
+    return ResultTable(
+        title, (number, f"minus {names[0].partition(':')[0]}"), tuple(rows), 3, notes
+    )
