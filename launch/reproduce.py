@@ -125,10 +125,10 @@ def _made() -> tuple[ResultTable, dict[str, Any]]:
         pathlib.Path(_RUNS.value), _DATA_DIR.value, folds, _PRETRAINED.value
     )
     if _TABLE.value == "retrieval":
+        checkpoints = _named_checkpoints()
         class_map = datasets.read_class_map(_CLASS_MAP.value)
         sketches = _opened(_SKETCHES.value or ["openmoji/sketch"], DRAWN)
         photos = _opened(_PHOTOS.value or ["openmoji/photo"], ("photo",))
-        checkpoints = _named_checkpoints()
         return runs.compare_retrieval(
             config, sketches, photos, checkpoints, class_map=class_map
         ), {}
