@@ -7,7 +7,12 @@ images.points            a drawing -> its ink -> points on the canvas lattice
 images.resize            points -> a small map, and the interpolating resizes beside it
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
 images.descriptors       HOG and raw pixels, hand-crafted descriptors to compare with
+export.load              reads a model that was exported; goes along with it as load.py
+models.kernels           AlexNet's parts in the forms that run fastest
+models.backbone          what the library knows of an architecture, in one record
 models.alexnet           AlexNet, Caffe's and torchvision's: logits and every layer by name
+models.backbones         the architectures that there are, by name
+models.model             a network with its parameters: the one that preprocesses and applies
 models.weight_files      weight files of other frameworks -> arrays by layer
 models.hed               a photo -> how strong an edge is at every pixel
 models.edge_detector     a photo -> its edges, by one of three detectors
@@ -20,17 +25,18 @@ data.mixtures            which domains and classes a network is trained on
 data.datasets            which data sets a command names: NAME:SPLIT, folds, class lists, class maps
 data.training_batches    examples -> shuffled training batches, random access by step
 training.parallel        one step on all devices of all processes
+training.losses          what training minimises, by name
 training.optimiser       Caffe's SGD: schedules, rates by layer
 training.step            loss, gradients, one step
 training.config          the settings of a run, each default once
 training.checkpoints     states and models on disk
-training.feature_cache   random views through frozen convolutions, once
+training.feature_cache   random views through frozen layers, once
 training.run_directory   what a run writes down of itself
 training.metrics_log     watching a run: bar, lines, TensorBoard
 training.loop            configuration and data -> trained state, resumable
 training.start           start values and data -> a run
 recognition.voting       what a sketch shows, by one view or by the vote of 18
-retrieval.features       L2-normalised features of layers 6 and 7
+retrieval.features       L2-normalised features of a network
 retrieval.feature_files  features on disk, written block by block, resumable
 retrieval.euclidean      exact nearest neighbours, block by block
 retrieval.sharded        the same over all devices of all processes
@@ -67,7 +73,6 @@ paper.figures            the paper's figures of the method at work
 paper.network_figures    the paper's figures of a network's inside
 paper.figure_report      all figures of one checkpoint -> one HTML page
 paper.ablations          the choices that the paper leaves open, measured
-export.load              reads a model that was exported; goes along with it as load.py
 export.weights           AlexNet's parameters -> files of Caffe and PyTorch
 export.write             a model in one folder that runs without this package
 app.schemas              what the page and its server say to each other

@@ -6,8 +6,7 @@ python -m launch.benchmark --what=forward,train_step --peers=torch --json=benchm
 That all compute the same is checked first; a row where they do not is left out, and says why. The
 calls that are compared take turns, so that whatever else the machine does meets all of them; a ratio
 is one of medians over rounds. A row that needs a library or data that is not there is left out by
-name, and so is a peer. `--what=growth` shows how searching, voting and training grow, and what
-training would take on a pod.
+name, and so is a peer. `--what=growth` shows how searching, voting and training grow.
 
 On an accelerator the network computes in bfloat16 and PyTorch compiles its own:
 
@@ -31,7 +30,7 @@ from launch.benchmarks.cold_start import cold_start
 from launch.benchmarks.drawings import points, resize, voting
 from launch.benchmarks.forms import forms
 from launch.benchmarks.growth import alone, grow_search, grow_voting
-from launch.benchmarks.growth_training import Pod, grow_training, model_pod
+from launch.benchmarks.growth_training import grow_training
 from launch.benchmarks.inversion import inversion
 from launch.benchmarks.metrics import metrics
 from launch.benchmarks.network import forward, train_step
@@ -80,7 +79,7 @@ class _PeersParser(flags.ArgumentParser):
 _WHAT = flags.DEFINE_list(
     "what",
     list(ROWS),
-    f"What to time: {', '.join(ROWS)}; or forms, ways to compute the same; or {GROWTH}, which takes longer.",
+    f"What to time: {', '.join(ROWS)}; or forms, other forms of the same computation; or {GROWTH}, which takes longer.",
 )
 _PEERS: flags.FlagHolder[frozenset[str]] = flags.DEFINE(
     _PeersParser(), "peers", (), "Libraries that do the same work in turn; --peers alone: all."
@@ -107,20 +106,6 @@ _PROFILE = flags.DEFINE_string(
     "profile", None, "Folder for JAX's profiles of our side of each row; left out by default."
 )
 _SMALL = flags.DEFINE_boolean("small", False, "Sizes that take no time: to try the rows out.")
-_ETHERNET = flags.DEFINE_float(
-    "ethernet_gb_s", 12.5, "Modelled pod: GB/s between hosts each way; 100 Gbit/s Ethernet."
-)
-_INTERCHIP = flags.DEFINE_float(
-    "interchip_gb_s", 200.0,
-    "Modelled pod: GB/s between chips; 1600 Gbit/s a chip, cloud.google.com/tpu/docs/v5e.",
-)  # fmt: skip
-_READING = flags.DEFINE_float(
-    "reading_images_s", 2300.0,
-    "Modelled pod: photos that a host reads and decodes in a second; 4 threads, BUILD_NOTES.md.",
-)  # fmt: skip
-_DEVICES_PER_HOST = flags.DEFINE_integer(
-    "devices_per_host", 8, "Modelled pod: devices that share a host's reading.", lower_bound=1
-)
 
 
 def setting() -> Setting:
@@ -180,17 +165,12 @@ def grow(setting: Setting) -> dict[str, Any]:
     rounds, small = _ROUNDS.value, setting.small
     searched, voted = grow_search(rounds, small=small), grow_voting(rounds, small=small)
     trained = grow_training(alone, setting.batch_size, rounds, small=small)
-    pod = Pod(_ETHERNET.value, _INTERCHIP.value, _READING.value, _DEVICES_PER_HOST.value)
-    modelled = model_pod(trained, setting.batch_size, pod)
     print(f"\n{report.growth_tables(searched, voted)}")
-    print(f"\n{report.training_tables(trained, modelled)}\n")
-    for flag in (_ETHERNET, _INTERCHIP, _READING, _DEVICES_PER_HOST):
-        print(f"--{flag.name}={flag.value}: {flags.FLAGS[flag.name].help}")
+    print(f"\n{report.training_table(trained)}\n")
     parts: dict[str, list[Any]] = {
         "search": list(searched),
         "voting": list(voted),
         "training": list(trained),
-        "pod": list(modelled),
     }
     return {name: [report.record(x) for x in each] for name, each in parts.items()}
 

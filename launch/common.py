@@ -19,6 +19,9 @@ from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 import jax
 from absl import app, flags, logging
 
+from dsf_jax.models.alexnet import CAFFE
+from dsf_jax.models.backbones import BACKBONES
+
 Config = TypeVar("Config")
 Value = TypeVar("Value")
 
@@ -92,9 +95,10 @@ def define_checkpoint(
     )
 
 
-def define_backbone(default: str, choices: Sequence[str]) -> flags.FlagHolder[str]:
+def define_backbone() -> flags.FlagHolder[str]:
     """Defines --backbone, the architecture of a network that is made."""
-    return flags.DEFINE_enum("backbone", default, choices, "Architecture of the network.")
+    text = "Architecture of a network that starts from random values or from another's weight file."
+    return flags.DEFINE_enum("backbone", CAFFE.name, list(BACKBONES), text)
 
 
 def define_data_dir() -> flags.FlagHolder[str]:
@@ -300,6 +304,11 @@ def _parse(arguments: Sequence[str]) -> list[str]:
     if flags.FLAGS["verbosity"].using_default_value:
         logging.set_verbosity(logging.FATAL)  # the errors that libraries log are raised as well
     return rest
+
+
+def new_spelling(script: str, name: str) -> str:
+    """Returns what a script's flag is called today, for a name that an earlier version kept."""
+    return OLD_SPELLINGS[script].get(name, name).removeprefix("--")
 
 
 def _explain_flags(error: flags.Error, script: str) -> str:

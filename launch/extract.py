@@ -12,8 +12,9 @@ import pathlib
 
 from absl import flags
 
+from dsf_jax.data.datasets import DataSetSpec
 from dsf_jax.data.mixtures import mix
-from dsf_jax.data.records import Records, open_records
+from dsf_jax.data.records import Records
 from dsf_jax.models.alexnet import Params
 from dsf_jax.retrieval.feature_files import extract_to_files
 from dsf_jax.retrieval.features import LAYERS, PAPER_LAYERS, check_layers, feature_sizes
@@ -43,10 +44,9 @@ def main() -> None:
     """Extracts what the flags name; data sets that are done already are passed over."""
     distributed.join()
     check_layers(_LAYERS.value)
-    parts = [spec.partition(":") for spec in _DATASETS.value]
     opened = [
-        open_records(_DATA_DIR.value, name, split or _SPLIT.value, fields=("source_id",))
-        for name, _, split in parts
+        DataSetSpec.parse(text).open(_DATA_DIR.value, _SPLIT.value).read("source_id")
+        for text in _DATASETS.value
     ]
     card, params = load_model(_CHECKPOINT.value)
     for records in opened:

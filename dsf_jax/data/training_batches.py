@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import grain
 import numpy as np
 
-from dsf_jax.data.batches import Batch, collate, pad_group
+from dsf_jax.data.batches import TrainingBatch, collate, pad_batch
 from dsf_jax.data.mixtures import Examples, Mixture
 from dsf_jax.images.points import padded_length
 
@@ -65,7 +65,7 @@ def training_batches(
             rows = grain.MapDataset.range(len(examples)).seed(own_seed).shuffle().repeat()
             orders[kind] = rows.batch(count, batch_fn=list)
 
-    def read(step: int) -> Batch:
+    def read(step: int) -> TrainingBatch:
         batch = {}
         for kind, order in orders.items():
             examples, first, count = kinds[kind]
@@ -73,7 +73,7 @@ def training_batches(
             own = [examples[row] for row in order[step][start:stop]]
             points_length = length if kind == "drawings" else None
             group = collate(own, first=first + start, points_length=points_length)
-            batch[kind] = pad_group(group, -(-count // processes))
+            batch[kind] = pad_batch(group, -(-count // processes))
         return batch
 
     return grain.MapDataset.range(2**31 - 1).map(read)
@@ -102,7 +102,7 @@ def held_out_batches(
         for first in range(0, len(examples), each * processes)
     ]
 
-    def read(number: int) -> Batch:
+    def read(number: int) -> TrainingBatch:
         kind, examples, first = parts[number]
         start = first + process * each
         own = [examples[row] for row in range(start, min(start + each, len(examples)))]
@@ -114,7 +114,7 @@ def held_out_batches(
         )
         if not own:
             group["weight"][:] = 0.0
-        return {kind: pad_group(group, each)}
+        return {kind: pad_batch(group, each)}
 
     return grain.MapDataset.range(len(parts)).map(read)
 
@@ -130,7 +130,7 @@ def longest_list(drawings: Examples) -> int:
 
 def prefetch(
     batches: grain.MapDataset, start: int, stop: int, *, threads: int = 4
-) -> Iterator[Batch]:
+) -> Iterator[TrainingBatch]:
     """Reads batches `start` to `stop` - 1 in order, some ahead of their use, on threads.
 
     Args:

@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsf_jax.models.alexnet import Params, preprocess
+from dsf_jax.models.alexnet import CAFFE
+from dsf_jax.models.backbone import Params
 from dsf_jax.models.weight_files import Layers, read_weights
 
 Origin = Literal["caffe", "keras"]
@@ -90,7 +91,7 @@ class HED(nn.Module):
         chex.assert_shape(photos, (batch, height, width, 3))
         chex.assert_shape(sizes, (batch, 2))
         margin = _ORIGINS[self.origin].margin
-        x = preprocess(photos) * _inside(height, width, sizes)
+        x = CAFFE.preprocess(photos) * _inside(height, width, sizes)
         x = jnp.pad(x, [(0, 0), (margin, margin), (margin, margin), (0, 0)])
         cells = sizes + 2 * margin  # [b, 2], what x holds of each photo
         sides = []

@@ -9,6 +9,7 @@ import pathlib
 import re
 from collections.abc import Iterator, Sequence
 
+from dsf_jax.data.datasets import DataSetSpec
 from dsf_jax.data.mixtures import EDGE_PRESERVING
 from dsf_jax.data.records import Records, list_datasets
 from dsf_jax.evaluation.evaluate import Network
@@ -44,7 +45,7 @@ class ReproductionConfig:
 def missing_data(config: ReproductionConfig, datasets: Sequence[str]) -> list[str]:
     """Returns one sentence per data set, NAME or NAME:SPLIT, that is not prepared."""
     there = list_datasets(config.data_dir)
-    names = [dataset.partition(":")[0] for dataset in datasets]
+    names = [DataSetSpec.parse(dataset).name for dataset in datasets]
     return [f"needs {name}, {_where(name)}" for name in names if name not in there]
 
 

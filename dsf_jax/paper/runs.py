@@ -4,6 +4,7 @@ the reason is given.
 
 from collections.abc import Callable, Mapping, Sequence
 
+from dsf_jax.data.datasets import DataSetSpec
 from dsf_jax.data.mixtures import ClassMap
 from dsf_jax.data.records import Records, list_datasets, open_records
 from dsf_jax.evaluation import evaluate
@@ -81,7 +82,7 @@ def reproduce_figure_4(
 
     def make(who: Describer, layer: str = FEATURES[-1]) -> ResultRecord:
         queries = open_records(config.data_dir, *_named(sketches, "test"))
-        every = "+".join(list_datasets(config.data_dir)[photos.partition(":")[0]])
+        every = "+".join(list_datasets(config.data_dir)[DataSetSpec.parse(photos).name])
         gallery = open_records(config.data_dir, *_named(photos, every))
         return evaluate.voc_curves(who, queries, gallery, layer=layer, results=config.results)
 
@@ -205,8 +206,8 @@ def _linear(config: ReproductionConfig, who: Describer, layer: str, sketches: st
 
 def _named(dataset: str, split: str) -> tuple[str, str]:
     """NAME or NAME:SPLIT -> name and split."""
-    name, _, own = dataset.partition(":")
-    return name, own or split
+    spec = DataSetSpec.parse(dataset)
+    return spec.name, spec.split or split
 
 
 def _open_run(config: ReproductionConfig, run: str, fold: int) -> Network:

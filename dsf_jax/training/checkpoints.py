@@ -1,77 +1,30 @@
 """Saves and restores training states and models: the only importer of orbax.
 
-A checkpoint folder holds one sub-folder a step, each with the items `params`, `model` (JSON:
-variant, class names, the parameters' fingerprint) and, when written by training, `opt_state`. A step
-appears under its name only when it is complete, whenever the writer dies.
+A checkpoint folder holds one sub-folder per step, each with the items `params`, `model` (JSON: the
+`ModelConfig` and the parameters' digest) and, when written by training, `opt_state`. A step appears
+under its name only when it is complete, whenever the writer dies.
 """
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from dsf_jax.images.views import Resizing
-from dsf_jax.models.alexnet import AlexNet, Params, check_variant, init_params
+from dsf_jax.models.model import Model, ModelConfig, init_model
 from dsf_jax.training.parallel import replicate, replication
 from dsf_jax.training.step import TrainState
 
 FOLDER = "checkpoints"  # within a run directory
 SCORE = "held_out_accuracy"
 LATEST, BEST = "latest", "best"
-
-
-class ModelCard(NamedTuple):
-    """What a checkpoint's parameters are, beside their values."""
-
-    variant: str
-    class_names: tuple[str, ...]
-    size: int  # h = w of the network's input
-    fresh_layers: tuple[str, ...]  # layers whose values are random still
-    resizing: Resizing = "edge_preserving"  # of drawings, before they are shown to the network
-
-    def network(self, **options: Any) -> AlexNet:
-        """Builds the network that the parameters belong to; `options` are `AlexNet`'s own."""
-        check_variant(self.variant)
-        return AlexNet(len(self.class_names), self.variant, **options)  # type: ignore[arg-type]
-
-
-def fingerprint(params: Mapping[str, Mapping[str, Any]]) -> str:
-    """Digests parameters: equal values, equal text."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(jax.device_get(params)):
-        digest.update(np.ascontiguousarray(leaf).data)
-    return digest.hexdigest()[:16]
-
-
-def with_classes(
-    card: ModelCard, params: Params, class_names: tuple[str, ...], *, seed: int
-) -> tuple[ModelCard, Params]:
-    """Fits a model to a list of classes: where it is another than the model's, fc8 is made anew
-    with random values.
-
-    Args:
-      card: of the model.
-      params: of the model.
-      class_names: wanted.
-      seed: of the random values.
-
-    Returns:
-      The card and the parameters of the model for `class_names`.
-    """
-    if class_names == card.class_names:
-        return card, params
-    fresh = tuple(dict.fromkeys((*card.fresh_layers, "fc8")))
-    fitted = card._replace(class_names=class_names, fresh_layers=fresh)
-    return fitted, params | {"fc8": init_params(fitted.network(), seed, size=card.size)["fc8"]}
 
 
 @contextlib.contextmanager
@@ -120,7 +73,6 @@ def _score(metrics: Mapping[str, float]) -> float:
 def save(
     checkpoints: ocp.CheckpointManager,
     state: TrainState,
-    card: ModelCard,
     *,
     score: float | None = None,
 ) -> None:
@@ -128,8 +80,7 @@ def save(
 
     Args:
       checkpoints: from `manager`.
-      state: with params and opt_state.
-      card: of the parameters.
+      state: state of the run; its model's configuration is kept with the parameters.
       score: accuracy on held-out data, if it was taken: the higher the better.
 
     Raises:
@@ -139,21 +90,21 @@ def save(
     if step in checkpoints.all_steps():
         return
     checkpoints.wait_until_finished()  # it would wait anyway; now its bytes are counted
-    check_space(checkpoints.directory, (state.params, state.opt_state))
+    check_space(checkpoints.directory, (state.model.params, state.opt_state))
     checkpoints.save(
         step,
         args=ocp.args.Composite(
-            params=ocp.args.StandardSave(_storable(state.params)),
+            params=ocp.args.StandardSave(_storable(state.model.params)),
             opt_state=ocp.args.StandardSave(_storable(state.opt_state)),
-            model=_described(card, state.params),
+            model=_described(state.model),
         ),
         metrics=None if score is None else {SCORE: score},
     )
 
 
-def _described(card: ModelCard, params: Params) -> ocp.args.JsonSave:
-    """What a checkpoint says of its parameters: their card, and which they are."""
-    return ocp.args.JsonSave(card._asdict() | {"fingerprint": fingerprint(params)})
+def _described(model: Model) -> ocp.args.JsonSave:
+    """Describes a checkpoint's parameters: what model they are of, and their digest."""
+    return ocp.args.JsonSave(model.config._asdict() | {"fingerprint": model.digest()})
 
 
 def _storable(tree: Any) -> Any:
@@ -183,22 +134,22 @@ def restore(checkpoints: ocp.CheckpointManager, like: TrainState) -> TrainState 
         items = checkpoints.restore(
             step,
             args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(_abstract(like.params, replication())),
+                params=ocp.args.StandardRestore(_abstract(like.model.params, replication())),
                 opt_state=ocp.args.StandardRestore(_abstract(like.opt_state, replication())),
                 model=ocp.args.JsonRestore(),
             ),
         )
-        _check_values(items.params, items.model)
-    return TrainState(replicate(np.int32(step)), items.params, items.opt_state)
+        model = like.model.replace(params=items.params)
+        _check_values(model, items.model)
+    return TrainState(replicate(np.int32(step)), model, items.opt_state)
 
 
-def save_model(folder: str | os.PathLike[str], params: Params, card: ModelCard) -> None:
-    """Writes parameters alone, as step 0 of a new checkpoint folder.
+def save_model(folder: str | os.PathLike[str], model: Model) -> None:
+    """Writes a model without a state of training, as step 0 of a new checkpoint folder.
 
     Args:
       folder: must not hold checkpoints yet.
-      params: {layer: {"kernel", "bias"}}.
-      card: of the parameters.
+      model: network with its parameters.
 
     Raises:
       FileExistsError: when there is a checkpoint in `folder`: nothing is ever overwritten.
@@ -209,16 +160,16 @@ def save_model(folder: str | os.PathLike[str], params: Params, card: ModelCard) 
             raise FileExistsError(
                 f"{folder} already holds a checkpoint; choose another folder or remove it first"
             )
-        check_space(checkpoints.directory, params)
+        check_space(checkpoints.directory, model.params)
         checkpoints.save(
             0,
             args=ocp.args.Composite(
-                params=ocp.args.StandardSave(params), model=_described(card, params)
+                params=ocp.args.StandardSave(model.params), model=_described(model)
             ),
         )
 
 
-def load_model(source: str | os.PathLike[str]) -> tuple[ModelCard, Params]:
+def load_model(source: str | os.PathLike[str]) -> Model:
     """Reads a checkpoint's model.
 
     Args:
@@ -226,11 +177,11 @@ def load_model(source: str | os.PathLike[str]) -> tuple[ModelCard, Params]:
         FOLDER:best reads the one that scored best on held-out data, FOLDER:1500 that of step 1500.
 
     Returns:
-      The card and the parameters.
+      The model.
 
     Raises:
       FileNotFoundError: when there is no such complete checkpoint.
-      ValueError: when the checkpoint cannot be read or does not fit its own card.
+      ValueError: when the checkpoint cannot be read or does not fit its own configuration.
     """
     folder, which = _folder_and_step(source)
     path = _checkpoint_folder(folder)
@@ -240,29 +191,26 @@ def load_model(source: str | os.PathLike[str]) -> tuple[ModelCard, Params]:
     with ocp.CheckpointManager(path, options=options) as checkpoints:
         step = _chosen_step(checkpoints, which)
         with _reading(checkpoints, step):
-            model = checkpoints.restore(
+            described = checkpoints.restore(
                 step, args=ocp.args.Composite(model=ocp.args.JsonRestore())
             ).model
-            names, fresh = tuple(model["class_names"]), tuple(model["fresh_layers"])
-            resizing = model.get("resizing", ModelCard._field_defaults["resizing"])
-            card = ModelCard(model["variant"], names, model["size"], fresh, resizing)
-            like = jax.eval_shape(lambda: init_params(card.network(), 0, size=card.size))
+            like = jax.eval_shape(lambda: init_model(ModelConfig.from_json(described), 0))
             first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-            wanted = ocp.args.StandardRestore(_abstract(like, first))
+            wanted = ocp.args.StandardRestore(_abstract(like.params, first))
             params = checkpoints.restore(step, args=ocp.args.Composite(params=wanted)).params
-            _check_values(params, model, _export_of(path))
-    return card, params
+            model = like.replace(params=params)
+            _check_values(model, described, _export_of(path))
+    return model
 
 
-def _check_values(params: Params, *descriptions: Mapping[str, Any]) -> None:
+def _check_values(model: Model, *descriptions: Mapping[str, Any]) -> None:
     """Raises ValueError when parameters are not those that a description is of; orbax itself takes
     damaged values as they are.
     """
-    found = fingerprint(params)
     for said in descriptions:
-        if said.get("fingerprint", found) != found:
+        if "fingerprint" in said and not model.digest_matches(said["fingerprint"]):
             raise ValueError(
-                f"its parameters have the fingerprint {found}, those that were saved "
+                f"its parameters have the digest {model.digest()}, those that were saved "
                 f"{said['fingerprint']}"
             )
 
@@ -302,7 +250,7 @@ def _chosen_step(checkpoints: ocp.CheckpointManager, which: str) -> int:
 
 @contextlib.contextmanager
 def _reading(checkpoints: ocp.CheckpointManager, step: int) -> Iterator[None]:
-    """Turns what orbax raises over damaged files into one line that names the checkpoint."""
+    """Converts what orbax raises over damaged files to one line that names the checkpoint."""
     try:
         yield
     except Exception as error:  # whatever orbax trips over, the files are at fault
@@ -335,7 +283,7 @@ def check_space(folder: pathlib.Path, tree: Any) -> None:
 
 
 def has_checkpoint(folder: str | os.PathLike[str]) -> bool:
-    """Tells whether a checkpoint folder has a complete step."""
+    """Returns whether a checkpoint folder has a complete step."""
     return last_step(folder) is not None
 
 

@@ -1,4 +1,4 @@
-"""The settings of a training run, each default once."""
+"""The configuration of a training run, each default once."""
 
 import dataclasses
 import math
@@ -7,7 +7,9 @@ from typing import Literal, get_args
 import jax.numpy as jnp
 import numpy as np
 
-from dsf_jax.training.optimiser import Optimisation, Schedule, TrainLayers
+from dsf_jax.models.model import ModelConfig
+from dsf_jax.training.losses import loss_named
+from dsf_jax.training.optimiser import Schedule, SGDConfig
 
 Compute = Literal["float32", "bfloat16"]
 MAY_CHANGE = ("epochs", "steps", "save_every", "log_every", "keep")  # when a run goes on
@@ -15,32 +17,33 @@ MAY_CHANGE = ("epochs", "steps", "save_every", "log_every", "keep")  # when a ru
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """The settings of a training run: the paper's where it gives them (learning rate; momentum,
+    """The configuration of a training run: the paper's where it gives them (learning rate; momentum,
     decay, dropout, schedule and rates of biases "as AlexNet"). What it leaves open is in
     BUILD_NOTES.md.
 
     Attributes:
       epochs: how many times as many examples are shown as the mixture holds.
-      steps: how many steps are taken; 0 counts by epochs.
-      batch_size: examples of a step, over all devices of all processes.
-      accumulate: parts that a device's share of a batch passes the network in, one after the other:
-        memory falls by so much, and the step stays the same to rounding.
-      learning_rate: of the kernels of layers that start from ported weights.
+      steps: number of steps; 0 counts by epochs.
+      batch_size: examples per step, over all devices of all processes.
+      accumulate: parts that a device's part of a batch passes the network in, one after the other:
+        memory falls by this factor, and the step stays the same to rounding.
+      learning_rate: rate of the kernels of layers that start from ported weights.
       schedule: constant; step (times decay_factor after every decay_every epochs); cosine (to 0 at
         the run's end).
       decay_every: epochs between the drops of the step schedule.
-      decay_factor: of each drop.
+      decay_factor: factor of each drop.
       warmup: epochs over which the rate first rises.
-      momentum: of SGD.
-      weight_decay: of kernels; biases are not decayed.
+      momentum: momentum of SGD.
+      weight_decay: decay of kernels; biases are not decayed.
       fresh_multiplier: layers that start from random values learn this many times faster.
       bias_multiplier: biases learn this many times faster than their kernel.
-      dropout_rate: in [0, 1).
-      train_layers: all, fc (convolutions frozen) or last (fc8 alone).
+      dropout_rate: probability in [0, 1) of dropping a value.
+      train_layers: layers that learn: all, fc (convolutions frozen) or last (the classifier only).
+      loss: what is minimised: softmax (cross-entropy on the class label).
       cached_views: 0 makes a new random view of each example at each step; n > 0, with frozen
-        convolutions only, makes n random views of each example once and keeps their pool5.
+        layers only, makes n random views of each example once and keeps what the frozen layers give.
       compute: type that the network computes in; parameters are float32 always.
-      seed: of the order, the views, dropout and the fresh layers.
+      seed: seed of the order, the views, dropout and the fresh layers.
       save_every: steps between checkpoints; held-out data is scored at each of them.
       keep: latest checkpoints that stay; the best on held-out data stays beside them.
       log_every: steps between lines of metrics.
@@ -60,7 +63,8 @@ class TrainConfig:
     fresh_multiplier: float = 10.0
     bias_multiplier: float = 2.0
     dropout_rate: float = 0.5
-    train_layers: TrainLayers = "all"
+    train_layers: str = "all"
+    loss: str = "softmax"
     cached_views: int = 0
     compute: Compute = "float32"
     seed: int = 0
@@ -96,15 +100,16 @@ class TrainConfig:
             raise ValueError(
                 f"compute={self.compute!r} is unknown; choose one of {', '.join(get_args(Compute))}"
             )
+        loss_named(self.loss)
         if self.cached_views < 0 or (self.cached_views and self.train_layers == "all"):
             raise ValueError(
-                f"cached_views={self.cached_views} needs frozen convolutions, not "
+                f"cached_views={self.cached_views} needs frozen layers, not "
                 f"train_layers={self.train_layers!r}; take train_layers=fc, or cached_views=0"
             )
 
     def may_change(self) -> tuple[str, ...]:
-        """Names the settings that a run may go on with other values of: none that past steps
-        depend on.
+        """Returns the names of the fields that a run may go on with other values of: none that past
+        steps depend on.
         """
         return tuple(
             name
@@ -113,23 +118,23 @@ class TrainConfig:
         )
 
     def total_steps(self, examples: int) -> int:
-        """Returns the steps of the run over a mixture of so many examples."""
+        """Returns the steps of the run over a mixture of this number of examples."""
         return self.steps or self.epochs * self.steps_per_epoch(examples)
 
     def steps_per_epoch(self, examples: int) -> int:
         """Returns the steps that show as many examples as the mixture holds."""
         return -(-examples // self.batch_size)
 
-    def optimisation(self, fresh_layers: tuple[str, ...], examples: int) -> Optimisation:
-        """Picks the optimiser's settings, with epochs turned into steps."""
+    def sgd_config(self, model: ModelConfig, examples: int) -> SGDConfig:
+        """Returns the optimiser's configuration, with epochs converted to steps."""
         epoch = self.steps_per_epoch(examples)
-        return Optimisation(
+        return SGDConfig(
             self.learning_rate,
             self.momentum,
             self.weight_decay,
             self.fresh_multiplier,
             self.bias_multiplier,
-            fresh_layers,
+            model.fresh_layers,
             self.schedule,
             max(1, round(self.decay_every * epoch)),
             self.decay_factor,

@@ -15,18 +15,26 @@ import numpy as np
 import optax
 from jax.experimental import multihost_utils
 
-from dsf_jax.data.batches import Batch
+from dsf_jax.data.batches import TrainingBatch
 from dsf_jax.data.files import only_writer
 from dsf_jax.data.training_batches import prefetch
-from dsf_jax.models.alexnet import Params
+from dsf_jax.models.model import Model
 from dsf_jax.training import checkpoints
-from dsf_jax.training.checkpoints import ModelCard
 from dsf_jax.training.config import TrainConfig
+from dsf_jax.training.losses import loss_named
 from dsf_jax.training.metrics_log import SHOWN, MetricsLog, diverged, read_metrics
-from dsf_jax.training.optimiser import TRAINED, learning_rate_at
+from dsf_jax.training.optimiser import SGDConfig, learning_rate_at, sgd
 from dsf_jax.training.parallel import data_parallel, is_primary, replicate, split
 from dsf_jax.training.run_directory import claim
-from dsf_jax.training.step import TrainState, held_out_step, init_state, make_step, random_views
+from dsf_jax.training.step import (
+    KEPT,
+    StepConfig,
+    TrainState,
+    held_out_step,
+    init_state,
+    random_views,
+    train_step,
+)
 
 
 class Result(NamedTuple):
@@ -38,9 +46,8 @@ class Result(NamedTuple):
 
 def train(
     config: TrainConfig,
-    make_batches: Callable[[Params], grain.MapDataset],
-    card: ModelCard,
-    params: Params,
+    make_batches: Callable[[Model], grain.MapDataset],
+    model: Model,
     run_dir: str | os.PathLike[str],
     *,
     total_examples: int,
@@ -53,19 +60,19 @@ def train(
     Several processes call it together; the folder must be the same for all.
 
     Args:
-      config: of the run.
+      config: configuration of the run.
       make_batches: lists this process's batches, random access by step, as `training_batches` and
-        `cached_batches` do, from the parameters that training goes on with; not called when nothing
-        is left to train.
-      card: of the model; its fresh layers learn at `fresh_multiplier` times the rate.
-      params: start values, {layer: {"kernel", "bias"}}; donated: read the result's instead.
-      run_dir: gets config.json, metrics.jsonl, TensorBoard files and checkpoints/.
-      total_examples: that an epoch shows.
-      data: what is trained on, in words; kept with the configuration, and a run goes on with the
-        same data only.
+        `cached_batches` do, for the model that training goes on with; not called when nothing is
+        left to train.
+      model: network with its start values, which are donated: read the result's instead. Its fresh
+        layers learn at `fresh_multiplier` times the rate.
+      run_dir: folder that gets config.json, metrics.jsonl, TensorBoard files and checkpoints/.
+      total_examples: number of examples that an epoch shows.
+      data: descriptions of what is trained on; kept with the configuration, and a run goes on with
+        the same data only.
       held_out: this process's batches of examples that are not trained on, from
         `held_out_batches`, scored at every checkpoint and at the end; None scores none.
-      command: kept in config.json: what to call again to repeat the run.
+      command: what to call again to repeat the run; kept in config.json.
 
     Returns:
       The final state.
@@ -81,69 +88,40 @@ def train(
     run_dir.mkdir(parents=True, exist_ok=True)
     with only_writer(run_dir) if is_primary() else contextlib.nullcontext():
         steps = config.total_steps(total_examples)
-        claim(run_dir, config, card, params, data, command or {}, steps=steps)
+        claim(run_dir, config, model, data, command or {}, steps=steps)
         with _others_there():
-            return _train(config, make_batches, card, params, run_dir, total_examples, held_out)
+            return _train(config, make_batches, model, run_dir, total_examples, held_out)
 
 
 def _train(
     config: TrainConfig,
-    make_batches: Callable[[Params], grain.MapDataset],
-    card: ModelCard,
-    params: Params,
+    make_batches: Callable[[Model], grain.MapDataset],
+    model: Model,
     run_dir: pathlib.Path,
     total_examples: int,
     held_out: grain.MapDataset | None,
 ) -> Result:
-    settings = config.optimisation(card.fresh_layers, total_examples)
-    model = card.network(dropout_rate=config.dropout_rate, dtype=config.dtype())
-    optimiser, step = make_step(
-        model,
-        settings,
-        config.train_layers,
-        seed=config.seed,
-        size=card.size,
-        accumulate=config.accumulate,
-    )
-    parallel_step = data_parallel(step)
-    score_batch = data_parallel(
-        functools.partial(held_out_step, model=model, size=card.size), donate=False
-    )
-    trained_card = card._replace(
-        fresh_layers=tuple(x for x in card.fresh_layers if x not in TRAINED[config.train_layers])
-    )
-    steps = settings.steps
+    sgd_config = config.sgd_config(model.config, total_examples)
+    step_config = _step_config(config, sgd_config, model)
+    parallel_step = data_parallel(functools.partial(train_step, config=step_config))
+    score = _scorer(held_out, step_config)
+    steps = sgd_config.steps
     with checkpoints.manager(run_dir / checkpoints.FOLDER, keep=config.keep) as saved:
-        state = init_state(params, optimiser, config.train_layers)
+        state = init_state(_as_trained(model, config, step_config), step_config)
         state = checkpoints.restore(saved, state) or replicate(state)
         first = int(state.step)
         if first >= steps:
             return Result(state, finished=True)
-        checkpoints.check_space(saved.directory, (state.params, state.opt_state))
+        checkpoints.check_space(saved.directory, (state.model.params, state.opt_state))
         # Until the first step there is nothing to save, and a signal ends the process as usual.
-        batches = prefetch(make_batches(state.params), first, steps)
-        with (
-            _stop_signals() as stopped,
-            MetricsLog(
-                run_dir,
-                first=first,
-                steps=steps,
-                steps_per_epoch=config.steps_per_epoch(total_examples),
-                batch_size=config.batch_size,
-                every=config.log_every,
-                learning_rate=learning_rate_at(settings),
-            ) as log,
-        ):
-
-            def score(params: Params, step: int) -> float | None:
-                if held_out is None:
-                    return None
-                batches = prefetch(held_out, 0, len(held_out))
-                return log.held_out(step, [score_batch(params, split(b)) for b in batches])
-
+        batches = prefetch(make_batches(state.model.replace(dtype=jnp.float32)), first, steps)
+        log_to = _metrics_log(config, sgd_config, run_dir, first, total_examples)
+        with _stop_signals() as stopped, log_to as log:
             for number, batch in zip(range(first + 1, steps + 1), batches, strict=True):
                 if number == first + 1 or (number - 1) % config.save_every == 0:
-                    log.pictures(number, functools.partial(_shown, batch, config, number, card))
+                    log.pictures(
+                        number, functools.partial(_shown, state.model, batch, config.seed, number)
+                    )
                 state, metrics = parallel_step(state, split(batch, accumulate=config.accumulate))
                 # The order is a contract: metrics of a step are on disk before the checkpoint that
                 # follows it, so a resumed run never lacks a line; lines after the last checkpoint
@@ -154,24 +132,77 @@ def _train(
                     log.write()
                     _check_finite(state)
                     # A signal leaves little time.
-                    value = None if stop and number < steps else score(state.params, number)
-                    checkpoints.save(saved, state, trained_card, score=value)
+                    value = None if stop and number < steps else score(state.model, number, log)
+                    checkpoints.save(saved, state, score=value)
                 if stop:
                     return Result(state, finished=number == steps)
     return Result(state, finished=True)
 
 
-def _shown(batch: Batch, config: TrainConfig, number: int, card: ModelCard) -> dict[str, Any]:
-    """The views that the network sees of a batch's first examples; none of cached features."""
-    if "pool5" in batch:
+def _step_config(config: TrainConfig, sgd_config: SGDConfig, model: Model) -> StepConfig:
+    return StepConfig(
+        sgd(sgd_config),
+        loss_named(config.loss),
+        model.backbone.learning(config.train_layers),
+        config.dropout_rate,
+        config.seed,
+        config.accumulate,
+    )
+
+
+def _as_trained(model: Model, config: TrainConfig, step_config: StepConfig) -> Model:
+    """The model that is trained and saved: the layers that learn are random no longer."""
+    learning = step_config.trainable.layers
+    fresh = tuple(layer for layer in model.config.fresh_layers if layer not in learning)
+    return model.replace(config=model.config._replace(fresh_layers=fresh), dtype=config.dtype())
+
+
+def _scorer(
+    held_out: grain.MapDataset | None, step_config: StepConfig
+) -> Callable[[Model, int, MetricsLog], float | None]:
+    """Returns what scores a model on the held-out data and logs it; nothing for no data."""
+    score_batch = data_parallel(
+        functools.partial(held_out_step, loss=step_config.loss), donate=False
+    )
+
+    def score(model: Model, number: int, log: MetricsLog) -> float | None:
+        if held_out is None:
+            return None
+        batches = prefetch(held_out, 0, len(held_out))
+        return log.held_out(number, [score_batch(model, split(batch)) for batch in batches])
+
+    return score
+
+
+def _metrics_log(
+    config: TrainConfig,
+    sgd_config: SGDConfig,
+    run_dir: pathlib.Path,
+    first: int,
+    total_examples: int,
+) -> MetricsLog:
+    return MetricsLog(
+        run_dir,
+        first=first,
+        steps=sgd_config.steps,
+        steps_per_epoch=config.steps_per_epoch(total_examples),
+        batch_size=config.batch_size,
+        every=config.log_every,
+        learning_rate=learning_rate_at(sgd_config),
+    )
+
+
+def _shown(model: Model, batch: TrainingBatch, seed: int, number: int) -> dict[str, Any]:
+    """The views that the network sees of a batch's first examples; none of kept activations."""
+    if KEPT in batch:
         return {}
-    some = {kind: {n: x[:SHOWN] for n, x in group.items()} for kind, group in batch.items()}
-    views = random_views(some, config.seed, jnp.int32(number - 1), card.size)
+    some = {kind: {n: x[:SHOWN] for n, x in one.items()} for kind, one in batch.items()}
+    views = random_views(model, some, seed, jnp.int32(number - 1))
     return {kind: np.asarray(v) for kind, v in zip(sorted(some), views, strict=True)}
 
 
 def _agreed(stopped: list[int], now: bool) -> bool:
-    """Tells whether to stop, equally on all processes; several ask one another `now` alone."""
+    """Returns whether to stop, equally on all processes; several ask one another `now` only."""
     if jax.process_count() == 1:
         return bool(stopped)
     return now and bool(np.any(multihost_utils.process_allgather(np.array(len(stopped)))))
@@ -179,7 +210,7 @@ def _agreed(stopped: list[int], now: bool) -> bool:
 
 @contextlib.contextmanager
 def _others_there() -> Iterator[None]:
-    """Words what the runtime raises when another process of the run is gone."""
+    """Explains what the runtime raises when another process of the run is gone."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
@@ -194,7 +225,7 @@ def _others_there() -> Iterator[None]:
 
 def _check_finite(state: TrainState) -> None:
     """Refuses a state that training could not go on from."""
-    if not np.isfinite(optax.tree.norm(state.params)):
+    if not np.isfinite(optax.tree.norm(state.model.params)):
         raise FloatingPointError(diverged("a parameter is not finite", int(state.step)))
 
 

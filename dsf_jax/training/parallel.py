@@ -6,13 +6,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from dsf_jax.data.batches import Batch, pad_group
+from dsf_jax.data.batches import Batch, TrainingBatch, pad_batch
 
 AXIS = "devices"
 
 
 def is_primary() -> bool:
-    """Tells whether this process is the one that writes and prints for all."""
+    """Returns whether this process is the one that writes and prints for all."""
     return jax.process_index() == 0
 
 
@@ -61,22 +61,24 @@ def across_devices(tree: Any) -> Any:
     return jax.lax.psum(tree, AXIS)
 
 
-def split(batch: Batch, devices: int | None = None, *, accumulate: int = 1) -> Batch:
-    """Cuts a host batch into one part a device; groups that do not divide are padded with weight 0.
+def split(
+    batch: TrainingBatch, devices: int | None = None, *, accumulate: int = 1
+) -> TrainingBatch:
+    """Cuts a host batch into one part per device; kinds that do not divide are padded with weight 0.
 
     Args:
-      batch: this process's groups of arrays [b, ...].
+      batch: this process's part of a training batch, arrays [b, ...].
       devices: number of parts; by default this process's devices.
-      accumulate: each part's size is made a multiple of it.
+      accumulate: number that each part's size is made a multiple of.
 
     Returns:
-      Groups of arrays [devices, the least that suffices, ...].
+      The batch as arrays [devices, the least that suffices, ...].
     """
     devices = devices or jax.local_device_count()
 
-    def parts(group: dict[str, Any]) -> dict[str, Any]:
-        each = -(-len(group["label"]) // (devices * accumulate)) * accumulate
-        padded = pad_group(group, each * devices)
+    def parts(one: Batch) -> Batch:
+        each = -(-len(one["label"]) // (devices * accumulate)) * accumulate
+        padded = pad_batch(one, each * devices)
         return {name: x.reshape(devices, each, *x.shape[1:]) for name, x in padded.items()}
 
-    return {kind: parts(group) for kind, group in batch.items()}
+    return {kind: parts(one) for kind, one in batch.items()}

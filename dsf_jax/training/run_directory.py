@@ -1,5 +1,6 @@
 """What a run writes down of itself: its configuration, start and machine, enough to repeat it."""
 
+import copy
 import dataclasses
 import importlib.metadata
 import json
@@ -14,21 +15,21 @@ from typing import Any
 import jax
 
 from dsf_jax.data.files import write_whole
-from dsf_jax.models.alexnet import Params
+from dsf_jax.models.model import Model, ModelConfig
 from dsf_jax.training import checkpoints
-from dsf_jax.training.checkpoints import ModelCard, fingerprint
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.parallel import is_primary
 
 CONFIG_FILE = "config.json"
+_START = "digest of the start values"
+_START_BEFORE = "fingerprint of the start values"  # as earlier versions called it
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
 
 
 def claim(
     run_dir: pathlib.Path,
     config: TrainConfig,
-    card: ModelCard,
-    params: Params,
+    model: Model,
     data: Sequence[str],
     command: Mapping[str, Any],
     *,
@@ -39,24 +40,22 @@ def claim(
     A run may go on with other values of `TrainConfig.may_change`; all else must be as it was.
 
     Args:
-      run_dir: of the run.
-      config: wanted.
-      card: wanted.
-      params: the start values; their fingerprint is kept.
-      data: wanted.
-      command: kept, not compared: what to call again to repeat the run.
-      steps: kept, not compared: after how many the run is finished.
+      run_dir: folder of the run.
+      config: configuration wanted.
+      model: network with its start values, whose digest is kept.
+      data: descriptions of the data wanted.
+      command: what to call again to repeat the run; kept, not compared.
+      steps: number of steps after which the run is finished; kept, not compared.
 
     Raises:
       ValueError: naming what differs, with both values.
     """
-    start = {"data": data, "fingerprint of the start values": fingerprint(params)}
-    parts = {"train": dataclasses.asdict(config), "model": card._asdict(), "start": start}
+    start = {"data": data, _START: model.digest()}
+    parts = {"train": dataclasses.asdict(config), "model": model.config._asdict(), "start": start}
     wanted = json.loads(json.dumps(parts))
     path = run_dir / CONFIG_FILE
     begun = path.exists() and checkpoints.has_checkpoint(run_dir / checkpoints.FOLDER)
-    there = read_config(run_dir) if begun else wanted
-    there["model"] = ModelCard._field_defaults | there.get("model", {})
+    there = _as_written_now(read_config(run_dir), model) if begun else wanted
     differing = [
         f"{name} is {_short(there.get(part, {}).get(name))} there and {_short(value)} now"
         for part, values in wanted.items()
@@ -75,6 +74,24 @@ def claim(
     }
     if is_primary():
         write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def _as_written_now(content: dict[str, Any], model: Model) -> dict[str, Any]:
+    """Brings a configuration of an earlier version to the present form: fields that it lacks have
+    their defaults, and a digest of these start values is written as this version does.
+    """
+    there = copy.deepcopy(content)
+    if "train" in there:
+        defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+        there["train"] = defaults | there["train"]
+    if "model" in there:
+        own = ModelConfig.from_json(there["model"])._asdict()
+        there["model"] = json.loads(json.dumps(own))
+    start = there.get("start", {})
+    written = start.pop(_START_BEFORE, None) or start.get(_START)
+    if written is not None:
+        start[_START] = model.digest() if model.digest_matches(written) else written
+    return there
 
 
 def session() -> dict[str, Any]:
@@ -112,7 +129,7 @@ def read_config(run_dir: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads a run's config.json.
 
     Args:
-      run_dir: of the run.
+      run_dir: folder of the run.
 
     Returns:
       "train", "model", "start", "command", "steps" and "sessions", as `claim` wrote them.

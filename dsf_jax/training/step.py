@@ -6,20 +6,22 @@ batch lies on the devices.
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax
 import jax
 import jax.numpy as jnp
 import optax
 
-from dsf_jax.images import views
-from dsf_jax.models.alexnet import AlexNet, Params, preprocess
-from dsf_jax.training.optimiser import Optimisation, TrainLayers, sgd, trained_part
+from dsf_jax.models.backbone import INPUT, Params, Trainable
+from dsf_jax.models.model import Model
+from dsf_jax.training.losses import Loss
 from dsf_jax.training.parallel import across_devices
 
 Metrics = dict[str, tuple[jax.Array, jax.Array]]
-DROPOUT = 1  # tells the keys of dropout from those of views, which are the examples' own
+# A training batch of activations that were kept: {KEPT: {KEPT: [b, ...], "label", ...}}.
+KEPT = "kept"
+DROPOUT = 1  # separates the keys of dropout from those of views, which are the examples' own
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -27,36 +29,60 @@ class TrainState(flax.struct.PyTreeNode):
 
     Attributes:
       step: [] int32, number of the next step.
-      params: {layer: {"kernel", "bias"}} float32.
-      opt_state: of the optimiser, for the trained layers alone.
+      model: network with its parameters.
+      opt_state: state of the optimiser, for the trained layers only.
     """
 
     step: jax.Array
-    params: Params
+    model: Model
     opt_state: optax.OptState
 
 
-def init_state(
-    params: Params, optimiser: optax.GradientTransformation, train_layers: TrainLayers
-) -> TrainState:
+class StepConfig(NamedTuple):
+    """What a step depends on, besides state and batch.
+
+    Attributes:
+      optimiser: from `sgd`.
+      loss: a function of `dsf_jax.training.losses`.
+      trainable: the layers that learn; the others stay as they are, bit for bit.
+      dropout_rate: probability in [0, 1) of dropping a value.
+      seed: seed of the run.
+      accumulate: parts that a device's part of a batch passes the network in, one after the other;
+        each batch's b is a multiple of it.
+    """
+
+    optimiser: optax.GradientTransformation
+    loss: Loss
+    trainable: Trainable
+    dropout_rate: float
+    seed: int
+    accumulate: int = 1
+
+
+def trained_part(params: Params, trainable: Trainable) -> Params:
+    """Returns the parameters of the layers that learn."""
+    return {name: params[name] for name in params if name in trainable.layers}
+
+
+def init_state(model: Model, config: StepConfig) -> TrainState:
     """Makes the state before the first step.
 
     Args:
-      params: the start values.
-      optimiser: from `sgd`.
-      train_layers: the layers that are trained; the others stay as they are, bit for bit.
+      model: network with its start values.
+      config: configuration of the steps.
 
     Returns:
       The state at step 0.
     """
-    return TrainState(jnp.int32(0), params, optimiser.init(trained_part(params, train_layers)))
+    trained = trained_part(model.params, config.trainable)
+    return TrainState(jnp.int32(0), model, config.optimiser.init(trained))
 
 
 def example_keys(seed: int, step: jax.Array, example: jax.Array) -> jax.Array:
-    """Derives one PRNG key an example.
+    """Derives one PRNG key per example.
 
     Args:
-      seed: of the run.
+      seed: seed of the run.
       step: [] int32.
       example: [b] int32, numbers within the whole batch.
 
@@ -68,97 +94,89 @@ def example_keys(seed: int, step: jax.Array, example: jax.Array) -> jax.Array:
 
 
 def random_views(
-    batch: Mapping[str, Mapping[str, Any]], seed: int, step: jax.Array, size: int
+    model: Model, batch: Mapping[str, Mapping[str, Any]], seed: int, step: jax.Array
 ) -> list[jax.Array]:
     """Makes the random view of each drawing, then of each photo, that a step shows the network.
 
     Args:
-      batch: see `dsf_jax.data.batches`.
-      seed: of the run.
+      model: network that is shown them.
+      batch: training batch, see `dsf_jax.data.batches`.
+      seed: seed of the run.
       step: [] int32.
-      size: h = w of the views.
 
     Returns:
-      One [b, size, size] or [b, size, size, 3] uint8 a group, in the order of their names.
+      One [b, size, size] or [b, size, size, 3] uint8 per kind, in the order of their names.
     """
     return [
-        views.random_view(example_keys(seed, step, group["example"]), group, size=size)
-        for _, group in sorted(batch.items())
+        model.random_view(example_keys(seed, step, one["example"]), one)
+        for _, one in sorted(batch.items())
     ]
 
 
-def _network_inputs(images: list[jax.Array], model: AlexNet) -> jax.Array:
-    return jnp.concatenate([preprocess(x, variant=model.variant) for x in images])
-
-
-def random_inputs(
-    batch: Mapping[str, Mapping[str, Any]], seed: int, step: jax.Array, model: AlexNet, size: int
-) -> jax.Array:
-    """Makes the network's inputs from `random_views`: [b, size, size, 3] float32, as the model's
-    variant wants them.
-    """
-    return _network_inputs(random_views(batch, seed, step, size), model)
+def network_inputs(model: Model, images: list[jax.Array]) -> jax.Array:
+    """Preprocesses and joins pictures of several kinds: [b, size, size, 3] float32."""
+    return jnp.concatenate([model.backbone.preprocess(x) for x in images])
 
 
 def _joined(batch: Mapping[str, Mapping[str, Any]], name: str) -> jax.Array:
-    return jnp.concatenate([group[name] for _, group in sorted(batch.items())])
+    return jnp.concatenate([one[name] for _, one in sorted(batch.items())])
 
 
-def summed_metrics(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Metrics:
-    """Sums softmax cross-entropy and hits over examples.
+def summed_metrics(
+    loss: Loss, logits: jax.Array, features: jax.Array, batch: Mapping[str, Mapping[str, Any]]
+) -> Metrics:
+    """Sums loss and hits over examples.
 
     Args:
+      loss: a function of `dsf_jax.training.losses`.
       logits: [b, k] float32.
-      labels: [b] int32.
-      weights: [b] float32, 0 for padding.
+      features: [b, d] float32.
+      batch: training batch with "label" and "weight".
 
     Returns:
       {"loss", "accuracy"}: pairs (sum, count).
     """
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    labels, weights = _joined(batch, "label"), _joined(batch, "weight")
     hits = jnp.argmax(logits, axis=-1) == labels
-    count = weights.sum()
-    return {"loss": ((losses * weights).sum(), count), "accuracy": ((hits * weights).sum(), count)}
+    return {
+        "loss": loss(logits, features, labels, weights),
+        "accuracy": ((hits * weights).sum(), weights.sum()),
+    }
 
 
 def summed_gradients(
-    state: TrainState,
-    batch: Mapping[str, Mapping[str, Any]],
-    *,
-    model: AlexNet,
-    train_layers: TrainLayers,
-    seed: int,
-    size: int,
+    state: TrainState, batch: Mapping[str, Mapping[str, Any]], config: StepConfig
 ) -> tuple[Params, Metrics]:
     """Differentiates the loss, summed over a batch's examples, by the layers that learn.
 
     Args:
       state: before the step.
-      batch: drawings and photos; or {"pool5": ...} with pool5 features made before, as
-        `dsf_jax.training.feature_cache` does.
-      model: the network.
-      train_layers: the layers that learn.
-      seed: of the run.
-      size: h = w of the network's input.
+      batch: drawings and photos; or activations that were kept, as `dsf_jax.training.feature_cache`
+        does.
+      config: configuration of the steps.
 
     Returns:
       The gradients and {"loss", "accuracy"} as (sum, count).
     """
-    keys = example_keys(seed, state.step, _joined(batch, "example"))
+    model = state.model
+    keys = example_keys(config.seed, state.step, _joined(batch, "example"))
     dropout_keys = jax.vmap(lambda key: jax.random.fold_in(key, DROPOUT))(keys)
-    if "pool5" in batch:
-        forward: Callable[..., Any] = functools.partial(model.apply, start="pool5")
-        inputs = batch["pool5"]["pool5"]
+    if KEPT in batch:
+        inputs, start = batch[KEPT][KEPT], config.trainable.start
     else:
-        forward = model.apply
-        inputs = random_inputs(batch, seed, state.step, model, size)
+        images = random_views(model, batch, config.seed, state.step)
+        inputs, start = network_inputs(model, images), INPUT
 
     def loss(trained: Params) -> tuple[jax.Array, Metrics]:
-        logits, _ = forward({"params": state.params | trained}, inputs, dropout_keys)
-        metrics = summed_metrics(logits, _joined(batch, "label"), _joined(batch, "weight"))
+        learning = model.replace(params=model.params | trained)
+        logits, activations = learning.apply(
+            inputs, dropout_keys, dropout_rate=config.dropout_rate, start=start
+        )
+        features = model.features(activations, model.backbone.default_feature)
+        metrics = summed_metrics(config.loss, logits, features, batch)
         return metrics["loss"][0], metrics
 
-    return jax.grad(loss, has_aux=True)(trained_part(state.params, train_layers))
+    return jax.grad(loss, has_aux=True)(trained_part(model.params, config.trainable))
 
 
 def _accumulated(
@@ -180,81 +198,40 @@ def _accumulated(
 
 
 def train_step(
-    state: TrainState,
-    batch: Mapping[str, Mapping[str, Any]],
-    *,
-    model: AlexNet,
-    optimiser: optax.GradientTransformation,
-    train_layers: TrainLayers,
-    seed: int,
-    size: int,
-    accumulate: int = 1,
+    state: TrainState, batch: Mapping[str, Mapping[str, Any]], *, config: StepConfig
 ) -> tuple[TrainState, Metrics]:
     """Takes one step on one device's part of a batch; runs inside `data_parallel`.
 
     Args:
       state: before the step.
       batch: see `summed_gradients`.
-      model: the network.
-      optimiser: from `sgd`.
-      train_layers: the layers that learn.
-      seed: of the run.
-      size: h = w of the network's input.
-      accumulate: parts that the device's part passes the network in, one after the other; each
-        group's b is a multiple of it.
+      config: configuration of the steps.
 
     Returns:
       The state after the step and {"loss", "accuracy"} as (sum, count) over the whole batch.
     """
-    gradients_of = functools.partial(
-        summed_gradients, state, model=model, train_layers=train_layers, seed=seed, size=size
-    )
-    gradients, metrics = across_devices(_accumulated(gradients_of, batch, accumulate))
+    gradients_of = functools.partial(summed_gradients, state, config=config)
+    gradients, metrics = across_devices(_accumulated(gradients_of, batch, config.accumulate))
     gradients = jax.tree.map(lambda g: g / metrics["loss"][1], gradients)
-    trained = trained_part(state.params, train_layers)
-    updates, opt_state = optimiser.update(gradients, state.opt_state, trained)
-    params = state.params | optax.apply_updates(trained, updates)
-    return TrainState(state.step + 1, params, opt_state), metrics
+    trained = trained_part(state.model.params, config.trainable)
+    updates, opt_state = config.optimiser.update(gradients, state.opt_state, trained)
+    params = state.model.params | optax.apply_updates(trained, updates)
+    return TrainState(state.step + 1, state.model.replace(params=params), opt_state), metrics
 
 
-def make_step(
-    model: AlexNet,
-    settings: Optimisation,
-    train_layers: TrainLayers,
-    *,
-    seed: int,
-    size: int,
-    accumulate: int = 1,
-) -> tuple[optax.GradientTransformation, Callable[..., tuple[TrainState, Metrics]]]:
-    """Binds `train_step` to a run's constants; returns the optimiser too, for `init_state`."""
-    optimiser = sgd(settings)
-    step = functools.partial(
-        train_step,
-        model=model,
-        optimiser=optimiser,
-        train_layers=train_layers,
-        seed=seed,
-        size=size,
-        accumulate=accumulate,
-    )
-    return optimiser, step
-
-
-def held_out_step(
-    params: Params, batch: Mapping[str, Mapping[str, Any]], *, model: AlexNet, size: int
-) -> Metrics:
+def held_out_step(model: Model, batch: Mapping[str, Mapping[str, Any]], *, loss: Loss) -> Metrics:
     """Scores one device's part of a batch by its plain views, single angle; runs inside
     `data_parallel`.
 
     Args:
-      params: of the network.
+      model: network with its parameters.
       batch: drawings and photos.
-      model: the network.
-      size: h = w of the network's input.
+      loss: a function of `dsf_jax.training.losses`.
 
     Returns:
       {"loss", "accuracy"} as (sum, count) over the whole batch.
     """
-    images = [views.plain_view(group, size=size) for _, group in sorted(batch.items())]
-    logits, _ = model.apply({"params": params}, _network_inputs(images, model))
-    return across_devices(summed_metrics(logits, _joined(batch, "label"), _joined(batch, "weight")))
+    images = [model.plain_view(one) for _, one in sorted(batch.items())]
+    logits, activations = model.apply(network_inputs(model, images))
+    features = model.features(activations, model.backbone.default_feature)
+    return across_devices(summed_metrics(loss, logits, features, batch))

@@ -18,7 +18,7 @@ from dsf_jax.images.views import sketch_views
 from dsf_jax.recognition.voting import single_angle
 from dsf_jax.retrieval.euclidean import search
 from launch.benchmarks.growth_training import status_bytes
-from launch.benchmarks.network import alexnet, parameters
+from launch.benchmarks.network import alexnet
 from launch.benchmarks.search import TOP, unit_vectors
 from launch.benchmarks.sketches import points_of, strokes
 from launch.benchmarks.timing import Timing, seconds_in_turn, timing
@@ -134,11 +134,11 @@ def grow_voting(rounds: int, *, small: bool = False) -> list[VotingGrowth]:
     Returns:
       What was measured.
     """
-    params, model = parameters(), alexnet(Setting())
+    model = alexnet(Setting())
     views = sketch_views(points_of(strokes()))
 
     def vote(number: int) -> jax.Array:
-        each = single_angle(model, params, {"drawing": views[:number]})
+        each = single_angle(model, {"drawing": views[:number]})
         return each.mean(axis=0).block_until_ready()
 
     chosen = SMALL_VIEWS if small else VIEWS

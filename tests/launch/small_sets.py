@@ -9,8 +9,8 @@ from data_builders.eitz_sbir.eitz_sbir_dataset_builder import Builder as Eitz
 from data_builders.pascal_voc_sbir.pascal_voc_sbir_dataset_builder import Builder as Voc
 from data_builders.prepare import prepare
 from data_builders.tu_berlin.tu_berlin_dataset_builder import Builder as TuBerlin
-from dsf_jax.models.alexnet import init_params
-from dsf_jax.training.checkpoints import ModelCard, save_model
+from dsf_jax.models.model import ModelConfig, init_model
+from dsf_jax.training.checkpoints import save_model
 
 CLASSES = ("ball", "box")
 SIZE = 67  # the smallest round figure at which every layer has a cell
@@ -74,8 +74,8 @@ def make_run(
     folder, fold, *, seed, trained_on=None, digest=None, resizing="edge_preserving", classes=CLASSES
 ):
     """What launch.train leaves of a fold, untrained."""
-    card = ModelCard("caffe", classes, SIZE, (), resizing)
-    save_model(folder / "checkpoints", init_params(card.network(), seed, size=SIZE), card)
+    config = ModelConfig("caffe", classes, SIZE, (), resizing)
+    save_model(folder / "checkpoints", init_model(config, seed))
     rest = trained_on or "+".join(f"fold{i}" for i in range(3) if i != fold)
     data = [f"sketch: 8 from tu_berlin/sketch [{rest}], 4 a class"]
     if digest:

@@ -1,8 +1,9 @@
-"""Cached pool5: each random view once through the convolutions, and the views are those of the
+"""Kept activations: each random view passes the frozen layers once, and the views are those of the
 seed."""
 
 import dataclasses
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -13,24 +14,36 @@ import pytest
 from dsf_jax.data.mixtures import Examples, Mixture
 from dsf_jax.images.points import CANVAS, _unique, pad_points
 from dsf_jax.images.views import random_photo_view, random_sketch_view
+from dsf_jax.models.backbones import BACKBONES
+from dsf_jax.models.model import Model, ModelConfig
 from dsf_jax.training.feature_cache import cached_batches
+from dsf_jax.training.step import KEPT
+from tests.backbones import TINY
 
 SIZE = 23
 
 
-@dataclasses.dataclass(frozen=True)
-class Averages:
-    """Has what caching needs of AlexNet; its pool5 [b, 6, 6, 3] shows the view, shrunk."""
+class Averages(nn.Module):
+    """Its "small" [b, 6, 6, 3] shows the view, shrunk."""
 
-    variant: str = "caffe"
+    num_classes: int
+    dropout_rate: float = 0.0
+    dtype: Any = jnp.float32
 
-    def apply(self, variables, inputs):
-        pooled = nn.avg_pool(inputs, (3, 3), (4, 4))
-        return None, {"pool5": pooled * variables["params"]["factor"]}
+    @nn.compact
+    def __call__(self, inputs, dropout_keys=None, start="input"):
+        factor = self.param("factor", nn.initializers.zeros, ())
+        return inputs, {"small": nn.avg_pool(inputs, (3, 3), (4, 4)) * factor}
 
 
 FACTOR = 0.5
-PARAMS = {"factor": jnp.float32(FACTOR)}
+AVERAGES = dataclasses.replace(TINY, name="averages", build=Averages)
+MODEL = Model({"factor": jnp.float32(FACTOR)}, ModelConfig("averages", ("a",), SIZE, ()))
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    monkeypatch.setitem(BACKBONES, "averages", AVERAGES)
 
 
 @functools.cache
@@ -50,14 +63,14 @@ def mixture(drawings, photos):
 
 def cached(mixed, *, views=2, batch_size=4, seed=5):
     return cached_batches(
-        mixed, Averages(), PARAMS, views=views, batch_size=batch_size, seed=seed, size=SIZE
+        mixed, MODEL, activation="small", views=views, batch_size=batch_size, seed=seed
     )
 
 
 def rows(batches, steps):
-    groups = [batches[step]["pool5"] for step in range(steps)]
+    groups = [batches[step][KEPT] for step in range(steps)]
     return (
-        np.concatenate([group["pool5"] for group in groups]),
+        np.concatenate([group[KEPT] for group in groups]),
         np.concatenate([group["label"] for group in groups]),
     )
 
@@ -131,8 +144,8 @@ def test_batches_are_a_function_of_the_seed_and_the_step():
     first, again = cached(mixture(5, 3)), cached(mixture(5, 3))
     in_order = [first[step] for step in range(9)]
     for step in (8, 0, 3, 8):
-        for name, values in in_order[step]["pool5"].items():
-            np.testing.assert_array_equal(again[step]["pool5"][name], values, err_msg=name)
+        for name, values in in_order[step][KEPT].items():
+            np.testing.assert_array_equal(again[step][KEPT][name], values, err_msg=name)
     other = rows(cached(mixture(5, 3), seed=6), 4)[1]
     assert not np.array_equal(other, rows(first, 4)[1])
 
@@ -142,8 +155,8 @@ def test_batches_are_full_and_hold_no_padding(batch_size):
     """16 rows, the last of the three batches larger than all of them."""
     batches = cached(mixture(5, 3), batch_size=batch_size)
     pool5, labels = rows(batches, 1)
-    group = batches[0]["pool5"]
-    assert list(batches[0]) == ["pool5"]
+    group = batches[0][KEPT]
+    assert list(batches[0]) == [KEPT]
     assert len(pool5) == len(labels) == batch_size
     assert group["weight"].dtype == np.float32 and (group["weight"] == 1).all()
     np.testing.assert_array_equal(group["example"], np.arange(batch_size))

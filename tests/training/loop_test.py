@@ -18,7 +18,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from dsf_jax.data.files import only_writer
 from dsf_jax.images.views import plain_view, random_photo_view, random_sketch_view
-from dsf_jax.models.alexnet import preprocess
+from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.training import checkpoints, loop
 from dsf_jax.training.metrics_log import METRICS_FILE, MetricsLog, read_metrics
 from dsf_jax.training.run_directory import CONFIG_FILE
@@ -137,7 +137,9 @@ def straight(tmp_path_factory):
 def equals(result, straight):
     """Checks that a run has ended as the one that never stopped."""
     assert result.finished and int(result.state.step) == 20
-    assert_bit_equal(tiny.flat(result.state.params), tiny.flat(straight[0].state.params))
+    assert_bit_equal(
+        tiny.flat(result.state.model.params), tiny.flat(straight[0].state.model.params)
+    )
 
 
 def test_running_a_finished_run_again_trains_nothing(straight, tmp_path, monkeypatch):
@@ -150,7 +152,7 @@ def test_running_a_finished_run_again_trains_nothing(straight, tmp_path, monkeyp
 def test_what_a_run_leaves(straight):
     _, run_dir = straight
     config = json.loads((run_dir / CONFIG_FILE).read_text())
-    assert config["train"] == dataclasses.asdict(tiny.CONFIG)
+    assert config["train"] == dataclasses.asdict(tiny.TRAINING)
     lines = read_metrics(run_dir)
     assert [line["step"] for line in lines] == [3, 5, 6, 9, 10, 12, 15, 18, 20]
     assert lines[-1]["epoch"] == 4.0
@@ -159,7 +161,7 @@ def test_what_a_run_leaves(straight):
 
 
 def test_another_configuration_in_the_same_folder_is_refused(straight):
-    changed = dataclasses.replace(tiny.CONFIG, seed=5)
+    changed = dataclasses.replace(tiny.TRAINING, seed=5)
     with pytest.raises(ValueError, match="seed is 0 there and 5 now; choose another folder"):
         tiny.run(straight[1], config=changed)
 
@@ -172,7 +174,7 @@ def test_pictures_show_what_the_network_sees(straight):
     assert shown.keys() == {(tag, step) for tag in tags for step in (1, 6, 11, 16)}
     for step in (1, 11):
         batch = tiny.batches()[step - 1]
-        key = jax.random.fold_in(jax.random.key(tiny.CONFIG.seed), step - 1)
+        key = jax.random.fold_in(jax.random.key(tiny.TRAINING.seed), step - 1)
         for kind, name, view in (
             ("drawings", "points", random_sketch_view),
             ("photos", "photo", random_photo_view),
@@ -193,8 +195,10 @@ def scores(params):
     for batch in tiny.held_out():
         for group in batch.values():
             real = int(group["weight"].sum())
-            inputs = preprocess(plain_view(group, size=tiny.SIZE))[:real]
-            logits = np.float64(tiny.TinyNet().apply({"params": params}, inputs)[0])
+            inputs = CAFFE.preprocess(plain_view(group, size=tiny.SIZE))[:real]
+            logits = np.float64(
+                tiny.TinyNet(len(tiny.CLASSES)).apply({"params": params}, inputs)[0]
+            )
             labels = group["label"][:real]
             right = logits[np.arange(real), labels]
             losses.extend(np.log(np.exp(logits).sum(axis=1)) - right)
@@ -203,17 +207,14 @@ def scores(params):
     return np.mean(losses), np.mean(hits)
 
 
-def test_held_out_data_is_scored_at_every_checkpoint_and_changes_nothing(
-    straight, tmp_path, monkeypatch
-):
-    config = dataclasses.replace(tiny.CONFIG, save_every=8, keep=9)
+def test_held_out_data_is_scored_at_every_checkpoint_and_changes_nothing(straight, tmp_path):
+    config = dataclasses.replace(tiny.TRAINING, save_every=8, keep=9)
     result = tiny.run(tmp_path, config=config, held_out=tiny.held_out())
     equals(result, straight)
     lines = {x["step"]: x for x in read_metrics(tmp_path) if "held_out_loss" in x}
     assert list(lines) == [8, 16, 20] == complete_steps(tmp_path), "each checkpoint, and the end"
-    monkeypatch.setattr(checkpoints, "ModelCard", tiny.TinyCard)
     for step, line in lines.items():
-        loss, accuracy = scores(checkpoints.load_model(f"{tmp_path}:{step}")[1])
+        loss, accuracy = scores(checkpoints.load_model(f"{tmp_path}:{step}").params)
         assert line["held_out_loss"] == pytest.approx(loss, rel=1e-4)
         assert line["held_out_accuracy"] == pytest.approx(accuracy)
     assert loop.held_out_accuracy(tmp_path) == lines[20]["held_out_accuracy"]
@@ -230,18 +231,17 @@ def test_the_best_is_kept_beside_the_latest(tmp_path, monkeypatch):
         return held_out(log, step, [fake])
 
     monkeypatch.setattr(MetricsLog, "held_out", scripted)
-    monkeypatch.setattr(checkpoints, "ModelCard", tiny.TinyCard)
-    config = dataclasses.replace(tiny.CONFIG, keep=1)
+    config = dataclasses.replace(tiny.TRAINING, keep=1)
     result = tiny.run(tmp_path, config=config, held_out=tiny.held_out())
     assert complete_steps(tmp_path) == [10, 20]
-    best, latest = (checkpoints.load_model(f"{tmp_path}{which}")[1] for which in (":best", ""))
-    assert_bit_equal(tiny.flat(latest), tiny.flat(result.state.params))
+    best, latest = (checkpoints.load_model(f"{tmp_path}{which}").params for which in (":best", ""))
+    assert_bit_equal(tiny.flat(latest), tiny.flat(result.state.model.params))
     assert not np.array_equal(best["fc8"]["kernel"], latest["fc8"]["kernel"])
     assert loop.held_out_accuracy(tmp_path) == 0.5
 
 
 def test_so_many_steps_and_then_on_by_epochs(straight, tmp_path):
-    stepped = dataclasses.replace(tiny.CONFIG, steps=7)
+    stepped = dataclasses.replace(tiny.TRAINING, steps=7)
     result = tiny.run(tmp_path, config=stepped)
     assert result.finished and int(result.state.step) == 7
     assert complete_steps(tmp_path) == [5, 7]
@@ -249,7 +249,7 @@ def test_so_many_steps_and_then_on_by_epochs(straight, tmp_path):
 
 
 def test_the_end_of_a_cosine_is_fixed(tmp_path):
-    config = dataclasses.replace(tiny.CONFIG, schedule="cosine", steps=6)
+    config = dataclasses.replace(tiny.TRAINING, schedule="cosine", steps=6)
     tiny.run(tmp_path, config=config)
     rates = {line["step"]: line["learning_rate"] for line in read_metrics(tmp_path)}
     for step in (3, 5, 6):  # a step's rate is that before it
@@ -260,7 +260,7 @@ def test_the_end_of_a_cosine_is_fixed(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path):
-    wild = dataclasses.replace(tiny.CONFIG, learning_rate=1e30)
+    wild = dataclasses.replace(tiny.TRAINING, learning_rate=1e30)
     with pytest.raises(FloatingPointError, match="at step 2; start again in another run_dir"):
         tiny.run(tmp_path, config=wild)
     assert complete_steps(tmp_path) == []
@@ -275,13 +275,13 @@ def test_signals_work_as_before_after_training(tmp_path):
 
 def test_a_run_may_go_on_for_more_epochs_and_keep_log_and_save_otherwise(straight, tmp_path):
     run_dir = shutil.copytree(straight[1], tmp_path / "run")
-    longer = dataclasses.replace(tiny.CONFIG, epochs=5, log_every=1, save_every=2, keep=3)
+    longer = dataclasses.replace(tiny.TRAINING, epochs=5, log_every=1, save_every=2, keep=3)
     went_on = tiny.run(run_dir, config=longer)
     assert int(went_on.state.step) == 25
     assert complete_steps(run_dir) == [22, 24, 25]
     assert [x["step"] for x in read_metrics(run_dir)][-6:] == [20, 21, 22, 23, 24, 25]
-    at_once = tiny.run(tmp_path / "at_once", config=dataclasses.replace(tiny.CONFIG, epochs=5))
-    assert_bit_equal(tiny.flat(went_on.state.params), tiny.flat(at_once.state.params))
+    at_once = tiny.run(tmp_path / "at_once", config=dataclasses.replace(tiny.TRAINING, epochs=5))
+    assert_bit_equal(tiny.flat(went_on.state.model.params), tiny.flat(at_once.state.model.params))
 
 
 def test_a_run_that_diverges_goes_on_from_its_last_finite_state(straight, tmp_path, monkeypatch):
@@ -369,13 +369,13 @@ def test_a_disk_that_fills_up_stops_the_run_and_keeps_the_last_checkpoint(
 def test_a_refused_start_leaves_no_claim_on_the_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(tiny, "batches", lambda seconds: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        tiny.run(tmp_path, config=dataclasses.replace(tiny.CONFIG, seed=9))
+        tiny.run(tmp_path, config=dataclasses.replace(tiny.TRAINING, seed=9))
     monkeypatch.undo()
     assert tiny.run(tmp_path).finished
 
 
 def test_parameters_that_are_not_finite_are_never_saved(tmp_path):
-    wild = dataclasses.replace(tiny.CONFIG, learning_rate=1e30, save_every=1)
+    wild = dataclasses.replace(tiny.TRAINING, learning_rate=1e30, save_every=1)
     with pytest.raises(FloatingPointError, match="not finite at step 1"):
         tiny.run(tmp_path, config=wild)
     assert complete_steps(tmp_path) == []

@@ -37,17 +37,16 @@ def main():
     jax.config.update("jax_num_cpu_devices", _DEVICES.value)
     distributed.join()
     result = train(
-        dataclasses.replace(tiny.CONFIG, log_every=1),
-        lambda params: tiny.batches(_SECONDS.value).map(part),
-        tiny.TinyCard(*tiny.CARD),
-        tiny.start_params(),
+        dataclasses.replace(tiny.TRAINING, log_every=1),
+        lambda model: tiny.batches(_SECONDS.value).map(part),
+        tiny.start_model(),
         _RUN_DIR.value,
         total_examples=tiny.EXAMPLES,
         data=tiny.DATA,
         held_out=tiny.held_out().map(part),
     )
     if is_primary() and result.finished:
-        np.savez(_OUT.value, **tiny.flat(jax.device_get(result.state.params)))
+        np.savez(_OUT.value, **tiny.flat(jax.device_get(result.state.model.params)))
 
 
 if __name__ == "__main__":

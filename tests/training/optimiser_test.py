@@ -7,17 +7,20 @@ import numpy as np
 import optax
 import pytest
 
-from dsf_jax.models.alexnet import LAYERS
+from dsf_jax.models.alexnet import CAFFE
+from dsf_jax.models.model import ModelConfig
 from dsf_jax.training.config import TrainConfig
-from dsf_jax.training.optimiser import learning_rate_at, sgd, trained_part
+from dsf_jax.training.optimiser import learning_rate_at, sgd
+from dsf_jax.training.step import trained_part
 
 RATE = 0.01
-SETTINGS = TrainConfig(learning_rate=RATE).optimisation(("fc8",), 100)
+FRESH = ModelConfig("caffe", ("ant",), 227, ("fc8",))
+SGD = TrainConfig(learning_rate=RATE).sgd_config(FRESH, 100)
 
 
 def rates(count, **changes):
     """The rates of the first steps, as a compiled step takes them."""
-    rate_at = learning_rate_at(SETTINGS._replace(**changes))
+    rate_at = learning_rate_at(SGD._replace(**changes))
     return jax.jit(jax.vmap(lambda step: jnp.float32(rate_at(step))))(jnp.arange(count))
 
 
@@ -60,7 +63,7 @@ def test_an_unknown_schedule_is_named():
     with pytest.raises(
         ValueError, match="schedule='linear' is unknown; choose one of constant, step, cosine"
     ):
-        learning_rate_at(SETTINGS._replace(schedule="linear"))
+        learning_rate_at(SGD._replace(schedule="linear"))
 
 
 # Caffe's lr_mult and decay_mult of a fine-tuned layer, and of a new one.
@@ -88,7 +91,7 @@ def test_the_update_is_caffes():
             for layer in ("fc7", "fc8")
         }
 
-    optimiser = sgd(SETTINGS._replace(weight_decay=0.05, decay_every=3, decay_factor=0.1))
+    optimiser = sgd(SGD._replace(weight_decay=0.05, decay_every=3, decay_factor=0.1))
     params = tree(weights)
     state = optimiser.init(params)
     update = jax.jit(optimiser.update)
@@ -106,11 +109,11 @@ def test_the_update_is_caffes():
 
 @pytest.mark.parametrize(
     ("train_layers", "names"),
-    [("all", LAYERS), ("fc", ("fc6", "fc7", "fc8")), ("last", ("fc8",))],
+    [("all", CAFFE.layers), ("fc", ("fc6", "fc7", "fc8")), ("last", ("fc8",))],
 )
 def test_the_layers_that_learn(train_layers, names):
-    params = {layer: {"kernel": i} for i, layer in enumerate(LAYERS)}
-    part = trained_part(params, train_layers)
+    params = {layer: {"kernel": i} for i, layer in enumerate(CAFFE.layers)}
+    part = trained_part(params, CAFFE.learning(train_layers))
     assert part == {name: params[name] for name in names}
 
 
@@ -118,4 +121,4 @@ def test_unknown_layers_are_named():
     with pytest.raises(
         ValueError, match="train_layers='conv' is unknown; choose one of all, fc, last"
     ):
-        trained_part({}, "conv")
+        CAFFE.learning("conv")

@@ -11,26 +11,30 @@ import pytest
 from dsf_jax.data.batches import collate
 from dsf_jax.images import points as P
 from dsf_jax.images.views import plain_view
-from dsf_jax.models.alexnet import AlexNet, init_params, preprocess
+from dsf_jax.models.alexnet import CAFFE
+from dsf_jax.models.backbone import Backbone
+from dsf_jax.models.model import ModelConfig, init_model
 from dsf_jax.training import parallel
 from dsf_jax.training.config import TrainConfig
-from dsf_jax.training.step import TrainState, held_out_step, init_state, make_step
-from tests.training.tiny import TinyNet, start_params
+from dsf_jax.training.losses import softmax
+from dsf_jax.training.optimiser import sgd
+from dsf_jax.training.step import StepConfig, held_out_step, init_state, train_step
+from tests.training.tiny import CLASSES, TinyNet, start_model
 
 SIZE = 67  # AlexNet's pool5 is 1 x 1 here
-SETTINGS = TrainConfig(learning_rate=0.01, schedule="constant").optimisation(("fc8",), 100)
+FRESH = ModelConfig("tiny", CLASSES, SIZE, ("fc8",))
+SGD = TrainConfig(learning_rate=0.01, schedule="constant").sgd_config(FRESH, 100)
 
 
 @functools.cache
 def tiny():
     """A thousandth of AlexNet's cost."""
-    return TinyNet(), start_params(SIZE)
+    return start_model(SIZE)
 
 
 @functools.cache
 def alexnet():
-    model = AlexNet(5)
-    return model, jax.device_get(init_params(model, 0, size=SIZE))
+    return jax.device_get(init_model(FRESH._replace(backbone="caffe"), 0))
 
 
 def make_batch(drawings=7, photos=5, seed=0):
@@ -54,19 +58,21 @@ def make_batch(drawings=7, photos=5, seed=0):
     return batch
 
 
+def step_config(model, train_layers="all", accumulate=1):
+    return StepConfig(sgd(SGD), softmax, model.backbone.learning(train_layers), 0.5, 3, accumulate)
+
+
 def run(devices, steps=2, train_layers="all", batch=None, network=tiny, accumulate=1):
-    model, params = network()
-    optimiser, step = make_step(
-        model, SETTINGS, train_layers, seed=3, size=SIZE, accumulate=accumulate
-    )
+    model = network()
+    config = step_config(model, train_layers, accumulate)
     compiled = jax.pmap(
-        step,
+        functools.partial(train_step, config=config),
         axis_name=parallel.AXIS,
         in_axes=(None, 0),
         out_axes=None,
         devices=jax.devices()[:devices],
     )
-    state = init_state(params, optimiser, train_layers)
+    state = init_state(model, config)
     for i in range(steps):
         cut = parallel.split(batch or make_batch(seed=i), devices, accumulate=accumulate)
         state, metrics = compiled(state, cut)
@@ -82,7 +88,7 @@ def reference():
 def assert_equal_to_rounding(one, other, before):
     """Compares two results of `run` by how far the parameters have moved."""
     chex.assert_trees_all_close(one[1], other[1], rtol=1e-5)
-    trees = (before, one[0].params, other[0].params)
+    trees = (before, one[0].model.params, other[0].model.params)
     for start, a, b in zip(*map(jax.tree.leaves, trees), strict=True):
         moved = np.abs(a - start).max()
         assert moved > 0
@@ -92,7 +98,7 @@ def assert_equal_to_rounding(one, other, before):
 @pytest.mark.parametrize(("network", "steps"), [(tiny, 5), (alexnet, 1)])
 def test_eight_devices_equal_one_with_views_and_dropout(network, steps):
     one, eight = (run(devices, steps, network=network) for devices in (1, 8))
-    assert_equal_to_rounding(one, eight, network()[1])
+    assert_equal_to_rounding(one, eight, network().params)
     assert one[0].step == eight[0].step == steps
 
 
@@ -102,26 +108,27 @@ def test_a_batch_in_parts_equals_one_pass(devices, accumulate, parts, monkeypatc
     whole = reference()
     seen = set()
 
-    def record(images, **options):
+    def record(backbone, images):
         seen.add(len(images))
-        return preprocess(images, **options)
+        return preprocess(backbone, images)
 
-    monkeypatch.setattr("dsf_jax.training.step.preprocess", record)
+    preprocess = Backbone.preprocess
+    monkeypatch.setattr(Backbone, "preprocess", record)
     in_parts = run(devices, accumulate=accumulate)
     assert seen == parts, "the network never sees more at once"
     assert in_parts[1]["loss"][1] == 12, "padding does not count"
-    assert_equal_to_rounding(whole, in_parts, tiny()[1])
+    assert_equal_to_rounding(whole, in_parts, tiny().params)
 
 
 def test_bfloat16_computes_otherwise_and_keeps_parameters_in_float32():
     def network():
-        return tiny()[0].clone(dtype=jnp.bfloat16), tiny()[1]
+        return tiny().replace(dtype=jnp.bfloat16)
 
     full, half = reference(), run(1, network=network)
-    states = (half[0].params, half[0].opt_state[-1])
+    states = (half[0].model.params, half[0].opt_state[-1])
     assert {x.dtype for x in jax.tree.leaves(states)} == {np.dtype(np.float32)}
     chex.assert_trees_all_close(full[1], half[1], rtol=0.02)
-    trees = (tiny()[1], full[0].params, half[0].params)
+    trees = (tiny().params, full[0].model.params, half[0].model.params)
     for start, a, b in zip(*map(jax.tree.leaves, trees), strict=True):
         assert 0 < np.linalg.norm(a - b) < 0.1 * np.linalg.norm(a - start)
 
@@ -131,22 +138,20 @@ def test_held_out_examples_are_scored_once_each_by_their_plain_views(drawings, p
     batch = make_batch(drawings, photos)
     for group in batch.values():
         group["weight"][-2:] = 0.0  # as in a last batch, which is padded already
-    model, params = tiny()
-    score = parallel.data_parallel(
-        functools.partial(held_out_step, model=model, size=SIZE), donate=False
-    )
-    got = jax.device_get(score(params, parallel.split(batch)))
+    model = tiny()
+    score = parallel.data_parallel(functools.partial(held_out_step, loss=softmax), donate=False)
+    got = jax.device_get(score(model, parallel.split(batch)))
     losses, hits = [], []
     for group in batch.values():
-        inputs = preprocess(plain_view(group, size=SIZE))
-        logits = np.float64(model.apply({"params": params}, inputs)[0])[:-2]
+        inputs = CAFFE.preprocess(plain_view(group, size=SIZE))
+        logits = np.float64(TinyNet(len(CLASSES)).apply({"params": model.params}, inputs)[0])[:-2]
         labels = group["label"][:-2]
         right = logits[np.arange(len(labels)), labels]
         losses.extend(np.log(np.exp(logits).sum(axis=1)) - right)
         hits.extend(logits.argmax(axis=1) == labels)
     assert got["loss"] == (pytest.approx(sum(losses), rel=1e-5), len(losses))
     assert got["accuracy"] == (sum(hits), len(hits)) and 0 < sum(hits) < len(hits)
-    assert jax.device_get(score(params, parallel.split(batch))) == got  # params are not donated
+    assert jax.device_get(score(model, parallel.split(batch))) == got  # the model is not donated
 
 
 def test_data_parallel_uses_all_devices_and_replicates_the_result():
@@ -166,34 +171,33 @@ def test_padding_does_not_count():
     padded["drawings"]["weight"][-1] = 0
     (a, metrics_a), (b, metrics_b) = run(1, 1, batch=batch), run(1, 1, batch=padded)
     assert metrics_a["loss"][1] == metrics_b["loss"][1] == 3
-    chex.assert_trees_all_close(a.params, b.params, rtol=1e-4, atol=1e-7)
+    chex.assert_trees_all_close(a.model.params, b.model.params, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize(("train_layers", "moving"), [("fc", {"fc7", "fc8"}), ("last", {"fc8"})])
 def test_frozen_layers_stay_bit_for_bit(train_layers, moving):
     state, _ = run(2, train_layers=train_layers)
-    _, before = tiny()
+    before = tiny().params
     for layer in before:
-        same = jax.tree.map(np.array_equal, before[layer], state.params[layer])
+        same = jax.tree.map(np.array_equal, before[layer], state.model.params[layer])
         assert same == {"kernel": layer not in moving, "bias": layer not in moving}
 
 
 def test_views_change_from_step_to_step_and_follow_from_the_seed():
     batch = make_batch(4, 0)
     first, again = run(1, 1, batch=batch), run(1, 1, batch=batch)
-    chex.assert_trees_all_equal(first[0].params, again[0].params)
-    model, params = tiny()
-    optimiser, step = make_step(model, SETTINGS, "all", seed=3, size=SIZE)
+    chex.assert_trees_all_equal(first[0].model.params, again[0].model.params)
+    config = step_config(tiny())
     compiled = jax.pmap(
-        step, axis_name=parallel.AXIS, in_axes=(None, 0), out_axes=None, devices=jax.devices()[:1]
+        functools.partial(train_step, config=config),
+        axis_name=parallel.AXIS,
+        in_axes=(None, 0),
+        out_axes=None,
+        devices=jax.devices()[:1],
     )
-    start = init_state(params, optimiser, "all")
+    start = init_state(tiny(), config)
     losses = [
-        float(
-            compiled(
-                TrainState(jnp.int32(i), start.params, start.opt_state), parallel.split(batch, 1)
-            )[1]["loss"][0]
-        )
+        float(compiled(start.replace(step=jnp.int32(i)), parallel.split(batch, 1))[1]["loss"][0])
         for i in range(3)
     ]
     assert len(set(losses)) == 3

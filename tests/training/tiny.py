@@ -5,60 +5,34 @@ As a script, `python -m tests.training.tiny RUN_DIR OUT.npz [SECONDS_PER_BATCH]`
 
 import sys
 import time
-from typing import Any
 
-import flax.linen as nn
 import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsf_jax.data.batches import collate, pad_group
+from dsf_jax.data.batches import collate, pad_batch
 from dsf_jax.images import points as P
-from dsf_jax.training.checkpoints import ModelCard
+from dsf_jax.models.model import Model, ModelConfig
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.loop import train
+from tests.backbones import TinyNet
 
 SIZE = 35
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
-CARD = ModelCard("caffe", CLASSES, SIZE, ("fc8",))
-CONFIG = TrainConfig(epochs=4, batch_size=8, save_every=5, log_every=3)
+CONFIG = ModelConfig("tiny", CLASSES, SIZE, ("fc8",))
+TRAINING = TrainConfig(epochs=4, batch_size=8, save_every=5, log_every=3)
 DATA = ("sketches from nowhere",)
 EXAMPLES = 40  # 20 steps
 
 
-class TinyNet(nn.Module):
-    """Has what training needs of AlexNet: a variant, named layers and dropout by key."""
-
-    num_classes: int = len(CLASSES)
-    variant: str = "caffe"
-    dropout_rate: float = 0.5
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, inputs, dropout_keys=None, start="input"):
-        x = (inputs / 100).astype(self.dtype)
-        x = nn.relu(nn.Conv(4, (7, 7), 4, dtype=self.dtype, name="conv1")(x))
-        x = nn.relu(nn.Dense(16, dtype=self.dtype, name="fc7")(x.reshape(len(x), -1)))
-        if dropout_keys is not None and self.dropout_rate:
-            x *= jax.vmap(lambda key: jax.random.bernoulli(key, 0.5, (16,)))(dropout_keys)
-        x = nn.Dense(self.num_classes, dtype=self.dtype, name="fc8")(x)
-        return x.astype(jnp.float32), {}
-
-
-class TinyCard(ModelCard):
-    """A card whose network is tiny."""
-
-    def network(self, **options):
-        return TinyNet(len(self.class_names), **options)
-
-    def _replace(self, **changes):
-        return TinyCard(**(self._asdict() | changes))
-
-
-def start_params(size=SIZE):
-    return jax.device_get(
-        TinyNet().init(jax.random.key(0), jnp.zeros((1, size, size, 3)))["params"]
+def start_model(size=SIZE, **changes):
+    """A model of random values; `changes` are fields of its configuration."""
+    config = CONFIG._replace(size=size, **changes)
+    module = TinyNet(len(config.class_names))
+    return Model(
+        jax.device_get(module.init(jax.random.key(0), jnp.zeros((1, size, size, 3)))["params"]),
+        config,
     )
 
 
@@ -95,18 +69,17 @@ def batches(seconds=0.0):
 def held_out():
     """Two batches: 11 drawings and padding; 3 photos and padding."""
     listed = [
-        {"drawings": pad_group(drawings(11, 5000), 16)},
-        {"photos": pad_group(photos(3, 5000), 16)},
+        {"drawings": pad_batch(drawings(11, 5000), 16)},
+        {"photos": pad_batch(photos(3, 5000), 16)},
     ]
     return grain.MapDataset.range(2).map(lambda number: listed[number])
 
 
-def run(run_dir, seconds=0.0, config=CONFIG, **options):
+def run(run_dir, seconds=0.0, config=TRAINING, **options):
     return train(
         config,
-        lambda params: batches(seconds),
-        TinyCard(*CARD),
-        start_params(),
+        lambda model: batches(seconds),
+        start_model(),
         run_dir,
         total_examples=EXAMPLES,
         data=DATA,
@@ -124,4 +97,4 @@ def flat(params):
 if __name__ == "__main__":
     result = run(sys.argv[1], float(sys.argv[3]) if len(sys.argv) > 3 else 0.0)
     if result.finished:
-        np.savez(sys.argv[2], **flat(result.state.params))
+        np.savez(sys.argv[2], **flat(result.state.model.params))

@@ -1,0 +1,13 @@
+"""The architectures that there are, by name."""
+
+from dsf_jax.models.alexnet import CAFFE, TORCHVISION
+from dsf_jax.models.backbone import Backbone
+
+BACKBONES: dict[str, Backbone] = {backbone.name: backbone for backbone in (CAFFE, TORCHVISION)}
+
+
+def backbone_named(name: str) -> Backbone:
+    """Returns a backbone; ValueError for an unknown name."""
+    if name not in BACKBONES:
+        raise ValueError(f"backbone={name!r} is unknown; choose one of {', '.join(BACKBONES)}")
+    return BACKBONES[name]

@@ -1,0 +1,211 @@
+"""A network with its parameters and all that belongs to it, as one object that passes through jit, vmap
+and grad: the only place that preprocesses and applies.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsf_jax.export.load import fingerprint
+from dsf_jax.images import views
+from dsf_jax.images.views import Resizing
+from dsf_jax.models.backbone import INPUT, Backbone, Params
+from dsf_jax.models.backbones import backbone_named
+
+
+class ModelConfig(NamedTuple):
+    """What a model is, besides its parameters; JSON in checkpoints.
+
+    Attributes:
+      backbone: name of the architecture.
+      class_names: [k] in label order.
+      size: h = w of the network's input.
+      fresh_layers: layers whose values are random still.
+      resizing: how drawings are resized before the network sees them.
+    """
+
+    backbone: str
+    class_names: tuple[str, ...]
+    size: int
+    fresh_layers: tuple[str, ...]
+    resizing: Resizing = "edge_preserving"
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "ModelConfig":
+        """Reads a configuration, also one of the time when a backbone was called a variant."""
+        own = {"backbone": content["variant"]} if "variant" in content else {}
+        own |= {name: content[name] for name in cls._fields if name in content}
+        for name in ("class_names", "fresh_layers"):
+            own[name] = tuple(own[name])
+        return cls(**own)
+
+
+class Model(flax.struct.PyTreeNode):
+    """A network that is ready to run. Parameters are its leaves; all else is static.
+
+    Attributes:
+      params: {layer: {name: array}} float32.
+      config: what the model is.
+      dtype: type that the network computes in.
+    """
+
+    params: Params
+    config: ModelConfig = flax.struct.field(pytree_node=False)
+    dtype: Any = flax.struct.field(pytree_node=False, default=jnp.float32)
+
+    @property
+    def backbone(self) -> Backbone:
+        """Returns what the library knows of the architecture."""
+        return backbone_named(self.config.backbone)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Returns the names of the classes, [k], in label order."""
+        return self.config.class_names
+
+    @property
+    def size(self) -> int:
+        """Returns h = w of the network's input."""
+        return self.config.size
+
+    def __call__(self, images: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Shows pictures to the network.
+
+        Args:
+          images: [b, h, w] grey or [b, h, w, 3] RGB, uint8, of the network's size.
+
+        Returns:
+          Logits [b, k] float32, and the activations by name.
+        """
+        return self.apply(self.backbone.preprocess(images))
+
+    def apply(
+        self,
+        inputs: jax.Array,
+        dropout_keys: jax.Array | None = None,
+        *,
+        dropout_rate: float = 0.0,
+        start: str = INPUT,
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Runs the network.
+
+        Args:
+          inputs: [b, h, w, 3] float32 from `Backbone.preprocess`, or [b, ...] activations.
+          dropout_keys: [b] PRNG keys, one per example, when training; None runs without dropout.
+          dropout_rate: probability in [0, 1) of dropping a value.
+          start: `INPUT`, or the name of the activation that `inputs` are.
+
+        Returns:
+          Logits [b, k] float32, and the activations by name.
+        """
+        module = self.backbone.build(
+            len(self.class_names), dropout_rate=dropout_rate, dtype=self.dtype
+        )
+        outputs: Any = module.apply({"params": self.params}, inputs, dropout_keys, start)
+        return outputs
+
+    def features(self, activations: Mapping[str, jax.Array], layer: str) -> jax.Array:
+        """Makes one kind of feature from the network's activations (section 3.4 of the paper).
+
+        Args:
+          activations: {name: [b, ...]}.
+          layer: name of a feature of the backbone.
+
+        Returns:
+          [b, d] float32 of length 1.
+
+        Raises:
+          ValueError: for an unknown feature.
+        """
+        feature = self.backbone.feature(layer)
+        parts = [activations[name].astype(jnp.float32) for name in feature.activations]
+        flat = [part.reshape(part.shape[0], -1) for part in parts]
+        if feature.normalise_parts:
+            flat = [l2_normalise(part) for part in flat]
+        return l2_normalise(jnp.concatenate(flat, axis=-1))
+
+    def plain_view(self, batch: Mapping[str, Any]) -> jax.Array:
+        """Makes the one view of each example that features are taken from; see `views.plain_view`."""
+        return views.plain_view(batch, size=self.size)
+
+    def random_view(self, keys: jax.Array, batch: Mapping[str, Any]) -> jax.Array:
+        """Makes one of the 18 views of each example; see `views.random_view`."""
+        return views.random_view(keys, batch, size=self.size)
+
+    def all_views(self, batch: Mapping[str, Any]) -> jax.Array:
+        """Makes the 18 views of each example; see `views.all_views`."""
+        return views.all_views(batch, size=self.size)
+
+    def activation_shapes(self, size: int | None = None) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of each activation of one picture, without computing anything.
+
+        Args:
+          size: h = w of the picture; None takes the model's own.
+        """
+        side = size or self.size
+        picture = jax.ShapeDtypeStruct((1, side, side, 3), jnp.uint8)
+        _, activations = jax.eval_shape(type(self).__call__, self, picture)
+        return {name: x.shape[1:] for name, x in activations.items()}
+
+    def digest(self) -> str:
+        """Digests the parameters: names, types, shapes and values."""
+        return fingerprint(jax.device_get(self.params))
+
+    def digest_matches(self, text: str) -> bool:
+        """Returns whether a digest is that of the parameters, by this version or an earlier one."""
+        return text == (self.digest() if len(text) == 64 else _values_digest(self.params))
+
+
+def l2_normalise(x: jax.Array) -> jax.Array:
+    """Scales vectors [..., d] to length 1; a zero vector stays zero."""
+    norm = jnp.linalg.norm(x, axis=-1, keepdims=True)
+    return x / jnp.where(norm > 0, norm, 1.0)
+
+
+def _values_digest(params: Params) -> str:
+    """Digests values alone, as checkpoints and galleries of earlier versions did."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(jax.device_get(params)):
+        digest.update(np.ascontiguousarray(leaf).data)
+    return digest.hexdigest()[:16]
+
+
+def init_model(config: ModelConfig, seed: int) -> Model:
+    """Draws a model's parameters at random.
+
+    Args:
+      config: what the model is.
+      seed: seed of the generator.
+
+    Returns:
+      The model.
+    """
+    module = backbone_named(config.backbone).build(len(config.class_names))
+    pictures = jnp.zeros((1, config.size, config.size, 3), jnp.float32)
+    return Model(jax.jit(module.init)(jax.random.key(seed), pictures)["params"], config)
+
+
+def with_classes(model: Model, class_names: tuple[str, ...], *, seed: int) -> Model:
+    """Fits a model to a list of classes: where it is another than the model's, the classifier gets
+    random values.
+
+    Args:
+      model: any model.
+      class_names: [k] wanted, in label order.
+      seed: seed of the random values.
+
+    Returns:
+      The model for `class_names`.
+    """
+    if class_names == model.class_names:
+        return model
+    last = model.backbone.classifier
+    fresh = tuple(dict.fromkeys((*model.config.fresh_layers, last)))
+    config = model.config._replace(class_names=class_names, fresh_layers=fresh)
+    drawn = init_model(config, seed).params[last]
+    return model.replace(params=model.params | {last: drawn}, config=config)

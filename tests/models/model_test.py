@@ -1,0 +1,130 @@
+"""A model is one object: it goes through jit and grad, and its digest knows names, types and shapes."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsf_jax.models.alexnet import CAFFE, TORCHVISION
+from dsf_jax.models.backbones import BACKBONES, backbone_named
+from dsf_jax.models.model import Model, ModelConfig, init_model, with_classes
+from tests.backbones import TINY
+from tests.training import tiny
+
+NAMES = ("Äffchen 🐒", 'quote " and \\ slash', "猫")
+
+
+def model(seed=0, **changes):
+    return init_model(tiny.CONFIG._replace(**changes), seed)
+
+
+def assert_equal(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_parameters_are_leaves_and_all_else_is_static():
+    one, traces = model(), []
+
+    @jax.jit
+    def logits_of(model, images):
+        traces.append(model.config)
+        return model(images)[0]
+
+    images = np.random.default_rng(0).integers(0, 256, (2, tiny.SIZE, tiny.SIZE), np.uint8)
+    got = [logits_of(each, images) for each in (one, model(1))]
+    assert traces == [tiny.CONFIG], "other parameters of one configuration are not compiled again"
+    assert not np.allclose(*got)
+    colour = np.repeat(images[..., None], 3, axis=-1)
+    np.testing.assert_allclose(logits_of(one, colour), got[0], rtol=1e-5)
+    gradient = jax.grad(lambda m: m(images)[0].sum())(one)
+    assert gradient.config == one.config and np.abs(gradient.params["fc8"]["bias"]).min() > 0
+
+
+def test_the_digest_counts_names_types_shapes_and_values():
+    start = {"a": {"kernel": np.float32([[1, 2], [3, 4]]), "bias": np.float32([0, 0])}}
+    kernel = start["a"]["kernel"]
+    others = [
+        {"b": start["a"]},
+        {"a": start["a"] | {"kernel": kernel.reshape(4)}},
+        {"a": start["a"] | {"kernel": kernel.view(np.int32)}},
+        {"a": start["a"] | {"kernel": kernel.T.copy()}},
+        {"a": {"kernel": kernel, "scale": start["a"]["bias"]}},
+    ]
+    digests = {Model(params, tiny.CONFIG).digest() for params in (start, *others)}
+    assert len(digests) == 6
+    (first,) = {Model(params, tiny.CONFIG).digest() for params in (start, dict(start))}
+    assert Model(start, tiny.CONFIG).digest_matches(first)
+    assert not Model(others[0], tiny.CONFIG).digest_matches(first)
+
+
+def test_a_configuration_survives_json_and_knows_the_old_name_of_a_backbone():
+    config = ModelConfig("tiny", NAMES, 35, ("fc8",), "cubic")
+    assert ModelConfig.from_json(config._asdict()) == config
+    old = {"variant": "caffe", "class_names": ["a"], "size": 227, "fresh_layers": []}
+    assert ModelConfig.from_json(old) == ModelConfig("caffe", ("a",), 227, (), "edge_preserving")
+
+
+def test_other_classes_give_a_new_last_layer_and_keep_the_rest():
+    start = model(fresh_layers=("fc6",))
+    fitted = with_classes(start, NAMES, seed=1)
+    assert fitted.config == start.config._replace(class_names=NAMES, fresh_layers=("fc6", "fc8"))
+    last = fitted.params["fc8"]
+    assert last["kernel"].shape == (16, 3) and last["bias"].shape == (3,)
+    assert float(jnp.std(last["kernel"])) > 0
+    for layer in ("conv1", "fc7"):
+        assert fitted.params[layer] is start.params[layer]
+    assert fitted.params.keys() == start.params.keys()
+    assert start.params["fc8"]["kernel"].shape == (16, 5), "the model itself is not changed"
+    again, other = (with_classes(start, NAMES, seed=seed).params["fc8"] for seed in (1, 2))
+    assert_equal(again, last)
+    assert not np.array_equal(other["kernel"], again["kernel"])
+
+
+def test_the_same_names_in_another_order_are_other_classes():
+    start = model(fresh_layers=("fc8", "fc6"))
+    fitted = with_classes(start, tiny.CLASSES[::-1], seed=1)
+    assert fitted.class_names == tiny.CLASSES[::-1]
+    assert fitted.config.fresh_layers == ("fc8", "fc6"), "each is named once"
+    assert not np.array_equal(fitted.params["fc8"]["kernel"], start.params["fc8"]["kernel"])
+
+
+def test_the_same_classes_change_nothing():
+    start = model(fresh_layers=())
+    assert with_classes(start, tiny.CLASSES, seed=1) is start
+
+
+def test_unknown_names_are_answered_with_the_known_ones():
+    with pytest.raises(
+        ValueError, match="backbone='resnet' is unknown; choose one of caffe, torch"
+    ):
+        backbone_named("resnet")
+    with pytest.raises(ValueError, match="layer='L5' is unknown; choose one of L7, L1"):
+        TINY.feature("L5")
+    with pytest.raises(ValueError, match="train_layers='conv' is unknown; choose one of all, fc,"):
+        TINY.learning("conv")
+
+
+@pytest.mark.parametrize("backbone", [CAFFE, TORCHVISION], ids=lambda backbone: backbone.name)
+def test_what_a_backbone_names_is_there(backbone):
+    assert BACKBONES[backbone.name] is backbone
+    config = ModelConfig(backbone.name, ("a", "b"), backbone.size, backbone.layers)
+    there = jax.eval_shape(lambda: init_model(config, 0))
+    shapes = there.activation_shapes()
+    assert set(there.params) == set(backbone.layers)
+    named = {name for feature in backbone.features.values() for name in feature.activations}
+    starts = {choice.start for choice in backbone.trainable.values()} - {"input"}
+    assert named | starts | {*backbone.maps, *backbone.measured, *backbone.inverted} <= set(shapes)
+    assert {len(shapes[name]) for name in backbone.maps} == {3}
+    assert backbone.default_feature in backbone.features
+    assert {*backbone.compared_features} <= set(backbone.features)
+    for choice in backbone.trainable.values():
+        assert {*choice.layers} <= set(backbone.layers)
+
+
+def test_a_backbone_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        CAFFE.size = 1
