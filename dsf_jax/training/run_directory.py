@@ -23,6 +23,7 @@ from dsf_jax.training.parallel import is_primary
 CONFIG_FILE = "config.json"
 _START = "digest of the start values"
 _START_BEFORE = "fingerprint of the start values"  # as earlier versions called it
+_SINCE = {"loss": "softmax"}  # fields of TrainConfig that they did not have, and what they did
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
 
 
@@ -77,13 +78,11 @@ def claim(
 
 
 def _as_written_now(content: dict[str, Any], model: Model) -> dict[str, Any]:
-    """Brings a configuration of an earlier version to the present form: fields that it lacks have
-    their defaults, and a digest of these start values is written as this version does.
+    """Brings a configuration of an earlier version to the present form; a digest of these start
+    values is written as this version writes it.
     """
     there = copy.deepcopy(content)
-    if "train" in there:
-        defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
-        there["train"] = defaults | there["train"]
+    there["train"] = _SINCE | there.get("train", {})
     if "model" in there:
         own = ModelConfig.from_json(there["model"])._asdict()
         there["model"] = json.loads(json.dumps(own))

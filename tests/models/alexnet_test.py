@@ -13,6 +13,7 @@ import pytest
 import scipy.signal
 
 from dsf_jax.models import alexnet
+from dsf_jax.models.backbones import BACKBONES
 from tests.models import numpy_alexnet as original
 from tests.models.numpy_alexnet import Slips
 
@@ -108,7 +109,7 @@ def ours(variant: str, size: tuple[int, int]) -> Activations:
 
     @jax.jit
     def forward(weights: Params, images: jax.Array) -> dict[str, jax.Array]:
-        inputs = alexnet.preprocess(images, variant=variant)
+        inputs = BACKBONES[variant].preprocess(images)
         logits, activations = model(variant).apply({"params": weights}, inputs)
         return activations | {"logits": logits}
 
@@ -347,7 +348,7 @@ def test_slip_in_the_channel_order_is_seen(variant: str, slip: str) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_preprocess(variant: str, wrap: Callable[..., Any]) -> None:
     """Colour and grey; one orange pixel by hand."""
-    apply = wrap(functools.partial(alexnet.preprocess, variant=variant))
+    apply = wrap(BACKBONES[variant].preprocess)
     colour = pictures(5, 4)
     for images in (colour, colour[..., 0]):
         out = apply(jnp.asarray(images))
@@ -364,21 +365,13 @@ def test_preprocess(variant: str, wrap: Callable[..., Any]) -> None:
 def test_preprocess_refuses_fractions() -> None:
     """Pixels in 0..1 would be black to the network."""
     with pytest.raises(ValueError, match=r"uint8 in 0\.\.255, got float32"):
-        alexnet.preprocess(jnp.zeros((1, 4, 4, 3)), variant="caffe")
+        BACKBONES["caffe"].preprocess(jnp.zeros((1, 4, 4, 3)))
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda: alexnet.preprocess(jnp.zeros((1, 4, 4), jnp.uint8), variant="caffenet"),
-        lambda: abstract_forward(alexnet.AlexNet(2, variant="caffenet")),
-    ],
-    ids=["preprocess", "AlexNet"],
-)
-def test_unknown_variant_lists_the_known(call: Callable[[], Any]) -> None:
+def test_unknown_variant_lists_the_known() -> None:
     """One line, with what was given and what may be."""
     with pytest.raises(ValueError, match=r"variant='caffenet'.*caffe, torchvision"):
-        call()
+        abstract_forward(alexnet.AlexNet(2, variant="caffenet"))
 
 
 def test_unknown_start_lists_the_known() -> None:
@@ -447,7 +440,7 @@ def test_logits_are_fc8() -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_bfloat16_is_close(variant: str) -> None:
     """Coarser, yet the same network; the logits stay float32."""
-    inputs = alexnet.preprocess(pictures(227, 227), variant=variant)
+    inputs = BACKBONES[variant].preprocess(pictures(227, 227))
     forward = jax.jit(model(variant, dtype=jnp.bfloat16).apply)
     logits, activations = forward({"params": params(variant)}, inputs)
     assert logits.dtype == jnp.float32
@@ -564,112 +557,6 @@ def test_gradient_reaches_every_parameter_of_the_head() -> None:
         return jax.tree.map(lambda g: jnp.isfinite(g).all() & jnp.any(g != 0), slopes)
 
     assert all(jax.tree.leaves(reached(head_params())))
-
-
-def textbook_convolution(x: jax.Array, kernel: jax.Array, conv: alexnet.Conv) -> jax.Array:
-    """XLA's own, with its own groups."""
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        (conv.stride, conv.stride),
-        [(conv.padding, conv.padding)] * 2,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=conv.groups,
-    )
-
-
-@pytest.mark.parametrize(
-    ("variant", "block"), [(variant, block) for variant in VARIANTS for block in range(1, 6)]
-)
-def test_convolution_alone(variant: str, block: int) -> None:
-    """Values and both gradients of every layer's form, on sizes that no stride divides."""
-    rng = np.random.default_rng(7)
-    conv = alexnet.ARCHITECTURES[variant].convs[block - 1]
-    kernel = params(variant)[f"conv{block}"]["kernel"]
-    inputs = kernel.shape[2] * conv.groups
-    x = rng.standard_normal((3, *((26, 17) if conv.stride > 1 else (7, 4)), inputs), np.float32)
-    shape = jax.eval_shape(lambda x, k: textbook_convolution(x, k, conv), x, kernel).shape
-    weights = rng.standard_normal(shape, np.float32)
-
-    def values_and_gradients(convolve: Callable[..., Any]) -> Any:
-        def run(x: jax.Array, kernel: jax.Array) -> Any:
-            out, pull = jax.vjp(lambda x, kernel: convolve(x, kernel, conv), x, kernel)
-            return out, *pull(weights)
-
-        return jax.jit(run)(x, kernel)
-
-    own, textbook = map(values_and_gradients, (alexnet._convolve, textbook_convolution))
-    for mine, theirs in zip(own, textbook, strict=True):
-        assert relative_error(np.asarray(mine), np.asarray(theirs)) < TOLERANCE
-
-
-@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
-def test_response_norm_alone(wrap: Callable[..., Any]) -> None:
-    """Any number of channels, fewer than the window included; strong and weak activations."""
-    rng = np.random.default_rng(5)
-    for channels in (1, 4, 7, 96):
-        x = rng.standard_normal((2, 3, 4, channels)) * rng.choice([1.0, 300.0], (2, 3, 4, 1))
-        out = wrap(alexnet.response_norm)(jnp.asarray(x, jnp.float32))
-        assert relative_error(np.asarray(out), original.lrn(x)) < 1e-6, channels
-
-
-def test_response_norm_gradient() -> None:
-    """At zero the layer is the identity; elsewhere its slope is the NumPy layer's."""
-    rng = np.random.default_rng(5)
-    weights = rng.standard_normal((1, 2, 2, 9))
-
-    def gradient(x: np.ndarray) -> np.ndarray:
-        loss = jax.grad(lambda x: weighted_sum(alexnet.response_norm(x), weights))
-        return np.asarray(loss(jnp.asarray(x, jnp.float32)))
-
-    np.testing.assert_allclose(gradient(np.zeros(weights.shape)), weights, rtol=1e-6)
-    x = 100.0 * rng.standard_normal(weights.shape)
-    slopes = np.empty(x.shape)
-    for index in np.ndindex(x.shape):
-        step = np.zeros(x.shape)
-        step[index] = 1e-3
-        rise = original.lrn(x + step) - original.lrn(x - step)
-        slopes[index] = (rise * weights).sum() / 2e-3
-    assert relative_error(gradient(x), slopes) < TOLERANCE
-
-
-def reduce_window_pool(x: jax.Array, *, ceil: bool) -> jax.Array:
-    """The textbook form: one window reduction, the overhang filled with -inf."""
-    over = [(n - 3) % 2 if ceil else 0 for n in x.shape[1:3]]
-    padding = ((0, 0), (0, over[0]), (0, over[1]), (0, 0))
-    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), padding)
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "ceil", "wrap"),
-    [
-        *((h, w, ceil, jax.jit) for h, w in [(13, 13), (12, 15), (3, 4)] for ceil in (True, False)),
-        (6, 5, True, lambda f: f),
-    ],
-)
-def test_max_pool_alone(height: int, width: int, ceil: bool, wrap: Callable[..., Any]) -> None:
-    """Values, and without ties also gradients, are those of one window reduction."""
-    rng = np.random.default_rng(2)
-    # A permutation has no ties; all values below zero show a border filled with zeros.
-    x = -rng.permutation(2 * height * width * 3).reshape(2, height, width, 3).astype(np.float32)
-    out = wrap(functools.partial(alexnet.max_pool, ceil=ceil))(x)
-    np.testing.assert_array_equal(out, original.max_pool(x.astype(np.float64), ceil=ceil))
-    weights = rng.integers(1, 9, out.shape).astype(np.float32)
-    own, textbook = (
-        wrap(jax.grad(lambda x, p=pool: weighted_sum(p(x, ceil=ceil), weights)))(x)
-        for pool in (alexnet.max_pool, reduce_window_pool)
-    )
-    np.testing.assert_array_equal(own, textbook)
-
-
-@pytest.mark.parametrize("ceil", [True, False])
-def test_max_pool_shares_the_gradient_of_ties(ceil: bool) -> None:
-    """Equal values share what their window passes down: nothing is lost, nothing doubled."""
-    x = jnp.full((1, 6, 9, 1), 4.0)
-    total, slopes = jax.jit(jax.value_and_grad(lambda x: jnp.sum(alexnet.max_pool(x, ceil=ceil))))(
-        x
-    )
-    assert float(slopes.sum()) == float(total) / 4.0
 
 
 # --- Dropout ---

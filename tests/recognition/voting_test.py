@@ -9,7 +9,8 @@ from scipy import ndimage
 
 from dsf_jax.images.points import CANVAS, _unique, pad_points
 from dsf_jax.images.resize import edge_preserving_resize
-from dsf_jax.models.alexnet import AlexNet, init_params
+from dsf_jax.models.alexnet import AlexNet
+from dsf_jax.models.model import Model, ModelConfig, init_model
 from dsf_jax.recognition.voting import single_angle, vote
 from tests.training import tiny
 
@@ -25,22 +26,23 @@ def decided(params, layer, factor):
 
 @functools.cache
 def tiny_network():
-    return tiny.TinyNet(), decided(tiny.start_params(), "fc8", 4.0), tiny.SIZE
+    start = tiny.start_model()
+    return tiny.TinyNet(5), start.replace(params=decided(start.params, "fc8", 4.0))
 
 
 @functools.cache
 def alexnet():
     """With random kernels of He's deviation and no biases, signals reach the end undimmed."""
-    model, rng = AlexNet(5), np.random.default_rng(0)
+    config, rng = ModelConfig("caffe", tiny.CLASSES, ALEXNET_SIZE, ()), np.random.default_rng(0)
 
     def draw(shape):
         fan_in = np.prod(shape[:-1])
         values = rng.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / fan_in))
         return values if len(shape) > 1 else np.zeros(shape, np.float32)
 
-    shapes = jax.eval_shape(lambda: init_params(model, 0, size=ALEXNET_SIZE))
+    shapes = jax.eval_shape(lambda: init_model(config, 0).params)
     params = jax.tree.map(lambda x: draw(x.shape), shapes)
-    return model, decided(params, "fc8", 0.1), ALEXNET_SIZE
+    return AlexNet(5), Model(decided(params, "fc8", 0.1), config)
 
 
 def point_lists(count, seed=0):
@@ -105,16 +107,16 @@ def resized(count, size, seed=0):
 VIEWS = {"points": views_of_drawing, "photo": views_of_photo, "drawing": views_of_resized}
 
 
-def logits_of(model, params, view):
+def logits_of(module, params, view):
     """One view through the network; grey is repeated, colour turned to BGR, the mean subtracted."""
     colour = np.repeat(view[..., None], 3, axis=-1) if view.ndim == 2 else view[..., ::-1]
     pixels = colour.astype(np.float32) - np.array(CAFFE_MEAN_BGR, np.float32)[None, None]
-    return np.asarray(one_view(model, params, pixels[None])[0], np.float64)
+    return np.asarray(one_view(module, params, pixels[None])[0], np.float64)
 
 
-@functools.partial(jax.jit, static_argnames="model")
-def one_view(model, params, inputs):
-    return model.apply({"params": params}, inputs)[0]
+@functools.partial(jax.jit, static_argnames="module")
+def one_view(module, params, inputs):
+    return module.apply({"params": params}, inputs)[0]
 
 
 def softmax(logits):
@@ -131,13 +133,14 @@ def group_of(kind, count, size=tiny.SIZE):
 @functools.cache
 def by_hand(network, kind, count):
     """[b, k] of the one view, [b, k] of the vote, and [b, 18, k] logits."""
-    model, params, size = network()
+    module, model = network()
+    params, size = model.params, model.size
     singles, votes, logits = [], [], []
     for example in group_of(kind, count, size)[kind]:
         plain, views = VIEWS[kind](example, size)
         assert len(views) == 18
-        singles.append(softmax(logits_of(model, params, plain)))
-        logits.append([logits_of(model, params, view) for view in views])
+        singles.append(softmax(logits_of(module, params, plain)))
+        logits.append([logits_of(module, params, view) for view in views])
         votes.append(np.mean([softmax(row) for row in logits[-1]], axis=0))
     return np.array(singles), np.array(votes), np.array(logits)
 
@@ -152,9 +155,9 @@ CASES = [
 
 @pytest.mark.parametrize(("network", "kind", "count"), CASES)
 def test_the_vote_is_the_mean_of_18_softmaxes(network, kind, count):
-    model, params, size = network()
+    _, model = network()
     _, expected, logits = by_hand(network, kind, count)
-    voted = np.asarray(vote(model, params, group_of(kind, count), size=size))
+    voted = np.asarray(vote(model, group_of(kind, count, model.size)))
     assert voted.shape == (count, 5) and voted.dtype == np.float32
     np.testing.assert_allclose(voted, expected, atol=2e-5)
     # The case tells the vote from its neighbours: the softmax of the mean, one view alone.
@@ -165,9 +168,9 @@ def test_the_vote_is_the_mean_of_18_softmaxes(network, kind, count):
 
 @pytest.mark.parametrize(("network", "kind", "count"), CASES[:3])
 def test_a_single_angle_is_the_softmax_of_the_upright_view(network, kind, count):
-    model, params, size = network()
+    _, model = network()
     expected, voted, _ = by_hand(network, kind, count)
-    got = np.asarray(single_angle(model, params, group_of(kind, count), size=size))
+    got = np.asarray(single_angle(model, group_of(kind, count, model.size)))
     assert got.shape == (count, 5) and got.dtype == np.float32
     np.testing.assert_allclose(got, expected, atol=2e-5)
     assert np.abs(voted - expected).max() > 1e-3
@@ -175,10 +178,10 @@ def test_a_single_angle_is_the_softmax_of_the_upright_view(network, kind, count)
 
 @pytest.mark.parametrize("classify", [single_angle, vote])
 def test_padding_of_point_lists_does_not_count(classify):
-    model, params, size = tiny_network()
+    _, model = tiny_network()
     lists = point_lists(3)
     answers = [
-        np.asarray(classify(model, params, {"points": pad_points(lists, length)}, size=size))
+        np.asarray(classify(model, {"points": pad_points(lists, length)}))
         for length in (512, 1024, 4096)
     ]
     np.testing.assert_array_equal(answers[0], answers[1])
@@ -188,26 +191,26 @@ def test_padding_of_point_lists_does_not_count(classify):
 
 @pytest.mark.parametrize("kind", ["points", "photo", "drawing"])
 def test_an_example_gets_the_same_vote_in_any_company(kind):
-    model, params, size = tiny_network()
+    _, model = tiny_network()
     group = group_of(kind, 3)
-    together = np.asarray(vote(model, params, group, size=size))
+    together = np.asarray(vote(model, group))
     for i in range(3):
-        alone = vote(model, params, {kind: group[kind][i : i + 1]}, size=size)
+        alone = vote(model, {kind: group[kind][i : i + 1]})
         np.testing.assert_allclose(together[i], alone[0], atol=1e-6)
 
 
 def test_a_drawing_without_ink_gets_probabilities_too():
-    model, params, size = tiny_network()
+    _, model = tiny_network()
     blank = {"points": pad_points([np.zeros((0, 2), np.uint16)])}
-    voted = np.asarray(vote(model, params, blank, size=size))
+    voted = np.asarray(vote(model, blank))
     np.testing.assert_allclose(voted.sum(), 1.0, atol=1e-6)
-    np.testing.assert_allclose(voted, single_angle(model, params, blank, size=size), atol=1e-6)
+    np.testing.assert_allclose(voted, single_angle(model, blank), atol=1e-6)
 
 
 def test_both_work_inside_jit():
-    model, params, size = tiny_network()
+    _, model = tiny_network()
     group = group_of("points", 2)
     for classify in (single_angle, vote):
-        compiled = jax.jit(functools.partial(classify, model, size=size))
-        plain = classify(model, params, group, size=size)
-        np.testing.assert_allclose(compiled(params, group), plain, atol=1e-6)
+        compiled = jax.jit(classify)
+        plain = classify(model, group)
+        np.testing.assert_allclose(compiled(model, group), plain, atol=1e-6)

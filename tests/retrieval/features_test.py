@@ -1,6 +1,8 @@
 """Every kind of feature against NumPy, and batches against one example at a time."""
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import hypothesis
@@ -12,36 +14,41 @@ import pytest
 
 from dsf_jax.data.batches import collate, content
 from dsf_jax.images.points import CANVAS, _unique
-from dsf_jax.models.alexnet import AlexNet, init_params
-from dsf_jax.retrieval.features import (
-    LAYERS,
-    PAPER_LAYERS,
-    check_layers,
-    embed,
-    extract,
-    feature_blocks,
-    feature_sizes,
-    features_from,
-    l2_normalise,
-)
+from dsf_jax.models.alexnet import CAFFE
+from dsf_jax.models.backbones import BACKBONES
+from dsf_jax.models.model import Model, ModelConfig, init_model, l2_normalise
+from dsf_jax.retrieval.features import embed, embed_layers, extract, feature_blocks, feature_sizes
 
 SIZE = 35
 
 
 class TwoLayers(nn.Module):
-    """Has what features need of AlexNet: a variant and two named layers."""
+    """Has AlexNet's names of two layers."""
 
-    variant: str = "caffe"
+    num_classes: int
+    dropout_rate: float = 0.0
+    dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, inputs):
+    def __call__(self, inputs, dropout_keys=None, start="input"):
         x = nn.relu(nn.Conv(4, (7, 7), 4)(inputs / 100)).reshape(len(inputs), -1)
         six = nn.relu(nn.Dense(12)(x))
         return six, {"relu6": six, "relu7": nn.relu(nn.Dense(8)(six)), "fc6": -six}
 
 
-MODEL = TwoLayers()
-PARAMS = MODEL.init(jax.random.key(0), jnp.zeros((1, SIZE, SIZE, 3)))["params"]
+NAMED = dataclasses.replace(CAFFE, name="six_and_seven", build=TwoLayers)
+PARAMS = TwoLayers(1).init(jax.random.key(0), jnp.zeros((1, SIZE, SIZE, 3)))["params"]
+MODEL = Model(PARAMS, ModelConfig("six_and_seven", ("a",), SIZE, ()))
+ALEXNET = ModelConfig("caffe", tuple("abcde"), 227, ())
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    monkeypatch.setitem(BACKBONES, "six_and_seven", NAMED)
+
+
+def features_from(activations, layer):
+    return Model({}, ALEXNET).features(activations, layer)
 
 
 def activations(seed=0, b=5):
@@ -91,8 +98,9 @@ def test_features_equal_numpy(layer, expected, compiled):
 
 
 def test_the_papers_three_are_named_apart():
-    assert PAPER_LAYERS == ("L6", "L7", "L6+L7")
-    assert set(PAPER_LAYERS) < set(LAYERS)
+    assert CAFFE.compared_features == ("L6", "L7", "L6+L7")
+    assert set(CAFFE.compared_features) < set(CAFFE.features)
+    assert CAFFE.default_feature == "L6+L7"
 
 
 def test_both_halves_weigh_the_same_however_large_their_activations_are():
@@ -105,7 +113,7 @@ def test_zero_vectors_stay_zero():
     given = activations()
     given["relu6"][0] = 0
     given["relu6"][1] = given["relu7"][1] = 0
-    for layer in PAPER_LAYERS:
+    for layer in CAFFE.compared_features:
         features = np.asarray(features_from(given, layer))
         assert np.isfinite(features).all()
         assert not features[1].any()
@@ -131,17 +139,17 @@ def test_half_precision_activations_give_float32_features():
 
 
 def test_alexnets_features_are_4096_and_8192_long():
-    model = AlexNet(5)
-    params = jax.eval_shape(lambda: init_params(model, 0))
-    group = {"points": jax.ShapeDtypeStruct((2, 512, 2), jnp.uint16)}
-    layers = tuple(LAYERS)
-    shapes = jax.eval_shape(lambda p, g: embed(model, p, g, layers=layers), params, group)
+    model = jax.eval_shape(lambda: init_model(ALEXNET, 0))
+    batch = {"points": jax.ShapeDtypeStruct((2, 512, 2), jnp.uint16)}
+    layers = tuple(CAFFE.features)
+    shapes = jax.eval_shape(lambda m, b: embed_layers(m, b, layers), model, batch)
+    assert jax.eval_shape(embed, model, batch).shape == (2, 8192), "the default feature"
     sizes = {
         "L6": 4096, "L7": 4096, "L6+L7": 8192, "pool5": 6 * 6 * 256, "L6 before ReLU": 4096,
         "L7 before ReLU": 4096, "L6+L7 before ReLU": 8192, "L6+L7 joined raw": 8192,
     }  # fmt: skip
     assert {name: x.shape for name, x in shapes.items()} == {n: (2, d) for n, d in sizes.items()}
-    assert feature_sizes(model, params, layers) == sizes
+    assert feature_sizes(model, layers) == sizes
 
 
 class Reading(Sequence):
@@ -179,9 +187,7 @@ def resized(n):
 
 
 def one_by_one(examples, layers):
-    singly = [
-        embed(MODEL, PARAMS, content(collate([e])), layers=layers, size=SIZE) for e in examples
-    ]
+    singly = [embed_layers(MODEL, content(collate([e])), layers) for e in examples]
     return {layer: np.concatenate([np.asarray(x[layer]) for x in singly]) for layer in layers}
 
 
@@ -190,9 +196,7 @@ def one_by_one(examples, layers):
 def test_batches_equal_one_by_one_in_order(make, batch_size):
     layers = ("L7", "L6+L7")
     examples = Reading(make(7))
-    found = extract(
-        MODEL, PARAMS, examples, layers=layers, batch_size=batch_size, size=SIZE, label="test"
-    )
+    found = extract(MODEL, examples, layers=layers, batch_size=batch_size, label="test")
     assert examples.read == list(range(7))
     expected = one_by_one(make(7), layers)
     assert list(found) == list(layers)
@@ -207,17 +211,17 @@ def test_batches_equal_one_by_one_in_order(make, batch_size):
 
 def test_blocks_are_parts_of_the_whole():
     examples = Reading(drawings(7))
-    whole = list(feature_blocks(MODEL, PARAMS, examples, batch_size=3, size=SIZE))
+    whole = list(feature_blocks(MODEL, examples, layers=("L6+L7",), batch_size=3))
     assert [(b.number, b.first, b.labels.tolist()) for b in whole] == [
         (0, 0, [0, 1, 2]),
         (1, 3, [3, 4, 5]),
         (2, 6, [6]),
     ]
     examples.read.clear()
-    some = feature_blocks(MODEL, PARAMS, examples, batch_size=3, size=SIZE, numbers=[2, 1])
+    some = feature_blocks(MODEL, examples, layers=("L6+L7",), batch_size=3, numbers=[2, 1])
     for block, number in zip(some, (2, 1), strict=True):
         assert block.number == number and block.first == whole[number].first
-        np.testing.assert_array_equal(block.features["L6+L7"], whole[number].features["L6+L7"])
+        np.testing.assert_array_equal(block.outputs["L6+L7"], whole[number].outputs["L6+L7"])
     assert examples.read == [6, 3, 4, 5]
 
 
@@ -226,10 +230,10 @@ def test_an_unknown_layer_is_named_before_anything_is_read():
     with pytest.raises(
         ValueError, match=r"layer='fc6' is unknown; choose one of L6, L7, L6\+L7, p"
     ):
-        extract(MODEL, PARAMS, examples, layers=("L6", "fc6"), size=SIZE)
+        extract(MODEL, examples, layers=("L6", "fc6"))
     assert examples.read == []
     with pytest.raises(ValueError, match="layer='L8' is unknown"):
         features_from(activations(), "L8")
     for layers in ((), ("L6", "L7", "L6")):
         with pytest.raises(ValueError, match="must name one or more, each once; correct it"):
-            check_layers(layers)
+            CAFFE.check_features(layers)

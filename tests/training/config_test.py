@@ -1,9 +1,12 @@
-"""A run's settings: the paper's by default, impossible ones refused, epochs turned into steps."""
+"""A run's sgd_config: the paper's by default, impossible ones refused, epochs turned into steps."""
 
 import jax.numpy as jnp
 import pytest
 
+from dsf_jax.models.model import ModelConfig
 from dsf_jax.training.config import TrainConfig
+
+FRESH = ModelConfig("caffe", ("ant",), 227, ("fc8",))
 
 
 def test_defaults_are_the_papers_and_caffes():
@@ -34,7 +37,8 @@ def test_defaults_are_the_papers_and_caffes():
         ({"seed": 2**31}, "seed=2147483648 must lie between 0 and 2147483647"),
         ({"dropout_rate": 1.0}, r"dropout_rate=1.0 and momentum=0.9 must lie in \[0, 1\)"),
         ({"momentum": 1.0}, r"dropout_rate=0.5 and momentum=1.0 must lie in \[0, 1\)"),
-        ({"cached_views": 2}, "cached_views=2 needs frozen convolutions, not train_layers='all'"),
+        ({"loss": "hinge"}, "loss='hinge' is unknown; choose one of softmax"),
+        ({"cached_views": 2}, "cached_views=2 needs frozen layers, not train_layers='all'"),
         ({"cached_views": -1, "train_layers": "fc"}, "cached_views=-1 needs"),
         ({"compute": "float16"}, "compute='float16' is unknown; choose one of float32, bfloat16"),
     ],
@@ -69,9 +73,9 @@ def test_epochs_are_counted_in_whole_steps_and_steps_go_before_them(
 def test_epochs_of_the_schedule_become_steps(decay_every, warmup, in_steps):
     """10 steps an epoch; a drop comes after one step at least, a warm-up is never cut."""
     config = TrainConfig(epochs=2, batch_size=10, decay_every=decay_every, warmup=warmup)
-    settings = config.optimisation(("fc8",), 100)
-    assert (settings.decay_every, settings.warmup) == in_steps
-    assert settings.steps == 20 and settings.fresh_layers == ("fc8",)
+    sgd_config = config.sgd_config(FRESH, 100)
+    assert (sgd_config.decay_every, sgd_config.warmup) == in_steps
+    assert sgd_config.steps == 20 and sgd_config.fresh_layers == ("fc8",)
 
 
 def test_every_setting_reaches_the_optimiser_under_its_own_name():
@@ -79,9 +83,9 @@ def test_every_setting_reaches_the_optimiser_under_its_own_name():
         learning_rate=1.0, momentum=0.2, weight_decay=3.0, fresh_multiplier=4.0, bias_multiplier=5.0,
         schedule="cosine", decay_factor=0.6,
     )  # fmt: skip
-    settings = config.optimisation((), 100)._asdict()
-    for name in settings.keys() - {"fresh_layers", "decay_every", "warmup", "steps"}:
-        assert settings[name] == getattr(config, name), name
+    sgd_config = config.sgd_config(FRESH._replace(fresh_layers=()), 100)._asdict()
+    for name in sgd_config.keys() - {"fresh_layers", "decay_every", "warmup", "steps"}:
+        assert sgd_config[name] == getattr(config, name), name
 
 
 def test_what_past_steps_depend_on_may_not_change():

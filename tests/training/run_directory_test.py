@@ -1,6 +1,7 @@
 """A run writes down what it takes to repeat it, and no other run goes on in its folder."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -11,25 +12,25 @@ import subprocess
 import numpy as np
 import pytest
 
+from dsf_jax.models.model import Model, ModelConfig
 from dsf_jax.training import checkpoints, run_directory
-from dsf_jax.training.checkpoints import ModelCard
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.run_directory import (
     CONFIG_FILE,
     claim,
-    fingerprint,
     read_config,
     revision,
     session,
 )
 
-CARD = ModelCard("caffe", ("ant", "Äffchen 🐒"), 67, ("fc8",))
+CONFIG = ModelConfig("caffe", ("ant", "Äffchen 🐒"), 67, ("fc8",))
 PARAMS = {"fc8": {"kernel": np.float32([[1, 2]]), "bias": np.float32([3])}}
+MODEL = Model(PARAMS, CONFIG)
 COMMAND = {"flags": {"mixture": "S+I"}, "class_map": None}
 
 
-def claimed(run_dir, config=None, card=CARD, params=PARAMS, data=("sketches",), command=COMMAND):
-    claim(run_dir, config or TrainConfig(), card, params, list(data), command, steps=9)
+def claimed(run_dir, config=None, model=MODEL, data=("sketches",), command=COMMAND):
+    claim(run_dir, config or TrainConfig(), model, list(data), command, steps=9)
     return read_config(run_dir)
 
 
@@ -43,10 +44,10 @@ def test_what_is_kept(tmp_path):
     assert TrainConfig(**kept["train"]) == TrainConfig()
     assert kept["train"].keys() == {field.name for field in dataclasses.fields(TrainConfig)}
     model = kept["model"]
-    assert (model["variant"], model["size"]) == ("caffe", 67)
+    assert (model["backbone"], model["size"]) == ("caffe", 67)
     assert (model["class_names"], model["fresh_layers"]) == (["ant", "Äffchen 🐒"], ["fc8"])
     assert kept["start"]["data"] == ["sketches"]
-    assert kept["start"]["fingerprint of the start values"] == fingerprint(PARAMS)
+    assert kept["start"]["digest of the start values"] == MODEL.digest()
     assert kept["command"] == COMMAND and kept["steps"] == 9
     (once,) = kept["sessions"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", once["time"])
@@ -78,11 +79,11 @@ def test_before_the_first_checkpoint_a_folder_is_anybodys(tmp_path):
             {"config": TrainConfig(momentum=0.5, compute="bfloat16")},
             "momentum is 0.9 there and 0.5 now; compute is 'float32' there and 'bfloat16' now",
         ),
-        ({"card": CARD._replace(size=35)}, "size is 67 there and 35 now"),
+        ({"model": Model(PARAMS, CONFIG._replace(size=35))}, "size is 67 there and 35 now"),
         ({"data": ["photos"]}, r"data is \['sketches'\] there and \['photos'\] now"),
         (
-            {"params": {"fc8": {"kernel": np.float32([[1, 2]]), "bias": np.float32([4])}}},
-            "fingerprint of the start values is '[0-9a-f]{16}' there and '[0-9a-f]{16}' now",
+            {"model": Model({"fc8": PARAMS["fc8"] | {"bias": np.float32([4])}}, CONFIG)},
+            r"digest of the start values is '[0-9a-f]{56}\.\.\. there and '[0-9a-f]{56}\.\.\. now",
         ),
         ({"data": ["x" * 999]}, r"now; choose"),
     ],
@@ -148,7 +149,7 @@ def test_a_folder_without_a_run_is_named(tmp_path):
 
 def test_only_the_primary_process_writes_and_all_check(tmp_path, monkeypatch):
     monkeypatch.setattr(run_directory, "is_primary", lambda: False)
-    claim(tmp_path, TrainConfig(), CARD, PARAMS, ["sketches"], COMMAND, steps=9)
+    claim(tmp_path, TrainConfig(), MODEL, ["sketches"], COMMAND, steps=9)
     assert not list(tmp_path.iterdir())
     monkeypatch.undo()
     claimed(tmp_path)
@@ -158,15 +159,37 @@ def test_only_the_primary_process_writes_and_all_check(tmp_path, monkeypatch):
         claimed(tmp_path, TrainConfig(seed=5))
 
 
-def test_a_fingerprint_tells_values_apart():
+def test_a_digest_separates_values():
+    def digest(params):
+        return Model(params, CONFIG).digest()
+
     same = {"fc8": {"bias": np.float32([3]), "kernel": np.float32([[1, 2]])}}
-    assert fingerprint(same) == fingerprint(PARAMS), "the order of names does not matter"
-    assert len(fingerprint(PARAMS)) == 16
+    assert digest(same) == digest(PARAMS), "the order of names does not matter"
+    assert len(digest(PARAMS)) == 64
     for bias in (np.float32([np.nextafter(np.float32(3), np.float32(4))]), np.float32([-3])):
         other = {"fc8": PARAMS["fc8"] | {"bias": bias}}
-        assert fingerprint(other) != fingerprint(PARAMS)
+        assert digest(other) != digest(PARAMS)
     strided = {"fc8": PARAMS["fc8"] | {"kernel": np.float32([[1], [2]]).T}}
-    assert fingerprint(strided) == fingerprint(PARAMS)
+    assert digest(strided) == digest(PARAMS)
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path):
+    """It called the backbone a variant, had one loss, and digested values without their names."""
+    kept = claimed(tmp_path)
+    begin(tmp_path)
+    del kept["train"]["loss"]
+    kept["model"]["variant"] = kept["model"].pop("backbone")
+    values = b"".join(PARAMS["fc8"][name].tobytes() for name in ("bias", "kernel"))
+    for digest, fits in ((hashlib.sha256(values).hexdigest()[:16], True), ("0" * 16, False)):
+        kept["start"] = {"data": ["sketches"], "fingerprint of the start values": digest}
+        (tmp_path / CONFIG_FILE).write_text(json.dumps(kept))
+        if fits:
+            assert claimed(tmp_path)["start"]["digest of the start values"] == MODEL.digest()
+        else:
+            with pytest.raises(
+                ValueError, match="digest of the start values is '0000000000000000'"
+            ):
+                claimed(tmp_path)
 
 
 @pytest.fixture
