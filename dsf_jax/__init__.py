@@ -38,6 +38,7 @@ training.start           start values and data -> a run
 recognition.voting       what a sketch shows, by one view or by the vote of 18
 retrieval.features       L2-normalised features of a network
 retrieval.feature_files  features on disk, written block by block, resumable
+retrieval.distances      the distance, tables of it, and rankings by it
 retrieval.euclidean      exact nearest neighbours, block by block
 retrieval.sharded        the same over all devices of all processes
 gallery.crawl            a folder of pictures -> what is in it, read ahead
@@ -46,7 +47,9 @@ gallery.store            a gallery's rows on disk or in an object store
 gallery.snapshot         a gallery's pictures and vectors as a reader holds them
 gallery.sync             a gallery's rows brought up to date with files
 gallery.gallery          a gallery of one's own pictures: kept up with folders, searched
-evaluation.ranking       average precision, bounded or not, P@K, recall, NDCG, Kendall's tau
+evaluation.ranking       average precision, bounded or not, P@K, recall, NDCG
+evaluation.correlation   Kendall's tau
+evaluation.statistics    a mean with its bootstrap interval
 evaluation.results       one result with its intervals, one JSON file
 evaluation.protocols.tu_berlin           accuracy, single angle and voted -> one result
 evaluation.protocols.category_retrieval  sketches against photos of the same classes -> one result

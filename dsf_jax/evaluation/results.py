@@ -1,30 +1,20 @@
-"""What an evaluation found, with its intervals and all that it depends on: one record, one JSON file."""
+"""The result of an evaluation, with intervals and all that it depends on: one record, one JSON file."""
 
 import dataclasses
 import json
 import math
 import os
 import pathlib
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dsf_jax.data.files import write_whole
+from dsf_jax.evaluation.statistics import Measure
 
 FORMAT = 1
-DRAWS, SEED = 1000, 0
-# What the records of folds may disagree about: another model, tested on another part of the data.
+# Entries of the configuration in which folds may differ: another model, tested on other data.
 VARYING = ("checkpoint", "data", "fold", "split")
 SIZES = ("classes", "gallery")  # counts that are never added over folds
-
-
-class Measure(NamedTuple):
-    """A number and its interval, which the record's `interval` explains."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +22,12 @@ class ResultRecord:
     """The result of one evaluation. A number that is not finite never enters a record.
 
     Attributes:
-      protocol: which evaluation, "tu_berlin" or the like.
+      protocol: name of the evaluation, "tu_berlin" or the like.
       numbers: what was measured, "accuracy/voting", "mAP", "P@10", "tau-b", ...
-      configuration: what the numbers depend on, JSON values: layer, size, K, seed, data sets, ...
-      counts: how much was evaluated: queries, queries_without_relevant, gallery, classes, ...
-      interval: what low and high of the numbers are, "95 % bootstrap over queries, ..."
-      details: more of the result, JSON values: accuracy by class, curves, ...
+      configuration: everything that the numbers depend on, JSON values: layer, size, K, seed, data sets, ...
+      counts: number of things evaluated: queries, queries_without_relevant, gallery, classes, ...
+      interval: meaning of the numbers' low and high, "95 % bootstrap over queries, ..."
+      details: more of the result, JSON values: accuracy per class, curves, ...
     """
 
     protocol: str
@@ -102,70 +92,25 @@ def own_configuration(given: Mapping[str, Any], **own: Any) -> dict[str, Any]:
     return dict(given) | own
 
 
-def bootstrap(values: np.ndarray, *, draws: int = DRAWS, seed: int = SEED) -> Measure:
-    """The mean, with the interval between the 2.5th and 97.5th percentile of resampled means.
-
-    One seed resamples every array of one length alike: metrics of the same queries vary together.
-
-    Args:
-      values: [q] numbers, one a query.
-      draws: how many resamplings, of q values each.
-      seed: of the resamplings.
-
-    Returns:
-      Mean and interval; of a single value, that value thrice.
-
-    Raises:
-      ValueError: when there are no values, or one is not finite.
-    """
-    values = np.asarray(values, np.float64)
-    if values.ndim != 1 or not values.size or not np.isfinite(values).all():
-        what = f"shape {values.shape}" if values.ndim != 1 or not values.size else "NaN or infinity"
-        raise ValueError(
-            f"the values of a bootstrap have {what}, expected [q] finite numbers, q at least 1; "
-            "leave out the queries without a value"
-        )
-    rng = np.random.default_rng(seed)
-    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(draws)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    # A mean of equal numbers may differ from them in its last digit.
-    bounds = np.clip([values.mean(), low, high], values.min(), values.max())
-    return Measure(*bounds.tolist())
-
-
-def bootstrap_interval(over: str, *, draws: int = DRAWS, seed: int = SEED) -> str:
-    """Words what `bootstrap` does, for a record's `interval`.
+def over_folds(records: Sequence[ResultRecord]) -> ResultRecord:
+    """Joins the records of a protocol's folds: mean, lowest and highest of each number; of a single
+    fold, its own interval.
 
     Args:
-      over: what is resampled, "queries" or the like.
-      draws: as given to `bootstrap`.
-      seed: as given to `bootstrap`.
-    """
-    return f"95 % bootstrap over {over}, {draws} draws, seed {seed}"
-
-
-def over_folds(
-    records: Sequence[ResultRecord], *, varying: Collection[str] = VARYING
-) -> ResultRecord:
-    """Joins the records of a protocol's folds: mean, lowest and highest of each number; of one fold
-    alone, its own interval.
-
-    Args:
-      records: one a fold.
-      varying: entries of the configuration that may differ between folds; others are errors.
+      records: one per fold.
 
     Returns:
       A record of the folds' means, each fold with the same weight. Counts are added, unless all
-      folds were tested on the same data; then, and those of `SIZES` always, they stand there where all
-      folds have the same. What differs stands in configuration["folds"] and details["folds"], in the
-      order given.
+      folds were tested on the same data; then, and those of `SIZES` always, they are kept where all
+      folds have the same. What differs (entries of `VARYING` only) is in configuration["folds"] and
+      details["folds"], in the order given.
 
     Raises:
       ValueError: when there is no record, or the records are not folds of one evaluation.
     """
     if not records:
-        raise ValueError("there are no records to join; give one a fold")
-    _check_folds(records, varying)
+        raise ValueError("there are no records to join; give one per fold")
+    _check_folds(records)
     first, folds = records[0], len(records)
     numbers = {}
     for name in first.numbers:
@@ -174,21 +119,21 @@ def over_folds(
         numbers[name] = Measure(min(max(math.fsum(values) / folds, low), high), low, high)
     differing = [key for key in first.configuration if _differs(records, key)]
     configuration = {k: v for k, v in first.configuration.items() if k not in differing}
-    added = "data" not in configuration  # the folds' differs, or nobody says what it is
+    added = "data" not in configuration  # it differs between folds, or is not recorded
     if differing:
         configuration["folds"] = [{k: r.configuration[k] for k in differing} for r in records]
     return ResultRecord(
         first.protocol,
         numbers,
         configuration,
-        _pooled([r.counts for r in records], added=added) | {"folds": folds},
+        _joined_counts([r.counts for r in records], added=added) | {"folds": folds},
         f"lowest and highest of {folds} folds" if folds > 1 else f"{first.interval}, 1 fold",
         {"folds": [_fold(record) for record in records]},
     )
 
 
 def _fold(record: ResultRecord) -> dict[str, Any]:
-    """What a joined record keeps of a fold."""
+    """Returns what a joined record keeps of a fold."""
     content = as_dict(record)
     return {name: content[name] for name in ("numbers", "interval", "counts", "details")}
 
@@ -197,28 +142,11 @@ def _differs(records: Sequence[ResultRecord], key: str) -> bool:
     return any(r.configuration[key] != records[0].configuration[key] for r in records)
 
 
-def _check_folds(records: Sequence[ResultRecord], varying: Collection[str]) -> None:
+def _check_folds(records: Sequence[ResultRecord]) -> None:
+    """Raises ValueError unless the records are different folds of one evaluation."""
     first = records[0]
     for i, record in enumerate(records):
-        for what in ("numbers", "configuration", "counts"):
-            theirs, ours = (sorted(getattr(r, what)) for r in (record, first))
-            if theirs != ours:
-                odd = ", ".join(sorted({*theirs} ^ {*ours}))
-                raise ValueError(
-                    f"records 0 and {i} do not both have the {what} {odd}; "
-                    "join folds of one evaluation"
-                )
-        if record.protocol != first.protocol:
-            raise ValueError(
-                f"record {i} is of the protocol {record.protocol}, record 0 of {first.protocol}; "
-                "join folds of one evaluation"
-            )
-        for key in first.configuration.keys() - varying:
-            if _differs([first, record], key):
-                raise ValueError(
-                    f"record {i} has {key}={record.configuration[key]!r}, record 0 "
-                    f"{first.configuration[key]!r}; folds may differ in {', '.join(varying)} alone"
-                )
+        _check_alike(first, record, i)
         for j, other in enumerate(records[:i]):
             if other.configuration == record.configuration:
                 raise ValueError(
@@ -226,7 +154,29 @@ def _check_folds(records: Sequence[ResultRecord], varying: Collection[str]) -> N
                 )
 
 
-def _pooled(counts: Sequence[Mapping[str, int]], *, added: bool) -> dict[str, int]:
+def _check_alike(first: ResultRecord, record: ResultRecord, i: int) -> None:
+    """Raises ValueError unless record i differs from record 0 in `VARYING` only."""
+    for what in ("numbers", "configuration", "counts"):
+        theirs, ours = (sorted(getattr(r, what)) for r in (record, first))
+        if theirs != ours:
+            odd = ", ".join(sorted({*theirs} ^ {*ours}))
+            raise ValueError(
+                f"records 0 and {i} do not both have the {what} {odd}; join folds of one evaluation"
+            )
+    if record.protocol != first.protocol:
+        raise ValueError(
+            f"record {i} is of the protocol {record.protocol}, record 0 of {first.protocol}; "
+            "join folds of one evaluation"
+        )
+    for key in first.configuration.keys() - {*VARYING}:
+        if _differs([first, record], key):
+            raise ValueError(
+                f"record {i} has {key}={record.configuration[key]!r}, record 0 "
+                f"{first.configuration[key]!r}; folds may differ in {', '.join(VARYING)} only"
+            )
+
+
+def _joined_counts(counts: Sequence[Mapping[str, int]], *, added: bool) -> dict[str, int]:
     sums = [name for name in counts[0] if added and name not in SIZES]
     pooled = {name: sum(c[name] for c in counts) for name in sums}
     shared = {name: {c[name] for c in counts} for name in counts[0] if name not in sums}
@@ -241,7 +191,7 @@ def as_dict(record: ResultRecord) -> dict[str, Any]:
 
 
 def write_result(path: str | os.PathLike[str], record: ResultRecord) -> None:
-    """Writes a record as JSON, whole or not at all.
+    """Writes a record as JSON, atomically.
 
     Raises:
       OSError: when the file exists, or cannot be written.
@@ -280,7 +230,7 @@ def read_result(path: str | os.PathLike[str]) -> ResultRecord:
 
 
 def _record(content: dict[str, Any]) -> ResultRecord:
-    """Makes a record of JSON values; raises whatever they trip over."""
+    """Builds a record from JSON values, and raises whatever error is met first."""
     kinds = {"protocol": str, "numbers": dict, "configuration": dict, "counts": dict}
     for name, kind in (kinds | {"interval": str, "details": dict}).items():
         if not isinstance(content.get(name), kind):

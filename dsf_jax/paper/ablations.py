@@ -18,7 +18,8 @@ from dsf_jax.evaluation.baselines import fit_linear
 from dsf_jax.evaluation.evaluate import Network
 from dsf_jax.evaluation.protocols.category_retrieval import PROTOCOL, category_scores
 from dsf_jax.evaluation.protocols.tu_berlin import accuracies
-from dsf_jax.evaluation.results import ResultRecord, bootstrap, bootstrap_interval
+from dsf_jax.evaluation.results import ResultRecord
+from dsf_jax.evaluation.statistics import bootstrap_with_differences, describe_bootstrap
 from dsf_jax.images.points import ink_of, pad_points, points_from_image, points_from_ink
 from dsf_jax.images.resize import edge_preserving_resize
 from dsf_jax.models.alexnet import AlexNet, Params, preprocess
@@ -241,17 +242,13 @@ def compare_features(network: Network, mixture: Mixture) -> ResultTable:
     queries = embedded(mixture.drawings, label="sketches")
     gallery = embedded(mixture.photos, label="photos")
     labels = mixture.drawings.labels
-    numbers, first = {}, np.zeros(0)
+    precisions = {}
     for layer in layers:
         scores = category_scores(queries[layer], labels, gallery[layer], mixture.photos.labels)
-        own = scores.values["mAP"][scores.counted]
-        numbers[f"mAP/{layer}"] = bootstrap(own)
-        if layer == FEATURE:
-            first = own
-        else:
-            numbers[f"mAP/{layer} minus {FEATURE}"] = bootstrap(own - first)
-    counts = {"queries": len(first), "gallery": len(mixture.photos)}
-    interval = bootstrap_interval("queries")
+        precisions[layer] = scores.values["mAP"][scores.counted]
+    numbers = bootstrap_with_differences(precisions, "mAP")
+    counts = {"queries": len(precisions[FEATURE]), "gallery": len(mixture.photos)}
+    interval = describe_bootstrap("queries")
     record = ResultRecord(PROTOCOL, numbers, {}, counts, interval, {})
     return _compared("Retrieval by different features", "mAP", record)
 

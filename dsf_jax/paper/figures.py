@@ -11,19 +11,14 @@ from dsf_jax.data.batches import collate, content
 from dsf_jax.data.mixtures import ClassMap, names_in_mixture
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation.evaluate import Network
-from dsf_jax.evaluation.ranking import (
-    VARIANTS,
-    Cutoffs,
-    distance_blocks,
-    rank_by_distance,
-    ranking_scores,
-)
-from dsf_jax.evaluation.results import bootstrap
+from dsf_jax.evaluation.ranking import METRICS, ranking_scores
+from dsf_jax.evaluation.statistics import bootstrap
 from dsf_jax.images.points import CANVAS
 from dsf_jax.images.views import VIEW_ANGLES, VIEW_FLIPS, all_views
 from dsf_jax.insight import plots, strokes
 from dsf_jax.paper.figure_inputs import FigureInputs, PaperFigure, check_classes, choose
 from dsf_jax.recognition.voting import single_angle
+from dsf_jax.retrieval.distances import distance_blocks, rank_by_distance
 from dsf_jax.retrieval.features import extract
 
 BATCH_SIZE = 64
@@ -40,7 +35,7 @@ VIEWS_TEXT = (
 )
 RETRIEVAL_TEXT = (
     "Sketches and the photos nearest to them, best first (Fig. 5 of the paper); those of the "
-    f"sketch's class are framed. AP: {VARIANTS['mAP']}. mAP: its mean over all queries, with a "
+    f"sketch's class are framed. AP: {METRICS['mAP'].definition}. mAP: its mean over all queries, with a "
     "95 % bootstrap interval."
 )
 
@@ -266,5 +261,5 @@ def _ranked(inputs: FigureInputs, layer: str, top: int) -> tuple[np.ndarray, np.
         ranking = rank_by_distance(distances)
         relevant = mixture.drawings.labels[part, None] == mixture.photos.labels[None, :]
         nearest.append(np.asarray(ranking)[:, :top])
-        precision.append(ranking_scores(ranking, relevant, cutoffs=Cutoffs()).values["mAP"])
+        precision.append(ranking_scores(ranking, relevant).values["mAP"])
     return np.concatenate(nearest), np.concatenate(precision)

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dsf_jax.evaluation.results import Measure, ResultRecord
+from dsf_jax.evaluation.results import ResultRecord
+from dsf_jax.evaluation.statistics import Measure
 from dsf_jax.paper.numbers import (
     FEATURES,
     FIGURE_4,

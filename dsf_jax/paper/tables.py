@@ -9,7 +9,8 @@ import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dsf_jax.evaluation.results import Measure, ResultRecord
+from dsf_jax.evaluation.results import ResultRecord
+from dsf_jax.evaluation.statistics import Measure
 
 
 class NotRun(NamedTuple):

@@ -21,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from dsf_jax.retrieval.distances import paired_distances
+
 MARGIN = 32  # the further the first row left out lies behind the k-th, the rarer the full scan
 GROUP = (
     8  # rows of which the best is ranked first: ranking costs more than the matrix product's rest
@@ -239,7 +241,9 @@ def _measure(queries: Array, gallery: Array, candidates: np.ndarray, best: Neigh
                 buffers.rows = _aligned_empty((size, gallery.shape[1]), gallery.dtype)
             np.take(gallery, pairs[span], axis=0, out=buffers.rows, mode="clip")
             rows = buffers.rows
-        distances[span] = _distances(queries, owner[span], rows)  # waits: the buffer is free again
+        distances[span] = paired_distances(
+            queries, owner[span], rows
+        )  # waits: the buffer is free again
 
     starts = range(0, len(pairs), size)
     # Gathering is one thread's work, and half of it; one more fills the gaps between its parts.
@@ -256,7 +260,9 @@ def _scan(query: Array, gallery: Array, block: int, best: Neighbours) -> None:
     k, n = len(best.indices), len(gallery)
     distances, indices = np.empty(0, np.float32), np.empty(0, np.int32)
     for rows, first, fresh in _blocks(gallery, block):
-        here = np.asarray(_distances(query, np.zeros(len(rows), np.int32), rows))[fresh - first :]
+        here = np.asarray(paired_distances(query, np.zeros(len(rows), np.int32), rows))[
+            fresh - first :
+        ]
         if (bad := np.flatnonzero(~np.isfinite(here))).size:
             raise _unusable(fresh + int(bad[0]), n)
         distances = np.concatenate([distances, here])
@@ -266,12 +272,6 @@ def _scan(query: Array, gallery: Array, block: int, best: Neighbours) -> None:
         nearest = near[np.argsort(distances[near], kind="stable")][:k]
         distances, indices = distances[nearest], indices[nearest]
     best.squared_distances[:], best.indices[:] = distances, indices
-
-
-@jax.jit
-def _distances(queries: Array, owner: Array, rows: Array) -> jax.Array:
-    """Return sum((queries[owner] - rows)**2) [p]: equal pairs give equal bits in any place."""
-    return jnp.sum((queries[owner] - rows.astype(jnp.float32)) ** 2, axis=1)
 
 
 def _pad(rows: np.ndarray, count: int) -> np.ndarray:

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from dsf_jax.evaluation.ranking import Cutoffs, kendall_tau, rank_by_distance, ranking_scores
+from dsf_jax.evaluation.correlation import kendall_tau
+from dsf_jax.evaluation.ranking import ranking_scores
+from dsf_jax.retrieval.distances import rank_by_distance
 from launch.benchmarks.work import Setting, Work, checked
 
 QUERIES, ITEMS, RATED = 10_000, 1000, 40  # RATED: the images of each sketch of the Eitz benchmark
@@ -26,7 +28,7 @@ def metrics(setting: Setting) -> Iterator[Work]:
 
     def scored() -> np.ndarray:
         ranking = rank_by_distance(distances)
-        return ranking_scores(ranking, relevant, cutoffs=Cutoffs()).values["mAP"]
+        return ranking_scores(ranking, relevant).values["mAP"]
 
     peers: dict[str, Callable[[], Any]] = {}
     if sklearn := setting.peer("sklearn"):

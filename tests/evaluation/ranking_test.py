@@ -3,18 +3,18 @@
 import fractions
 import itertools
 import math
+import re
 
 import hypothesis
 import hypothesis.strategies as st
 import jax
 import numpy as np
 import pytest
-import scipy.stats
 
 from dsf_jax.evaluation import ranking
-from dsf_jax.evaluation.ranking import Cutoffs
+from dsf_jax.retrieval.distances import rank_by_distance
 
-ONE = Cutoffs(recall=(1,))
+ONE = ("mAP", "recall@1")
 RANDOMLY = hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
 
 
@@ -60,6 +60,11 @@ def loop_sums(order, query_labels, gallery_labels, k) -> dict[str, float]:
         sums[f"bounded mAP@{k}"] += loop_bounded(relevant, k, "possible")
         sums[f"bounded mAP@{k} (retrieved)"] += loop_bounded(relevant, k, "retrieved")
     return sums
+
+
+def sums(scores) -> dict[str, float]:
+    """Over the counted queries."""
+    return {name: x.sum(where=scores.counted) for name, x in scores.values.items()}
 
 
 def same_class(query_labels, gallery_labels):
@@ -174,7 +179,7 @@ def test_average_precision_equals_scikit_learn() -> None:
             distances = rng.permutation(n).astype(np.float32)  # without ties
             relevant = rng.random(n) < 0.3
             relevant[rng.integers(n)] = True
-            order = np.asarray(ranking.rank_by_distance(distances[None]))[0]
+            order = np.asarray(rank_by_distance(distances[None]))[0]
             expected = metrics.average_precision_score(relevant, -distances)
             found = float(ranking.average_precision(relevant[order]))
             assert found == pytest.approx(expected, rel=1e-6)
@@ -182,12 +187,12 @@ def test_average_precision_equals_scikit_learn() -> None:
 
 def test_ties_rank_in_gallery_order() -> None:
     distances = np.array([[1, 0, 1, 0, 1], [2, 2, 2, 2, 2]], np.float32)
-    order = ranking.rank_by_distance(distances)
+    order = rank_by_distance(distances)
     assert order.dtype == np.int32
     np.testing.assert_array_equal(order, [[1, 3, 0, 2, 4], [0, 1, 2, 3, 4]])
     # The second row: items 0 and 3 are relevant and keep ranks 1 and 4.
     relevant = np.array([[True, False, False, True, False]])
-    found = ranking.ranking_scores(order[1:], relevant, cutoffs=ONE)
+    found = ranking.ranking_scores(order[1:], relevant, metrics=ONE)
     assert found.values["mAP"] == pytest.approx([(1 + 2 / 4) / 2])
     assert found.values["recall@1"] == [0.5]
 
@@ -201,23 +206,20 @@ def case() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return order, query_labels, rng.integers(0, 9, 60)
 
 
-FIVE = Cutoffs(precision=(5,), recall=(5,), ndcg=(5,), bounded=(5,))
+FIVE = ("mAP", *(ranking.at_cutoff(name, 5) for name in ranking.METRICS if name != "mAP"))
 
 
 def test_sums_equal_a_plain_loop(case) -> None:
     order, *labels = case
-    scores = ranking.ranking_scores(order, same_class(*labels), cutoffs=FIVE)
+    scores = ranking.ranking_scores(order, same_class(*labels), metrics=FIVE)
     np.testing.assert_array_equal(scores.counted, labels[0] < 9)
-    found, expected = scores.sums(), loop_sums(*case, 5)
-    assert found.sums == pytest.approx(expected, rel=1e-6)
-    assert found.without_relevant == (labels[0] == 9).sum() >= 2
-    assert found.count == 23 - found.without_relevant
-    assert found.means()["mAP"] == pytest.approx(expected["mAP"] / found.count)
+    assert sums(scores) == pytest.approx(loop_sums(*case, 5), rel=1e-6)
+    assert (~scores.counted).sum() == (labels[0] == 9).sum() >= 2
 
 
 def test_scores_are_those_of_each_query_alone(case) -> None:
     order, *labels = case
-    scores = ranking.ranking_scores(order, same_class(*labels), cutoffs=FIVE)
+    scores = ranking.ranking_scores(order, same_class(*labels), metrics=FIVE)
     for i in (0, 5, 22):
         expected = loop_sums(order[i : i + 1], labels[0][i : i + 1], labels[1], 5)
         found = {name: x[i] for name, x in scores.values.items() if scores.counted[i]}
@@ -227,193 +229,75 @@ def test_scores_are_those_of_each_query_alone(case) -> None:
 def test_blocks_add_up_to_the_whole(case) -> None:
     order, *labels = case
     relevance = same_class(*labels)
-    whole = ranking.ranking_scores(order, relevance, cutoffs=FIVE)
+    whole = ranking.ranking_scores(order, relevance, metrics=FIVE)
     parts = [
-        ranking.ranking_scores(order[i : i + 10], relevance[i : i + 10], cutoffs=FIVE)
+        ranking.ranking_scores(order[i : i + 10], relevance[i : i + 10], metrics=FIVE)
         for i in (0, 10, 20)
     ]
     joined = parts[0] + parts[1] + parts[2]
     np.testing.assert_array_equal(joined.counted, whole.counted)
     for name, values in whole.values.items():
         np.testing.assert_allclose(joined.values[name], values, rtol=1e-6)
-    total = parts[0].sums() + parts[1].sums() + parts[2].sums()
-    assert total.sums == pytest.approx(whole.sums().sums, rel=1e-6)
-    assert total.count == whole.counted.sum() and total.without_relevant == (~whole.counted).sum()
+    assert sums(joined) == pytest.approx(sums(whole), rel=1e-6)
 
 
 def test_grades_are_relevant_above_zero() -> None:
     grades = np.array([[0, 3, 1]])
     scores = ranking.ranking_scores(
-        np.array([[2, 1, 0]]), grades, cutoffs=Cutoffs(ndcg=(2,), recall=(1,))
+        np.array([[2, 1, 0]]), grades, metrics=("mAP", "NDCG@2", "recall@1")
     )
     assert scores.values["mAP"] == [1.0] and scores.values["recall@1"] == [0.5]
     expected = (1 + 7 / math.log2(3)) / (7 + 1 / math.log2(3))
     assert scores.values["NDCG@2"] == pytest.approx([expected])
 
 
-def test_nothing_relevant_anywhere_is_counted_and_has_no_mean() -> None:
-    scores = ranking.ranking_scores(np.array([[0, 1], [1, 0]]), np.zeros((2, 2), bool), cutoffs=ONE)
-    found = scores.sums()
-    assert (found.count, found.without_relevant) == (0, 2)
-    assert found.sums == {"mAP": 0.0, "recall@1": 0.0}
-    assert all(math.isnan(x) for x in found.means().values())
+def test_nothing_relevant_anywhere_is_not_counted() -> None:
+    scores = ranking.ranking_scores(np.array([[0, 1], [1, 0]]), np.zeros((2, 2), bool), metrics=ONE)
+    assert scores.counted.tolist() == [False, False]
+    assert sums(scores) == {"mAP": 0.0, "recall@1": 0.0}
 
 
 def test_everything_relevant_is_perfect() -> None:
-    cutoffs = Cutoffs(recall=(1,), precision=(2,), ndcg=(2,), bounded=(2,))
-    scores = ranking.ranking_scores(np.array([[2, 0, 1]]), np.ones((1, 3), bool), cutoffs=cutoffs)
-    perfect = {"mAP", "P@2", "NDCG@2", "bounded mAP@2", "bounded mAP@2 (retrieved)"}
-    assert scores.sums().sums == pytest.approx(dict.fromkeys(perfect, 1.0) | {"recall@1": 1 / 3})
+    perfect = ("mAP", "P@2", "NDCG@2", "bounded mAP@2", "bounded mAP@2 (retrieved)")
+    scores = ranking.ranking_scores(
+        np.array([[2, 0, 1]]), np.ones((1, 3), bool), metrics=(*perfect, "recall@1")
+    )
+    assert sums(scores) == pytest.approx(dict.fromkeys(perfect, 1.0) | {"recall@1": 1 / 3})
 
 
 @pytest.mark.parametrize("row", [[0, 0, 1], [0, 1, 3], [0, 1, -1], [-3, 1, 2]])
 def test_a_ranking_that_is_no_permutation_is_refused(row: list[int]) -> None:
     with pytest.raises(ValueError, match=r"ranking row 1 is not a permutation of 0\.\.2"):
-        ranking.ranking_scores(np.array([[2, 1, 0], row]), np.ones((2, 3), bool), cutoffs=ONE)
+        ranking.ranking_scores(np.array([[2, 1, 0], row]), np.ones((2, 3), bool), metrics=ONE)
 
 
 def test_wrong_arguments_are_refused() -> None:
     order, relevance = np.array([[0, 1, 2]]), np.ones((1, 3), bool)
     with pytest.raises(ValueError, match=r"ranking has shape \(1, 2\) and relevance \(1, 3\)"):
-        ranking.ranking_scores(order[:, :2], relevance, cutoffs=ONE)
-    for name, k in itertools.product(("precision", "recall", "ndcg"), (0, 4)):
+        ranking.ranking_scores(order[:, :2], relevance, metrics=ONE)
+    for name, k in itertools.product(("P", "recall", "NDCG"), (0, 4)):
         with pytest.raises(
-            ValueError, match=f"cutoffs.{name} holds K = {k}, .* at least 1 and at most n = 3"
+            ValueError, match=f"metric {name}@{k} has K = {k}, .* at least 1 and at most n = 3"
         ):
-            ranking.ranking_scores(order, relevance, cutoffs=Cutoffs(**{name: (k,)}))
-    with pytest.raises(ValueError, match=r"cutoffs.bounded holds K = 0, expected at least 1$"):
-        ranking.ranking_scores(order, relevance, cutoffs=Cutoffs(bounded=(0,)))
-    scores = [
-        ranking.ranking_scores(order, relevance, cutoffs=Cutoffs(recall=(k,))) for k in (1, 2)
-    ]
-    for a, b in (scores, [score.sums() for score in scores]):
-        with pytest.raises(ValueError, match="use the same cutoffs for every block"):
-            a + b
+            ranking.ranking_scores(order, relevance, metrics=(f"{name}@{k}",))
+    with pytest.raises(ValueError, match=r"bounded mAP@0 has K = 0, expected at least 1; choose"):
+        ranking.ranking_scores(order, relevance, metrics=("bounded mAP@0",))
+    for name in ("MAP", "P", "mAP@3", "P@-1", "bounded mAP@3 (found)"):
+        with pytest.raises(
+            ValueError, match=re.escape(f"metric {name!r} is unknown; choose one of ")
+        ):
+            ranking.ranking_scores(order, relevance, metrics=(name,))
+    a, b = (ranking.ranking_scores(order, relevance, metrics=(f"recall@{k}",)) for k in (1, 2))
+    with pytest.raises(ValueError, match="use the same metrics for every block"):
+        a + b
 
 
-@pytest.mark.parametrize("block", [1, 3, 7, 100])
-def test_distances_of_any_blocks(monkeypatch, block) -> None:
-    monkeypatch.setattr(ranking, "GALLERY_BLOCK", 5)
-    rng = np.random.default_rng(0)
-    queries, gallery = rng.standard_normal((7, 6)), rng.standard_normal((12, 6))
-    found = list(ranking.distance_blocks(queries.astype("f4"), gallery.astype("f4"), block=block))
-    assert [rows.start for rows, _ in found] == list(range(0, 7, block))
-    expected = ((queries[:, None] - gallery[None]) ** 2).sum(-1)
-    np.testing.assert_allclose(np.concatenate([d for _, d in found]), expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("block", [100, 1000])
-def test_equal_rows_tie_wherever_they_stand(monkeypatch, block) -> None:
-    """Rounding of a matrix product depends on a row's place in its block."""
-    monkeypatch.setattr(ranking, "GALLERY_BLOCK", block)
-    rng = np.random.default_rng(0)
-    queries, gallery = (np.abs(rng.standard_normal((n, 4096), np.float32)) for n in (20, 103))
-    gallery[[1, 60, 101, 102]] = gallery[[40, 40, 40, 99]]
-    ((_, distances),) = ranking.distance_blocks(queries, gallery)
-    np.testing.assert_array_equal(distances[:, [1, 60, 101]], distances[:, [40, 40, 40]])
-    np.testing.assert_array_equal(distances[:, 102], distances[:, 99])
-    exact = np.square(queries[:, None].astype(np.float64) - gallery).sum(axis=2)
-    np.testing.assert_allclose(distances, exact, rtol=1e-5)
-    assert len(np.unique(distances[0])) == 99
-
-
-def test_large_galleries_are_ranked_by_fewer_queries_at_a_time(monkeypatch) -> None:
-    monkeypatch.setattr(ranking, "MOST_DISTANCES", 25)
-    blocks = ranking.distance_blocks(np.zeros((5, 2), "f4"), np.zeros((10, 2), "f4"))
-    assert [d.shape for _, d in blocks] == [(2, 10), (2, 10), (1, 10)]
-
-
-def test_distances_that_cannot_be_are_refused() -> None:
-    gallery = np.zeros((4, 3), np.float32)
-    with pytest.raises(ValueError, match=r"queries \(2, 2\) and gallery \(4, 3\).* same layers"):
-        next(ranking.distance_blocks(np.zeros((2, 2), np.float32), gallery))
-    gallery[2, 1] = np.nan
-    with pytest.raises(ValueError, match="query 0 to gallery row 2 is not finite"):
-        next(ranking.distance_blocks(np.zeros((2, 3), np.float32), gallery))
-
-
-# --- Kendall
-
-
-def loop_tau_a(first, second) -> float:
-    pairs = list(itertools.combinations(range(len(first)), 2))
-    score = sum(
-        int(np.sign(first[i] - first[j]) * np.sign(second[i] - second[j])) for i, j in pairs
-    )
-    return score / len(pairs)
-
-
-@hypothesis.given(
-    # Few values: most pairs tie in one or both.
-    values=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=8, max_size=8)
-)
-@RANDOMLY
-def test_kendall_equals_scipy_with_ties(values) -> None:
-    first, second = np.array(values, np.float64).T
-    found = ranking.kendall_tau(first[None], second[None])
-    expected = scipy.stats.kendalltau(first, second, variant="b").statistic
-    np.testing.assert_allclose(found.tau_b[0], expected, rtol=1e-12, atol=1e-15)
-    assert found.tau_a[0] == pytest.approx(loop_tau_a(first, second))
-
-
-def test_kendall_of_a_sketch_with_40_images() -> None:
-    rng = np.random.default_rng(0)
-    ratings = rng.integers(4, 29, (31, 40)) / 4  # ties, as in mean ratings of few people
-    closeness = ratings + rng.standard_normal((31, 40))
-    found = ranking.kendall_tau(ratings, closeness)
-    for i in range(31):
-        expected = scipy.stats.kendalltau(ratings[i], closeness[i], variant="b").statistic
-        assert found.tau_b[i] == pytest.approx(expected, rel=1e-12)
-        assert abs(found.tau_a[i]) < abs(found.tau_b[i])  # the ties of the ratings count against it
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "tau_b", "tau_a"),
-    [
-        ([1, 2, 3], [1, 2, 3], 1.0, 1.0),
-        ([1, 2, 3], [3, 2, 1], -1.0, -1.0),
-        # Pairs: 01 ties in first, 02 and 12 concordant: 2 / sqrt(2 * 3), 2 / 3.
-        ([1, 1, 2], [1, 2, 3], 2 / math.sqrt(6), 2 / 3),
-        # A tie of the system: 01 concordant, 02 concordant, 12 ties.
-        ([1, 2, 3], [1, 2, 2], 2 / math.sqrt(6), 2 / 3),
-        # A tie in both does not lower tau-b.
-        ([1, 1, 2], [5, 5, 6], 1.0, 2 / 3),
-        ([1, 1, 1], [1, 2, 3], math.nan, 0.0),
-        ([1, 2, 3], [1, 1, 1], math.nan, 0.0),
-        ([1], [1], math.nan, math.nan),
-        ([], [], math.nan, math.nan),
-    ],
-)
-def test_kendall_by_hand(first, second, tau_b, tau_a) -> None:
-    found = ranking.kendall_tau(np.array([first], float), np.array([second], float))
-    np.testing.assert_allclose(found.tau_b, [tau_b], rtol=1e-12)
-    np.testing.assert_allclose(found.tau_a, [tau_a], rtol=1e-12)
-
-
-def test_kendall_of_padded_queries_is_that_of_each_alone() -> None:
-    rng = np.random.default_rng(3)
-    first, second = rng.integers(0, 9, (2, 5, 12)).astype(float)
-    lengths = np.array([12, 7, 3, 12, 2])
-    mask = np.arange(12)[None] < lengths[:, None]
-    mask[3, 2] = False  # padding may lie anywhere
-    first[~mask] = np.nan  # and hold anything
-    found = ranking.kendall_tau(first, second, mask=mask)
-    for i in range(5):
-        alone = ranking.kendall_tau(first[i : i + 1, mask[i]], second[i : i + 1, mask[i]])
-        np.testing.assert_array_equal(found.tau_b[i], alone.tau_b[0])
-        np.testing.assert_array_equal(found.tau_a[i], alone.tau_a[0])
-
-
-def test_kendall_tells_ratings_apart_that_float32_would_tie() -> None:
-    ratings = np.array([[4.0, 4.0 + 1e-9, 4.0 + 2e-9]])
-    assert len(np.unique(ratings.astype(np.float32))) == 1
-    assert ranking.kendall_tau(ratings, np.array([[1.0, 2.0, 3.0]])).tau_b == [1.0]
-
-
-def test_kendall_refuses_what_has_no_order() -> None:
-    with pytest.raises(ValueError, match="second of query 1 is NaN at item 2"):
-        second = np.zeros((2, 3))
-        second[1, 2] = np.nan
-        ranking.kendall_tau(np.zeros((2, 3)), second)
-    with pytest.raises(ValueError, match=r"first has shape \(2, 3\), second \(3, 2\)"):
-        ranking.kendall_tau(np.zeros((2, 3)), np.zeros((3, 2)))
+def test_a_new_metric_is_a_function_and_a_row(monkeypatch) -> None:
+    """Here the rank of the first relevant item."""
+    row = ranking.Metric(lambda relevance: (relevance > 0).argmax() + 1, "", cutoff=False)
+    monkeypatch.setitem(ranking.METRICS, "first rank", row)
+    relevance = np.array([[False, True, False], [True, False, True]])
+    order = np.array([[2, 0, 1], [2, 1, 0]])
+    scores = ranking.ranking_scores(order, relevance, metrics=("first rank", "P@1"))
+    assert scores.values["first rank"].tolist() == [3, 1]
+    assert scores.values["P@1"].tolist() == [0, 1]

@@ -1,4 +1,4 @@
-"""Records: intervals against SciPy and theory, what never enters one, files whole or refused."""
+"""Records: what never enters one, files whole or refused, folds joined."""
 
 import dataclasses
 import json
@@ -8,19 +8,16 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-import scipy.stats
 
 from dsf_jax.evaluation.results import (
-    Measure,
     ResultRecord,
     as_dict,
-    bootstrap,
-    bootstrap_interval,
     over_folds,
     own_configuration,
     read_result,
     write_result,
 )
+from dsf_jax.evaluation.statistics import Measure
 
 
 def record(**changes):
@@ -33,55 +30,6 @@ def record(**changes):
         "details": {"per_class": {"Flügel": {"voting": 0.5}}},
     }
     return ResultRecord(**whole | changes)
-
-
-# --- intervals
-
-
-def test_a_bootstrap_is_scipys_percentile_interval() -> None:
-    values = np.random.default_rng(1).exponential(size=60)
-    found = bootstrap(values, draws=4000)
-    expected = scipy.stats.bootstrap(
-        (values,), np.mean, n_resamples=20_000, method="percentile", rng=1
-    ).confidence_interval
-    assert found.value == pytest.approx(values.mean())
-    assert found.low == pytest.approx(expected.low, abs=0.03)
-    assert found.high == pytest.approx(expected.high, abs=0.03)
-
-
-def test_a_bootstrap_covers_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(0)
-    found = [bootstrap(rng.standard_normal(50), draws=200) for _ in range(300)]
-    covered = np.mean([m.low <= 0 <= m.high for m in found])
-    assert 0.88 < covered < 0.98  # the percentile interval is a little short for 50 values
-
-
-@hypothesis.given(st.lists(st.floats(-100, 100), min_size=1, max_size=20), st.integers(0, 5))
-@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
-def test_a_bootstrap_lies_within_its_values(values, seed) -> None:
-    found = bootstrap(np.array(values), draws=20, seed=seed)
-    assert min(values) <= found.low <= found.high <= max(values)
-    assert found == bootstrap(np.array(values), draws=20, seed=seed)
-
-
-def test_a_single_value_and_equal_values_have_no_width() -> None:
-    assert bootstrap(np.array([0.3])) == (0.3, 0.3, 0.3)
-    assert bootstrap(np.full(7, 0.1)) == (0.1, 0.1, 0.1)
-
-
-def test_the_interval_is_put_in_words() -> None:
-    words = bootstrap_interval("queries", draws=7, seed=3)
-    assert words == "95 % bootstrap over queries, 7 draws, seed 3"
-    assert bootstrap_interval("queries") == "95 % bootstrap over queries, 1000 draws, seed 0"
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [([], r"shape \(0,\)"), ([[1.0]], r"shape \(1, 1\)"), ([1.0, math.nan], "NaN or infinity")],
-)
-def test_a_bootstrap_of_nothing_is_refused(values, words) -> None:
-    with pytest.raises(ValueError, match=words + ".* leave out the queries without a value"):
-        bootstrap(np.array(values))
 
 
 # --- what enters a record
@@ -276,5 +224,5 @@ def test_what_are_no_folds_of_one_evaluation_is_refused(other, words) -> None:
 
 
 def test_no_folds_are_refused() -> None:
-    with pytest.raises(ValueError, match="no records to join; give one a fold"):
+    with pytest.raises(ValueError, match="no records to join; give one per fold"):
         over_folds([])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dsf_jax.evaluation.protocols.voc_retrieval import Shown, voc_retrieval
-from dsf_jax.evaluation.results import Measure, ResultRecord, over_folds
+from dsf_jax.evaluation.results import ResultRecord, over_folds
+from dsf_jax.evaluation.statistics import Measure
 from dsf_jax.paper import numbers
 from dsf_jax.paper.layout import (
     curves_of,

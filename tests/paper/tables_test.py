@@ -1,6 +1,6 @@
 """Tables: numbers in full as CSV."""
 
-from dsf_jax.evaluation.results import Measure
+from dsf_jax.evaluation.statistics import Measure
 from dsf_jax.paper.tables import Cell, ResultRow, ResultTable
 from tests.paper.read import rows_of
 

@@ -2,32 +2,23 @@
 and NDCG in the first K.
 
 A photo is relevant if it shows the query's class. Average precision is the non-interpolated one
-over the whole gallery, ties keep gallery order, and queries without any relevant photo are left out
+over the whole gallery, ties keep gallery order, and queries without any relevant photo are omitted
 and counted.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from dsf_jax.evaluation.ranking import (
-    VARIANTS,
-    Cutoffs,
-    RankingScores,
-    distance_blocks,
-    rank_by_distance,
-    ranking_scores,
-)
-from dsf_jax.evaluation.results import (
-    ResultRecord,
-    bootstrap,
-    bootstrap_interval,
-    own_configuration,
-)
+from dsf_jax.evaluation.ranking import RankingScores, at_cutoff, definitions, ranking_scores
+from dsf_jax.evaluation.results import ResultRecord, own_configuration
+from dsf_jax.evaluation.statistics import bootstrap, describe_bootstrap
+from dsf_jax.retrieval.distances import distance_blocks, rank_by_distance
 
 PROTOCOL = "category_retrieval"
+AT_CUTOFFS = ("P", "recall", "NDCG")  # metrics beside mAP, each at every K
 
 
 def category_retrieval(
@@ -46,8 +37,8 @@ def category_retrieval(
       query_labels: [q] int.
       gallery: [n, d] float32, L2-normalised features of photos; may be a mapped file.
       gallery_labels: [n] int, in the same numbering.
-      configuration: what the result depends on, for the record: layer, checkpoint, data, ...
-      ks: the K of P@K, recall@K and NDCG@K; those above n are left out.
+      configuration: everything else that the result depends on, for the record: layer, data, ...
+      ks: the K of P@K, recall@K and NDCG@K; those above n are omitted.
 
     Returns:
       Numbers "mAP", "P@K", "recall@K" and "NDCG@K", with bootstrap intervals over the queries.
@@ -57,7 +48,8 @@ def category_retrieval(
     """
     n = len(gallery)
     ks = tuple(k for k in ks if k <= n)
-    scores = category_scores(queries, query_labels, gallery, gallery_labels, ks=ks)
+    metrics = ("mAP", *(at_cutoff(name, k) for name in AT_CUTOFFS for k in ks))
+    scores = category_scores(queries, query_labels, gallery, gallery_labels, metrics=metrics)
     used = scores.counted
     return ResultRecord(
         PROTOCOL,
@@ -65,7 +57,7 @@ def category_retrieval(
         own_configuration(
             configuration,
             ks=list(ks),
-            definitions={name: VARIANTS[name] for name in ("mAP", "P", "recall", "NDCG")},
+            definitions=definitions(("mAP", *AT_CUTOFFS)),
         ),
         {
             "queries": int(used.sum()),
@@ -73,7 +65,7 @@ def category_retrieval(
             "gallery": n,
             "classes": len(np.unique(query_labels[used])),
         },
-        bootstrap_interval("queries"),
+        describe_bootstrap("queries"),
         {},
     )
 
@@ -84,19 +76,19 @@ def category_scores(
     gallery: np.ndarray,
     gallery_labels: np.ndarray,
     *,
-    ks: tuple[int, ...] = (),
+    metrics: Sequence[str] = ("mAP",),
 ) -> RankingScores:
     """Scores each query's ranking of the gallery.
 
     Args:
-      queries: see `category_retrieval`, as are the next three.
+      queries: [q, d] float32; see `category_retrieval`.
       query_labels: [q] int.
       gallery: [n, d] float32.
       gallery_labels: [n] int.
-      ks: the K of P@K, recall@K and NDCG@K, at most n.
+      metrics: see `ranking_scores`; a K is at most n.
 
     Returns:
-      One score a query of each metric; "counted" are the queries with a photo of their class.
+      One score per query of each metric; "counted" are the queries with a photo of their class.
 
     Raises:
       ValueError: when no query has a relevant photo, or shapes do not fit.
@@ -113,14 +105,13 @@ def category_scores(
             f"none of {q} queries has a photo of its class among {n}; "
             "choose data sets and splits that share classes"
         )
-    cutoffs = Cutoffs(precision=ks, recall=ks, ndcg=ks)
     return functools.reduce(
         RankingScores.__add__,
         (
             ranking_scores(
                 rank_by_distance(distances),
                 query_labels[rows, None] == gallery_labels[None, :],
-                cutoffs=cutoffs,
+                metrics=metrics,
             )
             for rows, distances in distance_blocks(queries, gallery)
         ),

@@ -10,13 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from dsf_jax.evaluation.ranking import kendall_tau
-from dsf_jax.evaluation.results import (
-    ResultRecord,
-    bootstrap,
-    bootstrap_interval,
-    own_configuration,
-)
+from dsf_jax.evaluation.correlation import kendall_tau
+from dsf_jax.evaluation.results import ResultRecord, own_configuration
+from dsf_jax.evaluation.statistics import bootstrap, describe_bootstrap
+from dsf_jax.retrieval.distances import paired_distances
 
 PROTOCOL = "eitz_sbir"
 DEFINITIONS = {
@@ -31,79 +28,103 @@ def eitz_sbir(
     query_labels: np.ndarray,
     gallery: np.ndarray,
     gallery_labels: np.ndarray,
-    ratings: np.ndarray,
     *,
-    names: Sequence[str],
+    ratings: np.ndarray,
+    class_names: Sequence[str],
     configuration: Mapping[str, Any],
 ) -> ResultRecord:
     """Correlates the closeness of each sketch's images with their ratings.
 
     Args:
       queries: [q, d] float32, L2-normalised features of the sketches.
-      query_labels: [q] int, which sketch each is.
-      gallery: [n, d] float32, L2-normalised features of the images.
-      gallery_labels: [n] int, which sketch each was rated against.
+      query_labels: [q] int, the sketch's own class.
+      gallery: [n, d] float32, L2-normalised features of the images; may be a mapped file.
+      gallery_labels: [n] int, the sketch that each was rated against.
       ratings: [n] float64, the mean rating; the higher, the better the match.
-      names: of the sketches, by label.
-      configuration: what the result depends on, for the record: layer, checkpoint, data, ...
+      class_names: names of the sketches, by label.
+      configuration: everything else that the result depends on, for the record: layer, data, ...
 
     Returns:
       Numbers "tau-b" and "tau-a", with bootstrap intervals over the sketches; details "per_sketch".
       Sketches with fewer than two images, or whose ratings are all equal, have no correlation: they
-      are left out and counted. A sketch whose distances are all equal counts as 0.
+      are omitted and counted. A sketch whose distances are all equal counts as 0.
 
     Raises:
       ValueError: when no sketch has a correlation, shapes do not fit, a sketch is given twice, or a
         number is not finite.
     """
     _check(queries, query_labels, gallery, gallery_labels, ratings)
-    own = [np.flatnonzero(gallery_labels == label) for label in query_labels]
-    most = max((len(items) for items in own), default=0)
-    closeness, rated = (np.zeros((len(queries), most)) for _ in range(2))
-    mask = np.zeros((len(queries), most), bool)
-    for i, items in enumerate(own):
-        # The plain formula gives equal images equal distances, so that they tie as they should.
-        difference = np.asarray(gallery[items], np.float64) - np.asarray(queries[i], np.float64)
-        places = slice(0, len(items))
-        closeness[i, places] = -np.square(difference).sum(axis=1)
-        rated[i, places], mask[i, places] = ratings[items], True
-    if not np.isfinite(closeness).all():
-        i = int(np.argwhere(~np.isfinite(closeness))[0][0])
-        raise ValueError(
-            f"the distances of sketch {names[query_labels[i]]!r} are not all finite; "
-            "look at the pictures that the features came from"
-        )
+    items = _items(query_labels, gallery_labels)
+    mask = items >= 0
+    closeness = -_distances(queries, gallery, items, [class_names[k] for k in query_labels])
+    rated = np.where(mask, ratings[items], 0.0) if mask.size else np.zeros(mask.shape)
     tau_b, tau_a = kendall_tau(rated, closeness, mask=mask)
-    used, told_apart = (_differ(x, mask) for x in (rated, closeness))
+    used, separated = (_differ(x, mask) for x in (rated, closeness))
     if not used.any():
         raise ValueError(
             f"none of {len(queries)} sketches has two images that are rated differently; "
             "look at the ratings"
         )
-    tau_b = np.where(told_apart, tau_b, 0.0)
+    taus = {"tau-b": np.where(separated, tau_b, 0.0), "tau-a": tau_a}
     return ResultRecord(
         PROTOCOL,
-        {"tau-b": bootstrap(tau_b[used]), "tau-a": bootstrap(tau_a[used])},
+        {name: bootstrap(tau[used]) for name, tau in taus.items()},
         own_configuration(configuration, definitions=DEFINITIONS),
-        {
-            "queries": int(used.sum()),
-            "queries_without_correlation": int((~used).sum()),
-            "queries_with_equal_distances": int((used & ~told_apart).sum()),
-            "gallery": len(gallery),
-            "pairs": int(mask[used].sum()),
-        },
-        bootstrap_interval("sketches"),
+        _counts(mask, used, separated) | {"gallery": len(gallery)},
+        describe_bootstrap("sketches"),
         {
             "per_sketch": {
-                names[query_labels[i]]: {
-                    "images": int(mask[i].sum()),
-                    "tau-b": float(tau_b[i]),
-                    "tau-a": float(tau_a[i]),
-                }
+                class_names[query_labels[i]]: {"images": int(mask[i].sum())}
+                | {name: float(tau[i]) for name, tau in taus.items()}
                 for i in np.flatnonzero(used)
             }
         },
     )
+
+
+def _items(query_labels: np.ndarray, gallery_labels: np.ndarray) -> np.ndarray:
+    """Returns the gallery rows of each query's own images [q, m], filled up with -1."""
+    own = [np.flatnonzero(gallery_labels == label) for label in query_labels]
+    items = np.full((len(own), max(map(len, own), default=0)), -1)
+    for row, rows in zip(items, own, strict=True):
+        row[: len(rows)] = rows
+    return items
+
+
+def _distances(
+    queries: np.ndarray, gallery: np.ndarray, items: np.ndarray, names: Sequence[str]
+) -> np.ndarray:
+    """Returns the squared distance of each query to its own images [q, m] float32, 0 for none.
+
+    They are those of `retrieval.euclidean.search`: equal images have equal distances and tie.
+    """
+    owner, place = np.nonzero(items >= 0)
+    distances = np.zeros(items.shape, np.float32)
+    if not len(owner):
+        return distances
+    found = np.asarray(
+        paired_distances(
+            np.asarray(queries, np.float32),
+            owner.astype(np.int32),
+            np.asarray(gallery[items[owner, place]], np.float32),
+        )
+    )
+    if (bad := np.flatnonzero(~np.isfinite(found))).size:
+        raise ValueError(
+            f"the distances of sketch {names[owner[bad[0]]]!r} are not all finite; "
+            "look at the pictures that the features came from"
+        )
+    distances[owner, place] = found
+    return distances
+
+
+def _counts(mask: np.ndarray, used: np.ndarray, separated: np.ndarray) -> dict[str, int]:
+    return {
+        "queries": int(used.sum()),
+        "queries_without_correlation": int((~used).sum()),
+        "queries_with_equal_distances": int((used & ~separated).sum()),
+        "pairs": int(mask[used].sum()),
+    }
 
 
 def _differ(values: np.ndarray, mask: np.ndarray) -> np.ndarray:

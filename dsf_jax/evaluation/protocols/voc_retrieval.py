@@ -2,7 +2,10 @@
 paper).
 
 A photo is relevant to a query if it shows at least one object of its class. The score is the
-bounded mAP at K = 150 in both readings, which `ranking.VARIANTS` defines.
+bounded mAP at K = 150 in both readings, which `ranking.METRICS` defines.
+
+A photo in which a class is shown by difficult objects only is a "positive" of that class, as in the
+paper's words, a "negative", or "left_out" of that class's gallery, as in VOC's classification task.
 """
 
 import functools
@@ -12,21 +15,10 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from dsf_jax.evaluation.ranking import (
-    VARIANTS,
-    Cutoffs,
-    RankingScores,
-    distance_blocks,
-    rank_by_distance,
-    ranking_scores,
-)
-from dsf_jax.evaluation.results import (
-    Measure,
-    ResultRecord,
-    bootstrap,
-    bootstrap_interval,
-    own_configuration,
-)
+from dsf_jax.evaluation.ranking import RankingScores, at_cutoff, definitions, ranking_scores
+from dsf_jax.evaluation.results import ResultRecord, own_configuration
+from dsf_jax.evaluation.statistics import Measure, bootstrap, describe_bootstrap
+from dsf_jax.retrieval.distances import distance_blocks, rank_by_distance
 
 PROTOCOL = "voc_retrieval"
 DifficultAs = Literal["positive", "negative", "left_out"]
@@ -41,11 +33,11 @@ class Shown(NamedTuple):
 
 
 def shown_classes(records: Iterable[Mapping[str, Any]], classes: int) -> Shown:
-    """Reads which classes the photos show off their records.
+    """Reads from records which classes the photos show.
 
     Args:
       records: n records of pascal_voc_sbir/photo; `object_labels` and `object_difficult` suffice.
-      classes: k.
+      classes: k, the number of classes.
 
     Returns:
       The classes of each photo.
@@ -72,9 +64,9 @@ def shown_classes(records: Iterable[Mapping[str, Any]], classes: int) -> Shown:
 
 def voc_retrieval(
     queries: np.ndarray,
-    query_classes: np.ndarray,
+    query_labels: np.ndarray,
     gallery: np.ndarray,
-    shown: Shown,
+    gallery_labels: Shown,
     *,
     class_names: Sequence[str],
     configuration: Mapping[str, Any],
@@ -87,72 +79,94 @@ def voc_retrieval(
 
     Args:
       queries: [q, d] float32, L2-normalised features of sketches.
-      query_classes: [q] int.
+      query_labels: [q] int.
       gallery: [n, d] float32, L2-normalised features of photos; may be a mapped file.
-      shown: which classes the photos show.
-      class_names: of all classes.
-      configuration: what the result depends on, for the record: layer, checkpoint, data, ...
-      difficult_as: what a photo is to a class of which it shows difficult objects alone: a
-        "positive", as in the paper's words, a "negative", or "left_out" of that class's gallery, as
-        in VOC's classification task.
-      negatives: how many negatives join the positives, ascending; None is all of them, and comes
-        last. They are drawn once a class, so that the fewer are among the more.
-      k: K.
-      seed: of the draw.
+      gallery_labels: classes that the photos show.
+      class_names: names of all classes.
+      configuration: everything else that the result depends on, for the record: layer, data, ...
+      difficult_as: role of a photo in which a class is shown by difficult objects only.
+      negatives: numbers of negatives that join the positives, ascending; None is all of them, and
+        comes last. They are drawn once per class, so that the fewer are among the more.
+      k: the K of the bounded mAP.
+      seed: seed of the draw.
 
     Returns:
-      Numbers "bounded mAP@K" and "bounded mAP@K (retrieved)", over all queries and, with "/CLASS"
-      behind, over those of a class, with the most negatives, and bootstrap intervals over the
-      queries; details "curve" {number: {class: [{"negatives", "gallery", "value", "low", "high"}]}}
-      for all sizes. Queries of a class that no photo shows are left out and counted.
+      Numbers "bounded mAP@K" and "bounded mAP@K (retrieved)" with the most negatives, over all queries
+      and, named NUMBER/CLASS, over those of a class, with bootstrap intervals over the queries; details
+      "curve" {number: {class: [{"negatives", "gallery", "value", "low", "high"}]}} for all sizes.
+      Queries of a class that no photo shows are omitted and counted.
 
     Raises:
       ValueError: when no query has a positive, a class has fewer negatives than asked for, shapes
-        do not fit, or an option is not known.
+        do not fit, or an option is unknown.
     """
-    _check(queries, query_classes, gallery, shown, class_names, difficult_as, negatives)
-    positive, left_out = _reading(shown, difficult_as)
-    counted = positive[:, query_classes].any(axis=0)
-    if not counted.any():
-        raise ValueError(
-            f"none of {len(queries)} queries has a positive among {len(gallery)} photos; "
-            "choose queries and photos that share classes"
-        )
-    queries, query_classes = np.asarray(queries)[counted], query_classes[counted]
-    places = {
-        label: _places(positive[:, label], left_out[:, label], [seed, label])
-        for label in np.unique(query_classes).tolist()
-    }
-    sizes = [_sizes(count, places, class_names) for count in negatives]
-    scores = _scores(queries, query_classes, gallery, positive, places, sizes, k)
-    names = [reading.replace("mAP", f"mAP@{k}") for reading in READINGS]
-    whole = own_configuration(
-        configuration,
-        K=k,
-        seed=seed,
-        difficult_as=difficult_as,
-        negatives=["all" if count is None else count for count in negatives],
-        definitions={reading: VARIANTS[reading] for reading in READINGS},
-    )
-    curve = _curve(names, scores, query_classes, positive, sizes, class_names)
-    by_class = {
-        f"{name}/{class_name}": Measure(*(sizes_of[-1][x] for x in Measure._fields))
-        for name, classes in curve.items()
-        for class_name, sizes_of in classes.items()
-    }
+    _check(queries, query_labels, gallery, gallery_labels, class_names)
+    _check_options(difficult_as, negatives)
+    task = _draw(query_labels, gallery_labels, difficult_as, negatives, seed, class_names)
+    curve, overall = _evaluated(queries, gallery, task, k, class_names)
     return ResultRecord(
         PROTOCOL,
-        {name: bootstrap(scores[-1].values[name]) for name in names} | by_class,
-        whole,
+        overall | _largest(curve),
+        own_configuration(
+            configuration,
+            K=k,
+            seed=seed,
+            difficult_as=difficult_as,
+            negatives=["all" if count is None else count for count in negatives],
+            definitions=definitions(READINGS),
+        ),
         {
-            "queries": len(queries),
-            "queries_without_relevant": int((~counted).sum()),
+            "queries": int(task.counted.sum()),
+            "queries_without_relevant": int((~task.counted).sum()),
             "gallery": len(gallery),
-            "classes": len(places),
+            "classes": len(task.places),
         },
-        bootstrap_interval("queries"),
+        describe_bootstrap("queries"),
         {"curve": curve},
     )
+
+
+class _Task(NamedTuple):
+    """What is ranked against what.
+
+    Attributes:
+      counted: [all queries] bool: some photo shows the query's class.
+      labels: [q] int, classes of the counted queries.
+      positive: [n, k] bool, the photos that are relevant to each class.
+      places: {class: the order in which photos join its gallery}.
+      sizes: [{class: number of negatives}], one per size of the gallery.
+    """
+
+    counted: np.ndarray
+    labels: np.ndarray
+    positive: np.ndarray
+    places: dict[int, "_Places"]
+    sizes: list[dict[int, int]]
+
+
+def _draw(
+    query_labels: np.ndarray,
+    shown: Shown,
+    difficult_as: DifficultAs,
+    negatives: Sequence[int | None],
+    seed: int,
+    class_names: Sequence[str],
+) -> _Task:
+    """Draws the negatives of each class that is asked for."""
+    positive, left_out = _reading(shown, difficult_as)
+    counted = positive[:, query_labels].any(axis=0)
+    if not counted.any():
+        raise ValueError(
+            f"none of {len(query_labels)} queries has a positive among {len(positive)} photos; "
+            "choose queries and photos that share classes"
+        )
+    labels = query_labels[counted]
+    places = {
+        label: _places(positive[:, label], left_out[:, label], [seed, label])
+        for label in np.unique(labels).tolist()
+    }
+    sizes = [_sizes(count, places, class_names) for count in negatives]
+    return _Task(counted, labels, positive, places, sizes)
 
 
 def _reading(shown: Shown, difficult_as: DifficultAs) -> tuple[np.ndarray, np.ndarray]:
@@ -164,10 +178,10 @@ def _reading(shown: Shown, difficult_as: DifficultAs) -> tuple[np.ndarray, np.nd
 
 
 class _Places(NamedTuple):
-    """When each photo joins a class's gallery: with how many negatives or more."""
+    """The number of negatives with which each photo joins a class's gallery."""
 
     joins: np.ndarray  # [n] int: 0 for a positive, i + 1 for the negative drawn as number i
-    negatives: int  # those that there are; photos left out join above any number
+    negatives: int  # number of all; photos left out join above any number
 
 
 def _places(positive: np.ndarray, left_out: np.ndarray, seed: Sequence[int]) -> _Places:
@@ -181,7 +195,7 @@ def _places(positive: np.ndarray, left_out: np.ndarray, seed: Sequence[int]) -> 
 def _sizes(
     count: int | None, places: Mapping[int, _Places], class_names: Sequence[str]
 ) -> dict[int, int]:
-    """Returns how many negatives each class has in one gallery."""
+    """Returns the number of negatives that each class has in one gallery."""
     for label, place in places.items():
         if count is not None and count > place.negatives:
             raise ValueError(
@@ -191,75 +205,89 @@ def _sizes(
     return {label: p.negatives if count is None else count for label, p in places.items()}
 
 
+Curve = dict[str, dict[str, list[dict[str, Any]]]]  # {number: {class: points}}
+
+
+def _evaluated(
+    queries: np.ndarray, gallery: np.ndarray, task: _Task, k: int, class_names: Sequence[str]
+) -> tuple[Curve, dict[str, Measure]]:
+    """Returns the curves of the classes, and each number over all queries and the most negatives."""
+    names = [at_cutoff(reading, k) for reading in READINGS]
+    scores = _scores(np.asarray(queries)[task.counted], gallery, task, names)
+    curve = {name: _curves([s.values[name] for s in scores], task, class_names) for name in names}
+    return curve, {name: bootstrap(scores[-1].values[name]) for name in names}
+
+
 def _scores(
-    queries: np.ndarray,
-    query_classes: np.ndarray,
-    gallery: np.ndarray,
-    positive: np.ndarray,
-    places: Mapping[int, _Places],
-    sizes: Sequence[Mapping[int, int]],
-    k: int,
+    queries: np.ndarray, gallery: np.ndarray, task: _Task, metrics: Sequence[str]
 ) -> list[RankingScores]:
     """Scores all queries in the gallery of each size; distances are measured once for all sizes."""
-    blocks: list[list[RankingScores]] = [[] for _ in sizes]
+    blocks: list[list[RankingScores]] = [[] for _ in task.sizes]
     for rows, distances in distance_blocks(queries, gallery):
-        labels = query_classes[rows].tolist()
-        joins = np.stack([places[label].joins for label in labels])  # [b, n]
-        relevant = positive[:, labels].T
-        for size, scores in zip(sizes, blocks, strict=True):
+        labels = task.labels[rows].tolist()
+        joins = np.stack([task.places[label].joins for label in labels])  # [b, n]
+        relevant = task.positive[:, labels].T
+        for size, scores in zip(task.sizes, blocks, strict=True):
             inside = joins <= np.array([size[label] for label in labels])[:, None]
             # Photos outside come last and are not relevant: no score sees them.
             ranking = rank_by_distance(np.where(inside, distances, np.float32(np.inf)))
-            scores.append(ranking_scores(ranking, relevant, cutoffs=Cutoffs(bounded=(k,))))
+            scores.append(ranking_scores(ranking, relevant, metrics=metrics))
     return [functools.reduce(RankingScores.__add__, scores) for scores in blocks]
 
 
-def _curve(
-    names: Sequence[str],
-    scores: Sequence[RankingScores],
-    query_classes: np.ndarray,
-    positive: np.ndarray,
-    sizes: Sequence[Mapping[int, int]],
-    class_names: Sequence[str],
-) -> dict[str, dict[str, list[dict[str, Any]]]]:
+def _curves(
+    values: Sequence[np.ndarray], task: _Task, class_names: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Returns a number's points {class: one per size}, given its values [q] at each size."""
     return {
-        name: {
-            class_names[label]: [
-                {
-                    "negatives": size[label],
-                    "gallery": int(positive[:, label].sum()) + size[label],
-                    **bootstrap(score.values[name][query_classes == label])._asdict(),
-                }
-                for size, score in zip(sizes, scores, strict=True)
-            ]
-            for label in sizes[0]
-        }
-        for name in names
+        class_names[label]: [
+            {
+                "negatives": size[label],
+                "gallery": int(task.positive[:, label].sum()) + size[label],
+                **bootstrap(own[task.labels == label])._asdict(),
+            }
+            for size, own in zip(task.sizes, values, strict=True)
+        ]
+        for label in task.places
+    }
+
+
+def _largest(curve: Curve) -> dict[str, Measure]:
+    """Returns each class's number with the most negatives."""
+    return {
+        f"{name}/{class_name}": Measure(*(points[-1][x] for x in Measure._fields))
+        for name, classes in curve.items()
+        for class_name, points in classes.items()
     }
 
 
 def _check(
     queries: np.ndarray,
-    query_classes: np.ndarray,
+    query_labels: np.ndarray,
     gallery: np.ndarray,
     shown: Shown,
     class_names: Sequence[str],
-    difficult_as: str,
-    negatives: Sequence[int | None],
 ) -> None:
     n, classes = len(gallery), len(class_names)
-    if query_classes.shape != (len(queries),):
+    if query_labels.shape != (len(queries),):
         raise ValueError(
-            f"{len(queries)} queries need as many classes, got {query_classes.shape}; give each one"
+            f"{len(queries)} queries need as many classes, got {query_labels.shape}; "
+            "give each query one"
         )
     for name, matrix in shown._asdict().items():
         if matrix.shape != (n, classes) or matrix.dtype != bool:
             raise ValueError(
-                f"shown.{name} is {matrix.dtype} {matrix.shape}, expected bool ({n}, {classes}): a "
-                "row a photo, a column a class"
+                f"shown.{name} is {matrix.dtype} {matrix.shape}, expected bool ({n}, {classes}); "
+                "give one row per photo and one column per class"
             )
-    if len(wrong := query_classes[(query_classes < 0) | (query_classes >= classes)]):
-        raise ValueError(f"a query has the class {wrong[0]}, expected 0 to {classes - 1}")
+    if len(wrong := query_labels[(query_labels < 0) | (query_labels >= classes)]):
+        raise ValueError(
+            f"a query has the class {wrong[0]}, expected 0 to {classes - 1}; "
+            "take labels and names from one list of classes"
+        )
+
+
+def _check_options(difficult_as: str, negatives: Sequence[int | None]) -> None:
     if difficult_as not in get_args(DifficultAs):
         raise ValueError(
             f"difficult_as={difficult_as!r} is unknown; choose one of "
@@ -268,5 +296,6 @@ def _check(
     counts = [math.inf if count is None else count for count in negatives]
     if not counts or counts != sorted(set(counts)) or counts[0] < 0:
         raise ValueError(
-            f"negatives={tuple(negatives)}: expected at least one size, ascending from 0, None (all) last"
+            f"negatives={tuple(negatives)}: expected at least one size, ascending from 0, None (all) last; "
+            "correct it"
         )

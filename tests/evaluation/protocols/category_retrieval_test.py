@@ -8,9 +8,9 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from dsf_jax.evaluation import ranking
 from dsf_jax.evaluation.protocols import category_retrieval as protocol
-from dsf_jax.evaluation.results import bootstrap
+from dsf_jax.evaluation.statistics import bootstrap
+from dsf_jax.retrieval import distances as tables
 
 category_retrieval = functools.partial(
     protocol.category_retrieval, configuration={"layer": "L6+L7"}
@@ -156,8 +156,7 @@ def test_ties_keep_gallery_order():
 
 @pytest.mark.parametrize("block", [1, 3, 7, 256])
 def test_blocks_of_queries_add_up(monkeypatch, block):
-    blocks = functools.partial(ranking.distance_blocks, block=block)
-    monkeypatch.setattr(protocol, "distance_blocks", blocks)
+    monkeypatch.setattr(tables, "QUERY_BLOCK", block)
     rng = np.random.default_rng(0)
     # With block 3, one block has no query with a relevant photo.
     query_labels = np.array([0, 1, 2, 9, 9, 9, 1])

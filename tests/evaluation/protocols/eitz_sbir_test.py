@@ -5,14 +5,14 @@ import pytest
 import scipy.stats
 
 from dsf_jax.evaluation.protocols import eitz_sbir as protocol
-from dsf_jax.evaluation.results import bootstrap
+from dsf_jax.evaluation.statistics import bootstrap
 
 NAMES = [f"sketch {i}" for i in range(40)]
 
 
 def eitz_sbir(queries, query_labels, gallery, gallery_labels, ratings):
     return protocol.eitz_sbir(
-        queries, query_labels, gallery, gallery_labels, ratings, names=NAMES,
+        queries, query_labels, gallery, gallery_labels, ratings=ratings, class_names=NAMES,
         configuration={"layer": "L7"},
     )  # fmt: skip
 

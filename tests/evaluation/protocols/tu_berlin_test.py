@@ -10,7 +10,8 @@ import pytest
 
 from dsf_jax.evaluation.protocols import tu_berlin as protocol
 from dsf_jax.evaluation.protocols.tu_berlin import BATCH_SIZE, accuracies, join_folds
-from dsf_jax.evaluation.results import bootstrap, read_result, write_result
+from dsf_jax.evaluation.results import read_result, write_result
+from dsf_jax.evaluation.statistics import bootstrap
 from dsf_jax.images.points import CANVAS
 
 SIZE = 64

@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from dsf_jax.evaluation import ranking
 from dsf_jax.evaluation.protocols import voc_retrieval as protocol
 from dsf_jax.evaluation.protocols.voc_retrieval import Shown, shown_classes
-from dsf_jax.evaluation.results import bootstrap
+from dsf_jax.evaluation.statistics import bootstrap
+from dsf_jax.retrieval import distances
 
 CLASSES = ("bicycle", "car", "person")
 voc_retrieval = functools.partial(
@@ -72,11 +72,11 @@ def test_all_negatives_equal_a_plain_loop(data, difficult_as, k):
 def candidates(monkeypatch):
     """Which photos each ranking was of: [photos of query 0, ...] for each size."""
     seen = []
-    original = ranking.rank_by_distance
+    original = distances.rank_by_distance
 
-    def rank(distances):
-        seen.append([frozenset(np.flatnonzero(np.isfinite(row)).tolist()) for row in distances])
-        return original(distances)
+    def rank(table):
+        seen.append([frozenset(np.flatnonzero(np.isfinite(row)).tolist()) for row in table])
+        return original(table)
 
     monkeypatch.setattr(protocol, "rank_by_distance", rank)
     return seen
@@ -126,8 +126,7 @@ def test_any_order_of_the_queries_gives_each_the_same(data):
 @pytest.mark.parametrize("block", [1, 4])
 def test_blocks_of_queries_do_not_matter(data, monkeypatch, block):
     whole = voc_retrieval(*data, negatives=(0, 10, None), k=6)
-    blocks = functools.partial(ranking.distance_blocks, block=block)
-    monkeypatch.setattr(protocol, "distance_blocks", blocks)
+    monkeypatch.setattr(distances, "QUERY_BLOCK", block)
     assert voc_retrieval(*data, negatives=(0, 10, None), k=6) == whole
 
 
@@ -212,7 +211,7 @@ def test_shown_classes_of_records():
         ({"negatives": (None, 5)}, "None .all. last"),
         ({"negatives": (-1,)}, "ascending from 0"),
         ({"negatives": ()}, "at least one size"),
-        ({"k": 0}, "cutoffs.bounded holds K = 0"),
+        ({"k": 0}, "bounded mAP@0 has K = 0"),
         ({"configuration": {"K": 3}}, "configuration has K, which the protocol itself states"),
         ({"class_names": CLASSES[:2]}, r"shown.easy is bool \(120, 3\), expected bool \(120, 2\)"),
     ],
