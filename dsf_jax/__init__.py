@@ -57,7 +57,9 @@ evaluation.protocols.voc_retrieval       all positives and ever more negatives -
 evaluation.protocols.eitz_sbir           closeness against people's ratings -> one result
 evaluation.baselines     hand-crafted descriptors of examples, a linear classifier
 evaluation.evaluate      a model and data sets -> results, each made once and kept
-insight.inversion        what a layer keeps of a picture: pictures that give the same features
+insight.activations      what a layer answers to pictures
+insight.descent          the search for images that give a layer the same activations
+insight.inversion        what a layer keeps of a picture: pictures reconstructed from it
 insight.similarity       how alike a layer sees sketch and photo, and the maps that both drive
 insight.filters          colour and orientation of the first layer's filters
 insight.strokes          what each resizing leaves of a sketch's strokes

@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dsf_jax.insight.similarity import Interval, bootstrap_interval
-from dsf_jax.models.alexnet import TORCHVISION_STD_RGB, Variant, check_variant
+from dsf_jax.evaluation.statistics import Measure, bootstrap
+from dsf_jax.models.backbone import PixelFormat
+from dsf_jax.models.model import Model
+
+DRAWS = 10_000
 
 SPECTRUM = 128  # samples per side of a filter's Fourier spectrum, by padding with zeros
 WINDOW = 15  # degrees to both sides of a filter's orientation that count as it
@@ -43,46 +46,63 @@ class FilterChange(NamedTuple):
     """
 
     moved: float
-    colour_before: Interval
-    colour_after: Interval
-    colour_change: Interval
-    orientation_before: Interval
-    orientation_after: Interval
-    orientation_change: Interval
+    colour_before: Measure
+    colour_after: Measure
+    colour_change: Measure
+    orientation_before: Measure
+    orientation_after: Measure
+    orientation_change: Measure
 
 
-def filter_images(kernel: np.ndarray, *, variant: Variant) -> np.ndarray:
-    """Turns the first layer's filters into pictures, as in Fig. 7.
+def first_kernel(model: Model) -> np.ndarray:
+    """Returns the kernel of a network's first layer, [h, w, 3, k]."""
+    return np.asarray(model.params[model.backbone.layers[0]]["kernel"])
+
+
+def first_filters(model: Model) -> np.ndarray:
+    """Returns the filters of a network's first layer as they weigh RGB pixels, [k, h, w, 3] float64."""
+    return pixel_filters(first_kernel(model), model.backbone.pixels)
+
+
+def pixel_filters(kernel: np.ndarray, pixels: PixelFormat) -> np.ndarray:
+    """Returns filters as they weigh RGB pixels.
 
     Args:
-      kernel: [h, w, 3, k], conv1's.
-      variant: whose it is; torchvision's is taken back to pixel units.
+      kernel: [h, w, 3, k], of a first layer.
+      pixels: form of the network's input: its channels' order, and what pixels are divided by.
+
+    Returns:
+      [k, h, w, 3] float64.
+
+    Raises:
+      ValueError: the kernel has another shape.
+    """
+    if kernel.ndim != 4 or kernel.shape[2] != 3:
+        raise ValueError(
+            f"kernel is {list(kernel.shape)}, expected [h, w, 3, k]; name a backbone whose first layer "
+            "is a convolution"
+        )
+    filters = np.moveaxis(np.asarray(kernel, np.float64), -1, 0)
+    deviation = np.asarray(pixels.deviation, np.float32).astype(np.float64)
+    return pixels.in_order(filters / (pixels.scale * deviation.reshape(1, 1, 1, 3)))
+
+
+def filter_images(filters: np.ndarray) -> np.ndarray:
+    """Turns filters into images, as in Fig. 7.
+
+    Args:
+      filters: [k, h, w, 3] of `pixel_filters`.
 
     Returns:
       [k, h, w, 3] uint8 RGB: 128 is a weight of 0, and each filter's largest weight 1 or 255.
     """
-    filters = pixel_filters(kernel, variant=variant)
     largest = np.abs(filters).max(axis=(1, 2, 3), keepdims=True)
     return np.rint(128 + 127 * filters / np.where(largest > 0, largest, 1.0)).astype(np.uint8)
 
 
-def pixel_filters(kernel: np.ndarray, *, variant: Variant) -> np.ndarray:
-    """Returns conv1's filters [k, h, w, 3] float64 as they weigh RGB pixels.
-
-    Args:
-      kernel: [h, w, 3, k].
-      variant: Caffe's reads BGR; torchvision's reads RGB divided by 255 and its deviations.
-
-    Raises:
-      ValueError: for another shape or an unknown variant.
-    """
-    check_variant(variant)
-    if kernel.ndim != 4 or kernel.shape[2] != 3:
-        raise ValueError(f"kernel is {list(kernel.shape)}, expected conv1's [h, w, 3, k]")
-    filters = np.moveaxis(np.asarray(kernel, np.float64), -1, 0)
-    if variant == "caffe":
-        return filters[..., ::-1]
-    return filters / (255 * TORCHVISION_STD_RGB.astype(np.float64).reshape(1, 1, 1, 3))
+def filters_mean(values: np.ndarray) -> Measure:
+    """Returns the mean over filters, [k], with its bootstrap interval."""
+    return bootstrap(values, np.arange(len(values)), draws=DRAWS)
 
 
 def filter_statistics(filters: np.ndarray) -> FilterStatistics:
@@ -127,13 +147,13 @@ def filter_change(before: np.ndarray, after: np.ndarray) -> FilterChange:
     if before.shape != after.shape:
         raise ValueError(
             f"filters are {list(before.shape)} before and {list(after.shape)} after: expected the "
-            "same network"
+            "same; compare a network with itself"
         )
     old, new = filter_statistics(before), filter_statistics(after)
     colour = (old.colour, new.colour, new.colour - old.colour)
     orientation = (old.orientation, new.orientation, new.orientation - old.orientation)
     moved = np.linalg.norm(after - before) / np.linalg.norm(before)
-    return FilterChange(float(moved), *map(bootstrap_interval, (*colour, *orientation)))
+    return FilterChange(float(moved), *map(filters_mean, (*colour, *orientation)))
 
 
 def _round_window(height: int, width: int) -> np.ndarray:

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from dsf_jax.evaluation.statistics import Measure
 from dsf_jax.insight.plots import AFTER, BEFORE, MISS, literal, short, show_image, stacked
-from dsf_jax.insight.similarity import Interval, SharedMaps
+from dsf_jax.insight.similarity import SharedMaps
 
 
 class Inverted(NamedTuple):
@@ -31,7 +32,7 @@ def shared_activations(
     sketch: np.ndarray,
     photo: np.ndarray,
     maps: Mapping[str, SharedMaps],
-    gaps: Mapping[str, Mapping[str, Interval]],
+    gaps: Mapping[str, Mapping[str, Measure]],
     *,
     title: str = "",
 ) -> Figure:
@@ -66,14 +67,14 @@ def shared_activations(
     return figure
 
 
-def _gap_bars(axes: Axes, gaps: Mapping[str, Mapping[str, Interval]]) -> None:
+def _gap_bars(axes: Axes, gaps: Mapping[str, Mapping[str, Measure]]) -> None:
     """Draws {network: {layer: interval}} as clusters of bars with whiskers."""
     layers = list(next(iter(gaps.values())))
     width = 0.8 / len(gaps)
     colours = (AFTER,) if len(gaps) == 1 else (BEFORE, AFTER)
     for i, ((network, own), colour) in enumerate(zip(gaps.items(), colours, strict=True)):
         places = np.arange(len(layers)) + (i - (len(gaps) - 1) / 2) * width
-        means = np.array([own[layer].mean for layer in layers])
+        means = np.array([own[layer].value for layer in layers])
         low, high = (
             np.array([getattr(own[layer], end) for layer in layers]) for end in ("low", "high")
         )
@@ -87,7 +88,7 @@ def _gap_bars(axes: Axes, gaps: Mapping[str, Mapping[str, Interval]]) -> None:
     axes.legend(fontsize=8, frameon=False, loc="upper left")
 
 
-def first_filters(filters: Mapping[str, np.ndarray], *, title: str = "") -> Figure:
+def filter_panels(filters: Mapping[str, np.ndarray], *, title: str = "") -> Figure:
     """Draws Fig. 7: the filters of the first layer, one panel per network.
 
     Args:

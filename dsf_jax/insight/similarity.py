@@ -11,18 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from dsf_jax.models.alexnet import AlexNet, Params, preprocess
-
-# Caffe computes ReLU in place, so its blobs conv1 to conv5, which Fig. 6 shows, hold values after it.
-SHOWN_LAYERS = ("relu1", "relu2", "relu3", "relu4", "relu5")
-
-
-class Interval(NamedTuple):
-    """A mean and its bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
+from dsf_jax.insight.activations import activations, check_layers
+from dsf_jax.models.model import Model
 
 
 class PairSimilarity(NamedTuple):
@@ -43,48 +33,6 @@ class SharedMaps(NamedTuple):
     channels: np.ndarray
     sketch: np.ndarray
     photo: np.ndarray
-
-
-def bootstrap_interval(
-    values: np.ndarray,
-    groups: Sequence[object] | np.ndarray | None = None,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> Interval:
-    """Finds a mean's percentile bootstrap interval.
-
-    Args:
-      values: [n].
-      groups: [n] what each value belongs to, e.g. its class. Whole groups are drawn, as values of one
-        group are not independent; None draws values.
-      confidence: confidence of the interval.
-      resamples: number of times that the groups are drawn.
-      seed: seed of the draws.
-
-    Returns:
-      The mean of all values and the interval.
-
-    Raises:
-      ValueError: no values, or not as many groups as values.
-    """
-    values = np.asarray(values, np.float64)
-    labels = np.arange(len(values)) if groups is None else np.asarray(groups)
-    if values.ndim != 1 or not len(values) or labels.shape != values.shape:
-        raise ValueError(
-            f"values are {list(values.shape)} and groups {list(labels.shape)}, expected [n] both "
-            "with n > 0"
-        )
-    _, group = np.unique(labels, return_inverse=True)
-    sums, counts = np.bincount(group, values), np.bincount(group)
-    # How often each group is drawn: [resamples, groups].
-    drawn = np.random.default_rng(seed).multinomial(
-        len(counts), np.full(len(counts), 1 / len(counts)), size=resamples
-    )
-    tail = (1 - confidence) / 2
-    low, high = np.quantile((drawn @ sums) / (drawn @ counts), [tail, 1 - tail])
-    return Interval(float(values.mean()), float(low), float(high))
 
 
 def other_class(classes: Sequence[object] | np.ndarray, *, seed: int = 0) -> np.ndarray:
@@ -119,8 +67,7 @@ def other_class(classes: Sequence[object] | np.ndarray, *, seed: int = 0) -> np.
 
 
 def pair_similarities(
-    model: AlexNet,
-    params: Params,
+    model: Model,
     sketches: np.ndarray,
     photos: np.ndarray,
     classes: Sequence[object] | np.ndarray,
@@ -138,8 +85,7 @@ def pair_similarities(
     classes are the baseline. The same pairs are drawn for every network.
 
     Args:
-      model: the network.
-      params: its parameters.
+      model: network with its parameters.
       sketches: [n, h, w] or [n, h, w, 3] uint8.
       photos: [n, h, w, 3] uint8, of the sketches' classes.
       classes: [n] classes of the pairs.
@@ -157,11 +103,9 @@ def pair_similarities(
     """
     _check_counts(len(sketches), len(photos), len(classes))
     others = other_class(classes, seed=seed)
-    check_layers(model, params, photos, layers)
+    check_layers(model, layers, size=photos.shape[1])
     with tqdm(total=2 * len(sketches), unit="pair", desc=label) as bar:
-        blocks = list(
-            _similarity_blocks(model, params, sketches, photos, others, layers, batch_size, bar)
-        )
+        blocks = list(_similarity_blocks(model, sketches, photos, others, layers, batch_size, bar))
     return {
         layer: PairSimilarity(*map(np.concatenate, zip(*(b[layer] for b in blocks), strict=True)))
         for layer in layers
@@ -169,8 +113,7 @@ def pair_similarities(
 
 
 def _similarity_blocks(
-    model: AlexNet,
-    params: Params,
+    model: Model,
     sketches: np.ndarray,
     photos: np.ndarray,
     others: np.ndarray,
@@ -181,11 +124,11 @@ def _similarity_blocks(
     """Yields {layer: similarities} of each batch of pairs, after one pass for the mean activations."""
     centres = []
     for images in (sketches, photos):
-        centres.append(_centre(model, params, images, layers, batch_size))
+        centres.append(_centre(model, images, layers, batch_size))
         bar.update(len(images) / 2)
     for rows, real in _padded_rows(len(sketches), batch_size):
         batch = (sketches[rows], photos[rows], photos[others[rows]])
-        cosines = _cosines(model, params, *batch, (centres[0], centres[1]), layers)
+        cosines = _cosines(model, *batch, (centres[0], centres[1]), layers)
         yield {
             layer: PairSimilarity(*(np.asarray(values)[:real] for values in cosines[layer]))
             for layer in layers
@@ -203,8 +146,7 @@ def _check_counts(sketches: int, photos: int, classes: int) -> None:
 
 
 def shared_maps(
-    model: AlexNet,
-    params: Params,
+    model: Model,
     sketch: np.ndarray,
     photo: np.ndarray,
     *,
@@ -217,8 +159,7 @@ def shared_maps(
     in its own proportion, so that a channel which only one of them drives is not picked.
 
     Args:
-      model: the network.
-      params: its parameters.
+      model: network with its parameters.
       sketch: [h, w] or [h, w, 3] uint8.
       photo: [h, w, 3] uint8.
       layers: convolutional layers; negative values are shown as 0.
@@ -230,9 +171,9 @@ def shared_maps(
     Raises:
       ValueError: an unknown layer, one without maps, or more maps than it has.
     """
-    check_layers(model, params, photo[None], layers)
+    check_layers(model, layers, size=photo.shape[0])
     drawn = np.broadcast_to(sketch if sketch.ndim == 3 else sketch[..., None], photo.shape)
-    both = _activations(model, params, jnp.asarray(np.stack([drawn, photo])), layers)
+    both = activations(model, jnp.asarray(np.stack([drawn, photo])), layers)
     return {layer: _shared(np.asarray(both[layer]), layer, count) for layer in layers}
 
 
@@ -249,27 +190,6 @@ def _shared(answers: np.ndarray, layer: str, count: int) -> SharedMaps:
     return SharedMaps(channels, *(_as_bytes(maps[..., channels]) for maps in positive))
 
 
-def check_layers(
-    model: AlexNet, params: Params, images: np.ndarray, layers: tuple[str, ...]
-) -> None:
-    """Raises ValueError unless the network has these layers for images of this size."""
-    inputs = jax.ShapeDtypeStruct((1, *images.shape[1:3], 3), jnp.float32)
-    _, activations = jax.eval_shape(lambda x: model.apply({"params": params}, x), inputs)
-    if unknown := [layer for layer in layers if layer not in activations]:
-        raise ValueError(f"layers {unknown} are unknown; choose of {', '.join(activations)}")
-
-
-@functools.partial(jax.jit, static_argnames=("model", "layers"))
-def _activations(
-    model: AlexNet, params: Params, images: jax.Array, layers: tuple[str, ...]
-) -> dict[str, jax.Array]:
-    """[b, h, w] or [b, h, w, 3] uint8 -> {layer: activations}, float32."""
-    if images.ndim == 3:
-        images = jnp.repeat(images[..., None], 3, axis=-1)
-    _, activations = model.apply({"params": params}, preprocess(images, variant=model.variant))
-    return {layer: activations[layer].astype(jnp.float32) for layer in layers}
-
-
 def _padded_rows(count: int, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
     """Yields the rows of each batch and how many of them are real: the last batch is filled up with its
     own last row, so that there is one shape and one compilation.
@@ -280,22 +200,21 @@ def _padded_rows(count: int, batch_size: int) -> Iterator[tuple[np.ndarray, int]
 
 
 def _centre(
-    model: AlexNet, params: Params, images: np.ndarray, layers: tuple[str, ...], batch_size: int
+    model: Model, images: np.ndarray, layers: tuple[str, ...], batch_size: int
 ) -> dict[str, jax.Array]:
     """Returns {layer: mean activation over all images}."""
     sums: dict[str, np.ndarray] = {}
     for rows, real in _padded_rows(len(images), batch_size):
-        batch = _activations(model, params, jnp.asarray(images[rows]), layers)
+        batch = activations(model, jnp.asarray(images[rows]), layers)
         for layer, values in batch.items():
             part = np.asarray(values)[:real].sum(axis=0, dtype=np.float64)
             sums[layer] = sums[layer] + part if layer in sums else part
     return {layer: jnp.asarray(s / len(images), jnp.float32) for layer, s in sums.items()}
 
 
-@functools.partial(jax.jit, static_argnames=("model", "layers"))
+@functools.partial(jax.jit, static_argnames=("layers",))
 def _cosines(
-    model: AlexNet,
-    params: Params,
+    model: Model,
     sketches: jax.Array,
     photos: jax.Array,
     others: jax.Array,
@@ -306,7 +225,7 @@ def _cosines(
     drawn, same, different = (
         {
             layer: _unit(values - centre[layer][None])
-            for layer, values in _activations(model, params, images, layers).items()
+            for layer, values in activations(model, images, layers).items()
         }
         for images, centre in (
             (sketches, centres[0]),

@@ -7,8 +7,12 @@ from dsf_jax.insight.filters import (
     filter_change,
     filter_images,
     filter_statistics,
+    first_filters,
     pixel_filters,
 )
+from dsf_jax.models.alexnet import CAFFE, TORCHVISION
+from dsf_jax.models.model import Model, ModelConfig
+from tests.insight import networks  # noqa: F401
 
 
 def gabor(angle, *, wavelength=5.0, colour=(1.0, 1.0, 1.0), size=11, phase=0.0):
@@ -78,26 +82,24 @@ def test_flat_and_empty_filters_have_shares_of_zero():
 
 def test_filters_in_pixel_units():
     kernel = np.random.default_rng(1).standard_normal((3, 3, 3, 2)).astype(np.float32)
-    caffe = pixel_filters(kernel, variant="caffe")
+    caffe = pixel_filters(kernel, CAFFE.pixels)
     np.testing.assert_array_equal(caffe[1, :, :, 0], kernel[:, :, 2, 1])  # BGR: red is last
     # torchvision's: the answer to pixels p is that of the kernel to p / (255 std).
-    torch = pixel_filters(kernel, variant="torchvision")
+    torch = pixel_filters(kernel, TORCHVISION.pixels)
     picture = np.random.default_rng(2).integers(0, 256, (3, 3, 3)).astype(np.float64)
     normalised = picture / 255 / [0.229, 0.224, 0.225]
     np.testing.assert_allclose(
         (torch[0] * picture).sum(), (kernel[..., 0] * normalised).sum(), rtol=1e-6
     )
-    with pytest.raises(ValueError, match=r"kernel is \[3, 3, 2, 2\], expected conv1's"):
-        pixel_filters(kernel[:, :, :2], variant="caffe")
-    with pytest.raises(ValueError, match="variant='vgg' is unknown"):
-        pixel_filters(kernel, variant="vgg")
+    with pytest.raises(ValueError, match=r"kernel is \[3, 3, 2, 2\], expected \[h, w, 3, k\]"):
+        pixel_filters(kernel[:, :, :2], CAFFE.pixels)
 
 
 def test_pictures_of_filters_keep_zero_grey():
     kernel = np.zeros((3, 3, 3, 3), np.float32)
     kernel[0, 0, 0, 0], kernel[1, 1, 2, 0] = 0.5, -0.25  # blue and red in Caffe's order
     kernel[..., 1] = -3.0
-    shown = filter_images(kernel, variant="caffe")
+    shown = filter_images(pixel_filters(kernel, CAFFE.pixels))
     assert shown.shape == (3, 3, 3, 3)
     np.testing.assert_array_equal(shown[0, 0, 0], [128, 128, 255])
     np.testing.assert_array_equal(shown[0, 1, 1], [64, 128, 128])
@@ -109,7 +111,7 @@ def test_changes_of_filters():
     before = np.stack([gabor(a, colour=(1, 0, 0)) for a in range(0, 180, 9)])
     after = np.repeat(before.mean(axis=-1, keepdims=True), 3, axis=-1)  # the grey part alone
     change = filter_change(before, after)
-    assert change.colour_before.mean == pytest.approx(2 / 3)
+    assert change.colour_before.value == pytest.approx(2 / 3)
     assert change.colour_after == pytest.approx((0, 0, 0), abs=1e-12)
     assert change.colour_change == pytest.approx((-2 / 3,) * 3)
     assert change.orientation_change == pytest.approx((0, 0, 0), abs=1e-9)
@@ -118,3 +120,11 @@ def test_changes_of_filters():
         ValueError, match=r"filters are \[20, 11, 11, 3\] before and \[1, 11, 11, 3\]"
     ):
         filter_change(before, after[:1])
+
+
+def test_the_first_layer_is_the_backbones():
+    kernel = np.random.default_rng(1).standard_normal((3, 3, 3, 2)).astype(np.float32)
+    config = ModelConfig("one layer, torchvision", ("a",), size=12, fresh_layers=())
+    model = Model({"conv1": {"kernel": kernel, "bias": np.zeros(2, np.float32)}}, config)
+    expected = pixel_filters(kernel, TORCHVISION.pixels)
+    np.testing.assert_array_equal(first_filters(model), expected)

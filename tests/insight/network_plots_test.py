@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from dsf_jax.insight.network_plots import Inverted, first_filters, inversions, shared_activations
-from dsf_jax.insight.similarity import Interval, SharedMaps
+from dsf_jax.evaluation.statistics import Measure
+from dsf_jax.insight.network_plots import Inverted, filter_panels, inversions, shared_activations
+from dsf_jax.insight.similarity import SharedMaps
 from tests.insight.panels import check_equal_files, pictures, shown
 
 
@@ -14,8 +15,8 @@ def shared(count=5, seed=0):
 
 
 GAPS = {
-    "before": {"relu1": Interval(0.1, 0.05, 0.2), "relu6": Interval(-0.1, -0.2, 0.0)},
-    "after": {"relu1": Interval(0.3, 0.2, 0.45), "relu6": Interval(0.5, 0.4, 0.55)},
+    "before": {"relu1": Measure(0.1, 0.05, 0.2), "relu6": Measure(-0.1, -0.2, 0.0)},
+    "after": {"relu1": Measure(0.3, 0.2, 0.45), "relu6": Measure(0.5, 0.4, 0.55)},
 }
 
 
@@ -44,7 +45,7 @@ def test_gaps_are_bars_with_their_intervals(networks):
     assert [label.get_text() for label in axes.get_xticklabels()] == ["relu1", "relu6"]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(networks)
     heights = [bar.get_height() for bar in axes.patches]
-    assert heights == [own.mean for name in networks for own in GAPS[name].values()]
+    assert heights == [own.value for name in networks for own in GAPS[name].values()]
     ends = {
         tuple(np.round(part.vertices[:, 1], 6).tolist())
         for group in axes.collections
@@ -56,7 +57,7 @@ def test_gaps_are_bars_with_their_intervals(networks):
 @pytest.mark.parametrize(("count", "shape"), [(64, (8, 8)), (96, (8, 12)), (5, (1, 5))])
 def test_filters_fill_their_rows(count, shape):
     tiles = np.random.default_rng(0).integers(0, 256, (count, 3, 3, 3)).astype(np.uint8)
-    figure = first_filters({"before": tiles, "after": 255 - tiles}, title="moved")
+    figure = filter_panels({"before": tiles, "after": 255 - tiles}, title="moved")
     assert [axes.get_title() for axes in figure.axes] == ["before", "after"]
     for image, expected in zip(shown(figure), (tiles, 255 - tiles), strict=True):
         assert image.shape == (shape[0] * 4 - 1, shape[1] * 4 - 1, 3)
@@ -82,7 +83,7 @@ def test_reconstructions_stand_beside_their_errors():
 
 FIGURES = {
     "activations": lambda: shared_activations(*pictures(2), {"relu1": shared()}, GAPS),
-    "filters": lambda: first_filters({"after": np.stack([pictures(2)[1][:3, :3]] * 4)}),
+    "filters": lambda: filter_panels({"after": np.stack([pictures(2)[1][:3, :3]] * 4)}),
     "inversions": lambda: inversions(
         [("a", pictures(1)[0])], {"conv1": [Inverted(pictures(2)[1], 0.1, 0.2)]}
     ),
