@@ -37,7 +37,8 @@ training.loop            configuration and data -> trained state, resumable
 training.start           start values and data -> a run
 recognition.voting       what a sketch shows, by one view or by the vote of 18
 retrieval.features       L2-normalised features of a network
-retrieval.feature_files  features on disk, written block by block, resumable
+retrieval.block_files    arrays on disk, written block by block, resumable
+retrieval.feature_files  features of a network in such files
 retrieval.distances      the distance, tables of it, and rankings by it
 retrieval.euclidean      exact nearest neighbours, block by block
 retrieval.sharded        the same over all devices of all processes
@@ -56,7 +57,9 @@ evaluation.protocols.category_retrieval  sketches against photos of the same cla
 evaluation.protocols.voc_retrieval       all positives and ever more negatives -> one result
 evaluation.protocols.eitz_sbir           closeness against people's ratings -> one result
 evaluation.baselines     hand-crafted descriptors of examples, a linear classifier
-evaluation.evaluate      a model and data sets -> results, each made once and kept
+evaluation.extractors    what is evaluated: a model, a hand-crafted descriptor
+evaluation.store         results in a folder, each made once and kept
+evaluation.evaluate      a model or descriptor and data sets -> stored results
 insight.activations      what a layer answers to pictures
 insight.descent          the search for images that give a layer the same activations
 insight.inversion        what a layer keeps of a picture: pictures reconstructed from it
@@ -75,7 +78,8 @@ paper.run_checks         which runs and data sets there are, what is missing, wh
 paper.runs               runs of the paper -> its tables, cell by cell
 paper.figure_inputs      a checkpoint, data, a choice of examples: what figures are made from
 paper.figures            the paper's figures of the method at work
-paper.network_figures    the paper's figures of a network's inside
+paper.network_figures    the paper's figures of a network's inside: activations, filters
+paper.inversion_figure   the paper's figure of what a layer keeps
 paper.figure_report      all figures of one checkpoint -> one HTML page
 paper.ablations          the choices that the paper leaves open, measured
 export.weights           AlexNet's parameters -> files of Caffe and PyTorch

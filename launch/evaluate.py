@@ -15,6 +15,7 @@ from dsf_jax.data import datasets
 from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation import evaluate
+from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.evaluation.results import ResultRecord, as_dict
 from dsf_jax.training.checkpoints import load_model
 from launch import common
@@ -50,7 +51,7 @@ def _evaluate(checkpoint: str, out: pathlib.Path | None) -> list[ResultRecord]:
     sketches = _sketches()
     photos = _photos() if _WHAT.value == "retrieval" else []
     name = "/".join(pathlib.Path(checkpoint).parts[-2:])  # the same from wherever it is named
-    network = evaluate.Network(name, *load_model(checkpoint))
+    network = NamedModel(name, load_model(checkpoint))
     if photos:
         made = evaluate.retrieval(network, sketches, photos, class_map=class_map, results=out)
         return list(made.values())
@@ -58,11 +59,11 @@ def _evaluate(checkpoint: str, out: pathlib.Path | None) -> list[ResultRecord]:
 
 
 def _sketches() -> list[Records]:
-    return evaluate.open_sets(_DATA_DIR.value, _SKETCHES.value, _SPLIT.value, DRAWN)
+    return datasets.open_datasets(_DATA_DIR.value, _SKETCHES.value, _SPLIT.value, DRAWN)
 
 
 def _photos() -> list[Records]:
-    return evaluate.open_sets(_DATA_DIR.value, _PHOTOS.value, _SPLIT.value, ("photo",))
+    return datasets.open_datasets(_DATA_DIR.value, _PHOTOS.value, _SPLIT.value, ("photo",))
 
 
 if __name__ == "__main__":

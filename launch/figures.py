@@ -25,14 +25,15 @@ from matplotlib.figure import Figure
 from dsf_jax.data import datasets
 from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records, open_records
-from dsf_jax.evaluation import evaluate
+from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.insight.benchmark_plots import recorded_growth
-from dsf_jax.insight.inversion import InversionConfig, phases_of
+from dsf_jax.insight.descent import InversionConfig, phases_of
 from dsf_jax.insight.overviews import records_sheet, run_curves
 from dsf_jax.insight.plots import save_figure
 from dsf_jax.paper import figures, network_figures
 from dsf_jax.paper.figure_inputs import FigureInputs, PaperFigure
 from dsf_jax.paper.figure_report import write_report
+from dsf_jax.paper.inversion_figure import inversion
 from dsf_jax.training.checkpoints import load_model
 from launch import common
 
@@ -117,16 +118,18 @@ TAKES = {
 
 
 def _sketches() -> list[Records]:
-    return evaluate.open_sets(_DATA_DIR.value, _SKETCHES.value, _SPLIT.value or "test", DRAWN)
+    return datasets.open_datasets(_DATA_DIR.value, _SKETCHES.value, _SPLIT.value or "test", DRAWN)
 
 
 def _photos() -> list[Records]:
-    return evaluate.open_sets(_DATA_DIR.value, _PHOTOS.value, _SPLIT.value or "test", ("photo",))
+    return datasets.open_datasets(
+        _DATA_DIR.value, _PHOTOS.value, _SPLIT.value or "test", ("photo",)
+    )
 
 
-def _network(checkpoint: str) -> evaluate.Network:
+def _network(checkpoint: str) -> NamedModel:
     name = "/".join(pathlib.Path(checkpoint).parts[-2:])
-    return evaluate.Network(name, *load_model(checkpoint))
+    return NamedModel(name, load_model(checkpoint))
 
 
 def _inputs() -> FigureInputs:
@@ -166,15 +169,15 @@ def _of_the_paper(inputs: FigureInputs) -> dict[str, Callable[[], PaperFigure]]:
             inputs,
             count=_COUNT.value or COUNTS["retrieval"],
             top=_TOP.value,
-            layer=_LAYER.value or "L6+L7",
+            layer=_LAYER.value,
         ),
         "activations": functools.partial(network_figures.activations, inputs, pairs=_PAIRS.value),
         "filters": functools.partial(network_figures.filters, inputs),
         "inversion": functools.partial(
-            network_figures.inversion,
+            inversion,
             inputs,
             count=_COUNT.value or COUNTS["inversion"],
-            layers=_INVERTED_LAYERS.value or network_figures.INVERTED_LAYERS,
+            layers=_INVERTED_LAYERS.value,
             config=config,
         ),
     }

@@ -23,7 +23,7 @@ from dsf_jax.data.files import write_whole
 from dsf_jax.data.mixtures import Examples, Mixture, mix, training_fields
 from dsf_jax.data.records import Records, open_records
 from dsf_jax.evaluation import evaluate
-from dsf_jax.evaluation.evaluate import Network
+from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.evaluation.protocols.tu_berlin import tu_berlin
 from dsf_jax.evaluation.results import ResultRecord
 from dsf_jax.images.points import CANVAS, pad_points, points_from_image
@@ -70,13 +70,13 @@ def main() -> None:
         start.LPIPS, VARIANT, num_classes=len(mixture.class_names), partial=True, seed=CONFIG.seed
     )
     card = card._replace(class_names=mixture.class_names)
-    before = scores(Network("before training", card, params), out)
+    before = scores(NamedModel("before training", card, params), out)
     if not start.train_on(CONFIG, mixture, card, params, out).finished:
         print("stopped by a signal; run the same command to go on")
         return
     card, params = load_model(out)
-    after = scores(Network("after training", card, params), out)
-    seen = recognised(Network("after training", card, params), mixture, out)
+    after = scores(NamedModel("after training", card, params), out)
+    seen = recognised(NamedModel("after training", card, params), mixture, out)
     draw(out, card, params, data_dir)
     seconds = time.monotonic() - started
     whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)  # of the children, the largest
@@ -96,13 +96,13 @@ def _test_records(data_dir: pathlib.Path) -> tuple[Records, Records]:
     return sketches, photos
 
 
-def scores(network: Network, out: pathlib.Path) -> dict[str, ResultRecord]:
+def scores(network: NamedModel, out: pathlib.Path) -> dict[str, ResultRecord]:
     """Retrieves the unseen emoji's pictures by their drawings, {layer: result}."""
     sketches, photos = _test_records(out / "data")
     return evaluate.retrieval(network, [sketches], [photos], results=out / RESULTS)
 
 
-def recognised(network: Network, mixture: Mixture, out: pathlib.Path) -> ResultRecord:
+def recognised(network: NamedModel, mixture: Mixture, out: pathlib.Path) -> ResultRecord:
     """Classifies some of the training drawings in a view that training never showed."""
     card = network.card
     chosen = np.linspace(0, len(mixture.class_names) - 1, RECOGNISED).astype(int)

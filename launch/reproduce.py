@@ -24,7 +24,6 @@ from dsf_jax.data import datasets
 from dsf_jax.data.files import write_whole
 from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records
-from dsf_jax.evaluation import evaluate
 from dsf_jax.insight.plots import retrieval_curves, save_figure
 from dsf_jax.paper import runs
 from dsf_jax.paper.numbers import FIGURE_4_NUMBER
@@ -142,7 +141,7 @@ def _made() -> tuple[ResultTable, dict[str, Any]]:
 
 
 def _opened(names: list[str], domains: tuple[str, ...]) -> list[Records]:
-    return evaluate.open_sets(_DATA_DIR.value, names, _SPLIT.value, domains)
+    return datasets.open_datasets(_DATA_DIR.value, names, _SPLIT.value, domains)
 
 
 def _single(flag: flags.FlagHolder[list[str] | None]) -> dict[str, str]:

@@ -75,7 +75,7 @@ ALSO = {
         "dsf_jax.insight.network_plots",
         "dsf_jax.insight.overviews",
         "dsf_jax.paper.figure_inputs",
-        "dsf_jax.paper.network_figures",
+        "dsf_jax.paper.inversion_figure",
     },
     "fastapi": {"dsf_jax.app.middleware"},
     "pydantic": {"dsf_jax.app.server"},

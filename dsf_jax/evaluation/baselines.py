@@ -1,4 +1,4 @@
-"""What the networks are compared with: hand-made descriptors of the same examples, and a linear
+"""What the networks are compared with: hand-crafted descriptors of the same examples, and a linear
 classifier.
 """
 
@@ -6,19 +6,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
-from dsf_jax.data.batches import evaluation_groups
+from dsf_jax.data.batches import Batch, Block, mapped
 from dsf_jax.images.descriptors import SIDE, Descriptor, check_descriptor, describe, grey_picture
 from dsf_jax.images.views import plain_view
-from dsf_jax.retrieval.features import FeatureBlock, block_count
 
 BATCH_SIZE = 64
 STRENGTHS = tuple(10.0**power for power in range(-3, 4))
 
 
 def described_size(descriptor: Descriptor) -> int:
-    """Returns how many numbers a descriptor has; ValueError for an unknown one."""
+    """Returns the length d of a descriptor; ValueError for an unknown one."""
     check_descriptor(descriptor)
     return len(describe(np.full((SIDE, SIDE), 255, np.uint8), descriptor, drawn=True))
 
@@ -29,17 +27,18 @@ def describe_blocks(
     *,
     label: str,
     numbers: Sequence[int] | None = None,
-) -> Iterator[FeatureBlock]:
+) -> Iterator[Block]:
     """Describes drawings by their edge-preserving maps, photos in grey, with a progress bar.
 
     Args:
       examples: n drawings, as points, or photos.
-      descriptor: see `describe`.
-      label: of the progress bar.
-      numbers: of the blocks of `BATCH_SIZE` wanted, in order; all by default.
+      descriptor: name of the descriptor, see `describe`.
+      label: title of the progress bar.
+      numbers: numbers of the blocks of `BATCH_SIZE` wanted, in order; all by default.
 
     Yields:
-      The blocks, {descriptor: [b, d] float32}, each row of length 1 (or 0 where nothing is drawn).
+      Blocks with outputs {descriptor: [b, d] float32}, each row of length 1 (or 0 where nothing is
+      drawn).
 
     Raises:
       ValueError: for an unknown descriptor, or no examples.
@@ -47,26 +46,28 @@ def describe_blocks(
     check_descriptor(descriptor)
     if not len(examples):
         raise ValueError("there are no examples to describe; choose a split that has some")
-    if numbers is None:
-        numbers = range(block_count(len(examples), BATCH_SIZE))
-    total = sum(min(BATCH_SIZE, len(examples) - number * BATCH_SIZE) for number in numbers)
-    with tqdm(total=total, unit="image", desc=f"{descriptor} of {label}") as bar:
-        groups = evaluation_groups(examples, BATCH_SIZE, numbers=numbers)
-        for number, group in zip(numbers, groups, strict=True):
-            real = int(group["weight"].sum())
-            drawn = "points" in group
-            if drawn:
-                pictures = np.asarray(plain_view({"points": group["points"]}, size=SIDE))
-            else:
-                pictures = np.stack([grey_picture(photo) for photo in group["photo"][:real]])
-            vectors = np.stack([describe(x, descriptor, drawn=drawn) for x in pictures[:real]])
-            first = number * BATCH_SIZE
-            yield FeatureBlock(number, first, group["label"][:real], {descriptor: vectors})
-            bar.update(real)
+    yield from mapped(
+        examples,
+        lambda batch: {descriptor: _described(batch, descriptor)},
+        batch_size=BATCH_SIZE,
+        label=f"{descriptor} of {label}",
+        numbers=numbers,
+    )
+
+
+def _described(batch: Batch, descriptor: Descriptor) -> np.ndarray:
+    """Describes the examples of a batch that are not padding: [r, d] float32."""
+    real = int(batch["weight"].sum())
+    drawn = "points" in batch
+    if drawn:
+        pictures = np.asarray(plain_view({"points": batch["points"]}, size=SIDE))[:real]
+    else:
+        pictures = np.stack([grey_picture(photo) for photo in batch["photo"][:real]])
+    return np.stack([describe(picture, descriptor, drawn=drawn) for picture in pictures])
 
 
 class LinearClassifier(NamedTuple):
-    """Scores = features @ weights + bias; the class is the largest one's."""
+    """Scores = features @ weights + bias; the class is that of the largest score."""
 
     weights: np.ndarray  # [d, k] float64
     bias: np.ndarray  # [k] float64
@@ -82,18 +83,16 @@ def fit_linear(
     labels: np.ndarray,
     *,
     classes: int,
-    strengths: Sequence[float] = STRENGTHS,
 ) -> LinearClassifier:
     """Fits a linear classifier by ridge regression to the class indicators.
 
-    The penalty is the one of least leave-one-out error, known in closed form: no example beside
+    The penalty is the one of least leave-one-out error, known in closed form: no example besides
     those given decides anything.
 
     Args:
       features: [n, d] float.
       labels: [n] int.
-      classes: k.
-      strengths: of the penalty, to choose from; above 0.
+      classes: k, the number of classes.
 
     Returns:
       The classifier.
@@ -109,20 +108,22 @@ def fit_linear(
         )
     mean = features.mean(axis=0, dtype=np.float64)
     wanted = np.eye(classes)[labels]
-    share = wanted.mean(axis=0)
+    fraction = wanted.mean(axis=0)
     left, squares, right = _thin_svd(features - mean)
-    projected = left.T @ (wanted - share)  # [r, k]
+    projected = left.T @ (wanted - fraction)  # [r, k]
     errors = [
-        _leave_one_out_error(left, squares / (squares + strength), projected, wanted - share)
-        for strength in strengths
+        _leave_one_out_error(left, squares / (squares + strength), projected, wanted - fraction)
+        for strength in STRENGTHS
     ]
-    strength = strengths[int(np.argmin(errors))]
+    strength = STRENGTHS[int(np.argmin(errors))]
     weights = right @ ((np.sqrt(squares) / (squares + strength))[:, None] * projected)
-    return LinearClassifier(weights, share - mean @ weights, strength)
+    return LinearClassifier(weights, fraction - mean @ weights, strength)
 
 
 def _thin_svd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """[n, d] -> left [n, r], squared singular values [r], right [d, r], by the smaller Gram matrix."""
+    """Decomposes x [n, d] by the smaller Gram matrix: left [n, r], squared singular values [r], right
+    [d, r].
+    """
     wide = x.shape[1] > x.shape[0]
     squares, inner = np.linalg.eigh(x @ x.T if wide else x.T @ x)
     kept = squares > squares[-1] * max(x.shape) * np.finfo(np.float64).eps
@@ -134,7 +135,7 @@ def _thin_svd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _leave_one_out_error(
     left: np.ndarray, shrunk: np.ndarray, projected: np.ndarray, wanted: np.ndarray
 ) -> float:
-    """The mean squared error on each example of the fit to all others."""
+    """Computes the mean squared error on each example of the fit to all others."""
     residual = wanted - left @ (shrunk[:, None] * projected)
     leverage = 1 / len(left) + np.square(left) @ shrunk  # 1 / n: the mean is fitted as well
     return float(np.mean(np.square(residual / (1 - leverage)[:, None])))

@@ -1,135 +1,30 @@
-"""The stages of evaluation, glued together: a checkpoint and prepared data -> result records, each
-made once and kept; no flags here.
-"""
+"""A model or descriptor and prepared data sets -> result records, each made once and kept."""
 
-import functools
-import hashlib
-import json
 import pathlib
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dsf_jax.data.datasets import open_datasets
-from dsf_jax.data.files import only_writer
-from dsf_jax.data.mixtures import ClassMap, Examples, Mixture, mix, names_in_mixture
+from dsf_jax.data.mixtures import ClassMap, Mixture, mix, names_in_mixture
 from dsf_jax.data.records import Records
-from dsf_jax.evaluation.baselines import (
-    BATCH_SIZE,
-    describe_blocks,
-    described_size,
-    fit_linear,
+from dsf_jax.evaluation.baselines import fit_linear
+from dsf_jax.evaluation.extractors import (
+    NO_LAYER,
+    FeatureExtractor,
+    NamedModel,
+    class_probabilities,
 )
 from dsf_jax.evaluation.protocols.category_retrieval import category_retrieval
 from dsf_jax.evaluation.protocols.eitz_sbir import eitz_sbir
 from dsf_jax.evaluation.protocols.tu_berlin import accuracies, tu_berlin
 from dsf_jax.evaluation.protocols.voc_retrieval import shown_classes, voc_retrieval
-from dsf_jax.evaluation.results import ResultRecord, read_result, write_result
-from dsf_jax.images.descriptors import Descriptor
-from dsf_jax.models.alexnet import Params
-from dsf_jax.retrieval.feature_files import extract_to_files, open_features, write_blocks
-from dsf_jax.retrieval.features import PAPER_LAYERS
-from dsf_jax.training.checkpoints import ModelCard, fingerprint
+from dsf_jax.evaluation.results import ResultRecord
+from dsf_jax.evaluation.store import METHOD, data_identity, map_identity, stored
 
-METHOD = 2  # raised when a change of the code changes results: those made before are made again
-ALONE = ""  # the layer of what has no layers
-VOC_NEGATIVES = (0, 1000, 5000)  # beside all: the points of Fig. 4
-
-
-class HandMade(NamedTuple):
-    """A hand-made descriptor, evaluated as a `Network` is; its features have one layer, `ALONE`."""
-
-    descriptor: Descriptor
-
-    @property
-    def name(self) -> str:
-        """Returns what results call it."""
-        return self.descriptor
-
-    def configuration(self) -> dict[str, Any]:
-        """Describes it for a result's configuration."""
-        return {"descriptor": self.descriptor}
-
-    def mixture(
-        self,
-        sets: Sequence[Records],
-        class_names: Sequence[str],
-        class_map: ClassMap | None = None,
-    ) -> Mixture:
-        """Mixes data sets as it is to see them."""
-        return mix(sets, class_names, class_map=class_map)
-
-    def features(
-        self, examples: Examples, layers: tuple[str, ...], label: str, progress: pathlib.Path
-    ) -> Mapping[str, np.ndarray]:
-        """Computes features of drawings or photos, {ALONE: [n, d]}, block by block into files of a folder."""
-        del layers  # it has one
-        folder = progress / label
-        write_blocks(
-            folder,
-            functools.partial(describe_blocks, examples, self.descriptor, label=label),
-            {self.descriptor: described_size(self.descriptor)},
-            list(map(str, range(len(examples)))),
-            configuration={},  # the folder is this evaluation's own
-            batch_size=BATCH_SIZE,
-        )
-        return {ALONE: open_features(folder).features[self.descriptor]}
-
-
-class Network(NamedTuple):
-    """A checkpoint that is evaluated."""
-
-    name: str  # as results call it
-    card: ModelCard
-    params: Params
-
-    def identity(self) -> dict[str, Any]:
-        """Describes the checkpoint for a result's configuration; another's differs."""
-        return {
-            "name": self.name,
-            "fingerprint": fingerprint(self.params),
-            "variant": self.card.variant,
-            "size": self.card.size,
-            "resizing": self.card.resizing,
-        }
-
-    def configuration(self) -> dict[str, Any]:
-        """Describes it for a result's configuration."""
-        return {"checkpoint": self.identity()}
-
-    def mixture(
-        self,
-        sets: Sequence[Records],
-        class_names: Sequence[str],
-        class_map: ClassMap | None = None,
-    ) -> Mixture:
-        """Mixes data sets as it is to see them: see `shown_to`."""
-        return shown_to(self.card, sets, class_names, class_map)
-
-    def features(
-        self, examples: Examples, layers: tuple[str, ...], label: str, progress: pathlib.Path
-    ) -> Mapping[str, np.ndarray]:
-        """Computes features of drawings or photos, {layer: [n, d]}, block by block into files of a folder."""
-        folder = progress / label
-        extract_to_files(
-            folder,
-            self.card.network(),
-            self.params,
-            examples,
-            list(map(str, range(len(examples)))),
-            configuration={},  # the folder is this evaluation's own
-            layers=layers,
-            size=self.card.size,
-            label=label,
-        )
-        return open_features(folder).features
-
-
-Describer = Network | HandMade
+VOC_NEGATIVES = (0, 1000, 5000)  # besides all: the points of Fig. 4
 
 
 def open_sets(
@@ -152,78 +47,6 @@ def open_sets(
     return open_datasets(data_dir, datasets, split, domains)
 
 
-def data_identity(sets: Sequence[Records]) -> list[dict[str, Any]]:
-    """Describes data sets for a result's configuration; sets of other content differ."""
-    return [
-        {
-            "name": records.name,
-            "version": records.folder.name,
-            "split": records.split,
-            "records": len(records),
-            "digest": records.digest,
-        }
-        for records in sets
-    ]
-
-
-def _digest_of(value: Any) -> str:
-    """Digests JSON values: equal values, equal text."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def map_identity(class_map: ClassMap | None) -> str | None:
-    """Describes a class map for a result's configuration."""
-    return _digest_of(class_map) if class_map else None
-
-
-def stored(
-    folder: pathlib.Path | None,
-    wanted: Mapping[str, Mapping[str, Any]],
-    make: Callable[[pathlib.Path], Mapping[str, ResultRecord]],
-) -> dict[str, ResultRecord]:
-    """Takes results from a folder or, where one is not there, makes them and puts them there.
-
-    Args:
-      folder: of results, each in a file of its own that is never overwritten: its name ends in a
-        digest of its configuration. None keeps nothing.
-      wanted: {name: configuration}; what the results depend on.
-      make: makes all of them, {name: result}; its argument is a folder for what memory need not hold,
-        and for what it wants to find there when it is killed and called again; removed in the end.
-
-    Returns:
-      {name: result}.
-
-    Raises:
-      OSError: when another process is making the same results.
-      ValueError: when a file is damaged or holds the result of another configuration.
-    """
-    if folder is None:
-        with tempfile.TemporaryDirectory(prefix="dsf_jax_") as name:
-            return dict(make(pathlib.Path(name)))
-    paths = {
-        name: folder
-        / f"{name.replace('/', '-').replace(' ', '_')}-{_digest_of(configuration)}.json"
-        for name, configuration in wanted.items()
-    }
-    if not all(path.exists() for path in paths.values()):
-        progress = folder / "progress" / _digest_of(wanted)
-        with only_writer(progress):
-            made = make(progress)
-            for name, path in paths.items():
-                if not path.exists():
-                    write_result(path, made[name])
-            shutil.rmtree(progress, ignore_errors=True)
-    results = {name: read_result(path) for name, path in paths.items()}
-    for name, configuration in wanted.items():
-        there = results[name].configuration
-        if differing := [key for key, value in configuration.items() if there.get(key) != value]:
-            raise ValueError(
-                f"{paths[name]} is the result of another {' and '.join(differing)}; "
-                "move it elsewhere, and it is made again"
-            )
-    return results
-
-
 def all_classes(sets: Sequence[Records], class_map: ClassMap | None) -> list[str]:
     """All classes that data sets have, by the names that a class map gives them: a photo whose class
     no sketch shows stays in the gallery, and a sketch without photos is counted.
@@ -234,97 +57,173 @@ def all_classes(sets: Sequence[Records], class_map: ClassMap | None) -> list[str
     return sorted(names)
 
 
-def shown_to(
-    card: ModelCard,
-    sets: Sequence[Records],
-    class_names: Sequence[str],
-    class_map: ClassMap | None = None,
-) -> Mixture:
-    """Mixes data sets as a network is to see them: what its card says of its input goes in here."""
-    return mix(sets, class_names, class_map=class_map, resizing=card.resizing, size=card.size)
+class Protocol(NamedTuple):
+    """A protocol of retrieval, and what it needs of prepared data besides features.
+
+    Attributes:
+      score: (queries, query_labels, gallery, gallery_labels, *, configuration, **options) -> result.
+      options: gallery_labels and other arguments of `score`, of one data set of sketches and photos.
+      by_name: whether classes of any data sets are matched by name; otherwise there is one data set of
+        each, with the same classes.
+    """
+
+    score: Callable[..., ResultRecord]
+    options: Callable[[Mixture, Sequence[Records], Sequence[Records]], dict[str, Any]]
+    by_name: bool = False
 
 
-def _by_layer(
-    describer: Describer,
-    sketches: Sequence[Records],
-    photos: Sequence[Records],
-    layers: Sequence[str],
-    kind: str,
-    **more: Any,
-) -> dict[str, dict[str, Any]]:
-    """The configuration of a retrieval result by its name, one a layer."""
-    whole = {
-        "method": METHOD,
-        **describer.configuration(),
-        "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
-        **more,
-    }
+def _labels(
+    mixture: Mixture, sketches: Sequence[Records], photos: Sequence[Records]
+) -> dict[str, Any]:
+    del sketches, photos
+    return {"gallery_labels": mixture.photos.labels}
+
+
+def _ratings(
+    mixture: Mixture, sketches: Sequence[Records], photos: Sequence[Records]
+) -> dict[str, Any]:
+    """Reads people's ratings from what eitz_sbir prepares."""
+    (photo,) = photos
+    rated = Records(photo.folder, photo.split, fields=("rating",))
     return {
-        "-".join(filter(None, (kind, describer.name, layer))): {"layer": layer, **whole}
-        for layer in layers
+        "gallery_labels": mixture.photos.labels,
+        "ratings": np.array([record["rating"] for record in rated], np.float64),
+        "class_names": sketches[0].class_names,
     }
+
+
+def _shown(
+    mixture: Mixture, sketches: Sequence[Records], photos: Sequence[Records]
+) -> dict[str, Any]:
+    """Reads the classes that photos show from what pascal_voc_sbir prepares. Of the paper's sizes those
+    are omitted that have more negatives than there are.
+    """
+    (photo,) = photos
+    fields = ("object_labels", "object_difficult")
+    shown = shown_classes(Records(photo.folder, photo.split, fields=fields), len(photo.class_names))
+    asked = np.unique(mixture.drawings.labels)
+    fewest = int((~(shown.easy | shown.difficult))[:, asked].sum(axis=0).min())
+    return {
+        "gallery_labels": shown,
+        "class_names": sketches[0].class_names,
+        "negatives": [*(size for size in VOC_NEGATIVES if size <= fewest), None],
+    }
+
+
+PROTOCOLS = {
+    "category_retrieval": Protocol(category_retrieval, _labels, by_name=True),
+    "eitz_sbir": Protocol(eitz_sbir, _ratings),
+    "voc_retrieval": Protocol(voc_retrieval, _shown),
+}
 
 
 def retrieval(
-    describer: Describer,
+    extractor: FeatureExtractor,
     sketches: Sequence[Records],
     photos: Sequence[Records],
     *,
+    protocol: str = "category_retrieval",
     class_map: ClassMap | None = None,
-    layers: tuple[str, ...] = PAPER_LAYERS,
+    layers: tuple[str, ...] | None = None,
     results: pathlib.Path | None = None,
 ) -> dict[str, ResultRecord]:
-    """Scores sketches as queries against photos; classes are matched by name.
+    """Scores sketches as queries against photos.
 
     Args:
-      describer: to evaluate.
+      extractor: what is evaluated.
       sketches: data sets of queries.
       photos: data sets of the gallery.
-      class_map: see `mix`.
-      layers: of `dsf_jax.retrieval.features`, or (ALONE,).
+      protocol: name of one of `PROTOCOLS`.
+      class_map: synonyms, see `mix`; for protocols that match classes by name.
+      layers: names of features; None takes those that the extractor compares.
       results: folder, see `stored`.
 
     Returns:
-      {layer: result}. A sketch whose class no photo shows is left out and counted.
+      {layer: result}. A sketch whose class no photo shows is omitted and counted.
     """
-    wanted = _by_layer(
-        describer, sketches, photos, layers, "retrieval", class_map=map_identity(class_map)
-    )
+    layers = layers or extractor.layers
+    score, options, by_name = PROTOCOLS[protocol]
+    names = {layer: "-".join(filter(None, (protocol, extractor.name, layer))) for layer in layers}
+    wanted = {
+        names[layer]: {
+            "layer": layer,
+            "method": METHOD,
+            **extractor.configuration(),
+            "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
+        }
+        | ({"class_map": map_identity(class_map)} if by_name else {})
+        for layer in layers
+    }
 
     def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
         sets = [*sketches, *photos]
-        mixture = describer.mixture(sets, all_classes(sets, class_map), class_map)
-        queries = describer.features(mixture.drawings, layers, "sketches", progress)
-        gallery = describer.features(mixture.photos, layers, "photos", progress)
+        classes = all_classes(sets, class_map) if by_name else sketches[0].class_names
+        mixture = extractor.mixture(sets, classes, class_map)
+        queries = extractor.features(mixture.drawings, layers, "sketches", progress)
+        gallery = extractor.features(mixture.photos, layers, "photos", progress)
+        more = options(mixture, sketches, photos)
+        gallery_labels = more.pop("gallery_labels")
+        labels = mixture.drawings.labels
         return {
-            name: category_retrieval(
-                queries[configuration["layer"]],
-                mixture.drawings.labels,
-                gallery[configuration["layer"]],
-                mixture.photos.labels,
-                configuration=configuration,
+            name: score(
+                queries[layer],
+                labels,
+                gallery[layer],
+                gallery_labels,
+                configuration=wanted[name],
+                **more,
             )
-            for name, configuration in wanted.items()
+            for layer, name in names.items()
         }
 
     made = stored(results, wanted, make)
-    return {configuration["layer"]: made[name] for name, configuration in wanted.items()}
+    return {layer: made[name] for layer, name in names.items()}
+
+
+def recognition(
+    named: NamedModel,
+    examples: Sequence[dict[str, Any]],
+    labels: np.ndarray,
+    *,
+    configuration: Mapping[str, Any],
+    progress: pathlib.Path,
+) -> ResultRecord:
+    """Scores single angle and voting on examples in the model's classes.
+
+    Args:
+      named: the model.
+      examples: n drawings or photos.
+      labels: [n] int.
+      configuration: everything else that the result depends on, for the record.
+      progress: folder from which a killed evaluation goes on.
+
+    Returns:
+      The result of `tu_berlin`.
+    """
+    model = named.model
+    probabilities = class_probabilities(model, examples, progress / "probabilities")
+    return tu_berlin(
+        probabilities,
+        labels,
+        class_names=model.class_names,
+        configuration={**configuration, "size": model.size},
+    )
 
 
 def recognise(
-    network: Network,
+    named: NamedModel,
     sketches: Sequence[Records],
     *,
     class_map: ClassMap | None = None,
     results: pathlib.Path | None = None,
     **more: Any,
 ) -> ResultRecord:
-    """Scores single angle and voting on the sketches whose class the checkpoint knows.
+    """Scores single angle and voting on the sketches whose class the model knows.
 
     Args:
-      network: to evaluate.
+      named: the model.
       sketches: data sets.
-      class_map: see `mix`.
+      class_map: synonyms, see `mix`.
       results: folder, see `stored`.
       **more: entries of the configuration, fold or the like.
 
@@ -333,116 +232,19 @@ def recognise(
     """
     configuration = {
         "method": METHOD,
-        "checkpoint": network.identity(),
+        **named.configuration(),
         "data": data_identity(sketches),
         "class_map": map_identity(class_map),
         **more,
     }
-    name = f"recognition-{network.name}"
+    name = f"recognition-{named.name}"
 
     def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
-        card = network.card
-        mixture = shown_to(card, sketches, card.class_names, class_map)
+        mixture = named.mixture(sketches, named.model.class_names, class_map)
         print(mixture, file=sys.stderr)  # standard output is for the result
-        result = tu_berlin(
-            card.network(),
-            network.params,
-            mixture.drawings,
-            class_names=card.class_names,
-            size=card.size,
-            configuration=configuration,
-            progress=progress,
-        )
-        return {name: result}
-
-    return stored(results, {name: configuration}, make)[name]
-
-
-def rated_retrieval(
-    describer: Describer,
-    sketches: Records,
-    photos: Records,
-    *,
-    layers: tuple[str, ...] = PAPER_LAYERS,
-    results: pathlib.Path | None = None,
-) -> dict[str, ResultRecord]:
-    """Correlates distances with people's ratings, on what eitz_sbir prepares.
-
-    Args:
-      describer: to evaluate.
-      sketches: of eitz_sbir/sketch.
-      photos: of eitz_sbir/photo.
-      layers: of `dsf_jax.retrieval.features`, or (ALONE,).
-      results: folder, see `stored`.
-
-    Returns:
-      {layer: result}.
-    """
-    wanted = _by_layer(describer, [sketches], [photos], layers, "eitz_sbir")
-
-    def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
-        mixture = describer.mixture([sketches, photos], sketches.class_names)
-        queries = describer.features(mixture.drawings, layers, "sketches", progress)
-        gallery = describer.features(mixture.photos, layers, "photos", progress)
-        ratings = [r["rating"] for r in Records(photos.folder, photos.split, fields=("rating",))]
-        return {
-            name: eitz_sbir(
-                queries[configuration["layer"]],
-                mixture.drawings.labels,
-                gallery[configuration["layer"]],
-                mixture.photos.labels,
-                np.array(ratings, np.float64),
-                names=sketches.class_names,
-                configuration=configuration,
-            )
-            for name, configuration in wanted.items()
-        }
-
-    made = stored(results, wanted, make)
-    return {configuration["layer"]: made[name] for name, configuration in wanted.items()}
-
-
-def voc_curves(
-    describer: Describer,
-    sketches: Records,
-    photos: Records,
-    *,
-    layer: str = "L6+L7",
-    results: pathlib.Path | None = None,
-) -> ResultRecord:
-    """Scores queries among more and more negatives, on what pascal_voc_sbir prepares.
-
-    Args:
-      describer: to evaluate.
-      sketches: of pascal_voc_sbir/sketch.
-      photos: of pascal_voc_sbir/photo.
-      layer: of `dsf_jax.retrieval.features`, or ALONE.
-      results: folder, see `stored`.
-
-    Returns:
-      The result. Of the paper's sizes those are left out that have more negatives than there are.
-    """
-    ((name, configuration),) = _by_layer(describer, [sketches], [photos], [layer], "voc").items()
-
-    def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
-        mixture = describer.mixture([sketches, photos], sketches.class_names)
-        shown = shown_classes(
-            Records(photos.folder, photos.split, fields=("object_labels", "object_difficult")),
-            len(photos.class_names),
-        )
-        asked = np.unique(mixture.drawings.labels)
-        fewest = int((~(shown.easy | shown.difficult))[:, asked].sum(axis=0).min())
-        sizes = [size for size in VOC_NEGATIVES if size <= fewest]
-        queries = describer.features(mixture.drawings, (layer,), "sketches", progress)
-        gallery = describer.features(mixture.photos, (layer,), "photos", progress)
-        result = voc_retrieval(
-            queries[layer],
-            mixture.drawings.labels,
-            gallery[layer],
-            shown,
-            class_names=sketches.class_names,
-            configuration=configuration,
-            negatives=[*sizes, None],
+        drawings = mixture.drawings
+        result = recognition(
+            named, drawings, drawings.labels, configuration=configuration, progress=progress
         )
         return {name: result}
 
@@ -450,31 +252,31 @@ def voc_curves(
 
 
 def linear_recognition(
-    describer: Describer,
+    extractor: FeatureExtractor,
     train: Sequence[Records],
     test: Sequence[Records],
     *,
-    layer: str = ALONE,
+    layer: str = NO_LAYER,
     results: pathlib.Path | None = None,
     **more: Any,
 ) -> ResultRecord:
     """Scores a linear classifier of features that were not learned from sketches: accuracy "linear".
 
     Args:
-      describer: whose features.
+      extractor: what computes the features.
       train: data sets that the classifier is fitted to.
       test: data sets that it is scored on.
-      layer: see `retrieval`.
+      layer: name of the feature.
       results: folder, see `stored`.
       **more: entries of the configuration, fold or the like.
 
     Returns:
       The result.
     """
-    name = f"recognition-{describer.name}-{test[0].split}"
+    name = f"recognition-{extractor.name}-{test[0].split}"
     configuration = {
         "method": METHOD,
-        **describer.configuration(),
+        **extractor.configuration(),
         "layer": layer,
         "classifier": "ridge regression to class indicators, penalty by leave-one-out",
         "data": {"train": data_identity(train), "test": data_identity(test)},
@@ -483,14 +285,14 @@ def linear_recognition(
 
     def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
         class_names = mix(train).class_names
-        known = describer.mixture(train, class_names).drawings
-        unseen = describer.mixture(test, class_names).drawings
-        seen = describer.features(known, (layer,), "training sketches", progress)[layer]
-        classifier = fit_linear(seen, known.labels, classes=len(class_names))
-        asked = describer.features(unseen, (layer,), "test sketches", progress)[layer]
+        known = extractor.mixture(train, class_names).drawings
+        unseen = extractor.mixture(test, class_names).drawings
+        fitted = extractor.features(known, (layer,), "training sketches", progress)[layer]
+        classifier = fit_linear(fitted, known.labels, classes=len(class_names))
+        tested = extractor.features(unseen, (layer,), "test sketches", progress)[layer]
         result = accuracies(
+            {"linear": classifier.classes(tested).astype(np.int32)},
             unseen.labels,
-            {"linear": classifier.classes(asked).astype(np.int32)},
             class_names=class_names,
             configuration=configuration,
         )

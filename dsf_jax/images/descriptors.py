@@ -1,4 +1,4 @@
-"""Hand-made descriptors that the network's features are compared with: HOG and raw pixels.
+"""Hand-crafted descriptors that the network's features are compared with: HOG and raw pixels.
 
 A sketch enters as its edge-preserving map, a photo in grey. HOG sees where brightness changes, and
 takes both as they are. Raw pixels are compared as lines: the ink of a sketch, the strength of the
@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 from skimage.feature import hog
 
-SIDE = 128  # h = w of the pictures described
-CELL = 16  # pixels a side of HOG's cells
-BLOCK = 4  # pixels a side that are one raw pixel
-ORIENTATIONS = 9  # of gradients without sign: dark on light is light on dark
+SIDE = 128  # h = w of the pictures that are described
+CELL = 16  # pixels per side of HOG's cells
+BLOCK = 4  # pixels per side that are one raw pixel
+ORIENTATIONS = 9  # number of directions of a gradient without sign: dark on light is light on dark
 
 Descriptor = Literal["HOG", "raw pixels"]
 
@@ -44,7 +44,7 @@ def describe(picture: np.ndarray, descriptor: Descriptor, *, drawn: bool) -> np.
     """Describes one picture.
 
     Args:
-      picture: [SIDE, SIDE] uint8; of a drawing black on white.
+      picture: [SIDE, SIDE] uint8; drawings are black on white.
       descriptor: "HOG": 9 orientations in cells of 16 pixels, blocks of 2 x 2 cells, L2-Hys. "raw
         pixels": lines, averaged over 4 x 4 pixels.
       drawn: whether it is a drawing, or a photo.
@@ -77,7 +77,7 @@ def describe(picture: np.ndarray, descriptor: Descriptor, *, drawn: bool) -> np.
 
 
 def gradient_strength(picture: np.ndarray) -> np.ndarray:
-    """Finds how strongly brightness changes, by central differences.
+    """Computes how strongly brightness changes, by central differences.
 
     Args:
       picture: [h, w] uint8.

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from dsf_jax.data.batches import collate, content
 from dsf_jax.data.mixtures import ClassMap, Examples, Mixture
 from dsf_jax.data.records import Records
-from dsf_jax.evaluation.evaluate import Network, all_classes, shown_to
-from dsf_jax.images.views import plain_view
+from dsf_jax.evaluation.evaluate import all_classes
+from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.insight.plots import png_bytes
 from dsf_jax.insight.report import Section
 
@@ -61,10 +61,10 @@ class FigureInputs:
       seed: seed of what is chosen.
     """
 
-    network: Network
+    network: NamedModel
     sketches: Sequence[Records]
     photos: Sequence[Records]
-    before: Network | None = None
+    before: NamedModel | None = None
     class_map: ClassMap | None = None
     classes: Sequence[str] = ()
     seed: int = 0
@@ -74,7 +74,7 @@ class FigureInputs:
         if self.before is None:
             return
         after, before = (
-            f"{n.card.variant} at {n.card.size} x {n.card.size}"
+            f"{n.model.config.backbone} at {n.model.size} x {n.model.size}"
             for n in (self.network, self.before)
         )
         if before != after:
@@ -87,12 +87,12 @@ class FigureInputs:
     def mixture(self) -> Mixture:
         """All drawings and photos, as the network is shown them."""
         sets = [*self.sketches, *self.photos]
-        return shown_to(self.network.card, sets, all_classes(sets, self.class_map), self.class_map)
+        return self.network.mixture(sets, all_classes(sets, self.class_map), self.class_map)
 
     def plain(self, examples: Examples, rows: Sequence[int]) -> np.ndarray:
         """Returns the plain view of some examples, [n, size, size] or [n, size, size, 3] uint8."""
         batch = content(collate([examples[int(i)] for i in rows]))
-        return np.asarray(plain_view(batch, size=self.network.card.size))
+        return np.asarray(self.network.model.plain_view(batch))
 
     def chosen(self, examples: Examples, kind: str, count: int) -> list[int]:
         """Chooses examples at random: one of each class asked for, or else of `count` classes."""

@@ -10,12 +10,12 @@ import numpy as np
 from dsf_jax.data.batches import collate, content
 from dsf_jax.data.mixtures import ClassMap, names_in_mixture
 from dsf_jax.data.records import Records
-from dsf_jax.evaluation.evaluate import Network
 from dsf_jax.evaluation.ranking import METRICS, ranking_scores
 from dsf_jax.evaluation.statistics import bootstrap
 from dsf_jax.images.points import CANVAS
-from dsf_jax.images.views import VIEW_ANGLES, VIEW_FLIPS, all_views
+from dsf_jax.images.views import VIEW_ANGLES, VIEW_FLIPS
 from dsf_jax.insight import plots, strokes
+from dsf_jax.models.model import Model
 from dsf_jax.paper.figure_inputs import FigureInputs, PaperFigure, check_classes, choose
 from dsf_jax.recognition.voting import single_angle
 from dsf_jax.retrieval.distances import distance_blocks, rank_by_distance
@@ -122,22 +122,21 @@ class _Votes(NamedTuple):
     upright: np.ndarray
 
 
-def _votes(network: Network, drawing: Mapping[str, Any]) -> _Votes:
+def _votes(model: Model, drawing: Mapping[str, Any]) -> _Votes:
     """Classifies all views of a drawing, one by one."""
     batch = content(collate([dict(drawing)]))
-    model, params, size = network.card.network(), network.params, network.card.size
-    shown = np.asarray(all_views(batch, size=size))[0]
-    probabilities = single_angle(model, params, {"drawing": shown}, size=size)
-    upright = single_angle(model, params, batch, size=size)
+    shown = np.asarray(model.all_views(batch))[0]
+    probabilities = single_angle(model, {"drawing": shown})
+    upright = single_angle(model, batch)
     return _Votes(shown, np.asarray(probabilities, np.float64), np.asarray(upright)[0])
 
 
 def views(inputs: FigureInputs) -> PaperFigure:
     """Makes Fig. 2, of one drawing."""
-    names, drawings = inputs.network.card.class_names, inputs.mixture.drawings
+    names, drawings = inputs.network.model.class_names, inputs.mixture.drawings
     (row,) = inputs.chosen(drawings, "sketch", 1)[:1]
     truth = inputs.mixture.class_names[int(drawings.labels[row])]
-    votes = _votes(inputs.network, drawings[row])
+    votes = _votes(inputs.network.model, drawings[row])
     result = votes.probabilities.mean(axis=0)
     voted, upright = (names[int(p.argmax())] for p in (result, votes.upright))
     unknown = "" if truth in names else ", a class that the network does not know"
@@ -173,14 +172,16 @@ def _view_rows(votes: _Votes, names: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def retrieval(inputs: FigureInputs, *, count: int, top: int, layer: str) -> PaperFigure:
+def retrieval(
+    inputs: FigureInputs, *, count: int, top: int, layer: str | None = None
+) -> PaperFigure:
     """Makes Fig. 5: queries drawn at random, and the score over all queries.
 
     Args:
       inputs: checkpoint and data.
       count: number of queries shown.
       top: number of results per query.
-      layer: feature that is compared.
+      layer: feature that is compared; None takes the backbone's default.
 
     Returns:
       The figure.
@@ -188,7 +189,7 @@ def retrieval(inputs: FigureInputs, *, count: int, top: int, layer: str) -> Pape
     Raises:
       ValueError: no sketch has a photo of its class; a class to show is unknown or has no sketch.
     """
-    mixture = inputs.mixture
+    mixture, layer = inputs.mixture, layer or inputs.network.model.backbone.default_feature
     counted = np.isin(mixture.drawings.labels, mixture.photos.labels)
     if not counted.any():
         raise ValueError(
@@ -243,15 +244,13 @@ def _ranked(inputs: FigureInputs, layer: str, top: int) -> tuple[np.ndarray, np.
     """Ranks all photos for each drawing: the places of the nearest, [q, top], and the average
     precision of the whole ranking, [q].
     """
-    card, params, mixture = inputs.network.card, inputs.network.params, inputs.mixture
+    mixture = inputs.mixture
     queries, gallery = (
         extract(
-            card.network(),
-            params,
+            inputs.network.model,
             examples,
             layers=(layer,),
             batch_size=min(BATCH_SIZE, len(examples)),
-            size=card.size,
             label=label,
         )[layer]
         for examples, label in ((mixture.drawings, "sketches"), (mixture.photos, "photos"))

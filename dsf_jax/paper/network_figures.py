@@ -1,44 +1,32 @@
-"""The paper's figures of a network's inside: activations, filters, inversion, each with its numbers."""
+"""The paper's figures of a network's inside: activations and filters, each with its numbers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from dsf_jax.evaluation.evaluate import Network
+from dsf_jax.evaluation.extractors import NamedModel
+from dsf_jax.evaluation.statistics import Measure, bootstrap
 from dsf_jax.insight import network_plots
 from dsf_jax.insight.filters import (
     FilterChange,
     filter_change,
     filter_images,
     filter_statistics,
+    filters_mean,
+    first_kernel,
     pixel_filters,
 )
-from dsf_jax.insight.inversion import (
-    InversionConfig,
-    invert,
-    mean_distance,
-    normalised_errors,
-    stretched,
-    typical_norm,
-)
 from dsf_jax.insight.similarity import (
-    SHOWN_LAYERS,
-    Interval,
     PairSimilarity,
-    bootstrap_interval,
-    check_layers,
     pair_similarities,
     shared_maps,
 )
 from dsf_jax.paper.figure_inputs import FigureInputs, PaperFigure
 
-MEASURED_LAYERS = (*SHOWN_LAYERS, "relu6", "relu7")  # maps end at relu5; L6 and L7 follow
-INVERTED_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+DRAWS = 10_000
 MAPS = 16  # channels of a layer that are shown
 BATCH_SIZE = 16  # pairs at a time
-COMPARED = 100  # images whose mean distance is the unit of errors, as many as the authors took
 ACTIVATIONS_TEXT = (
     "What the convolutions answer to a sketch and a photo of one class (Fig. 6 of the paper): the "
     f"{MAPS} channels of each layer that answer most to both, the same ones on both sides. The bars: "
@@ -50,12 +38,6 @@ FILTERS_TEXT = (
     "filter's energy off the grey axis. Orientation: fraction of its spectral energy within 30 degrees "
     "of the dominant direction, a sixth for a filter without any. Moved: length of the change of all "
     "weights over their length."
-)
-INVERSION_TEXT = (
-    "Images that give a layer the same activations (Fig. 8 of the paper), found by gradient descent "
-    "from noise; each shown over its own range of brightness. Error: squared distance of the "
-    "activations over their own squared length; normalised error: distance over the mean distance "
-    "of images of the same kind, each with itself among them."
 )
 
 
@@ -81,36 +63,29 @@ def activations(inputs: FigureInputs, *, pairs: int) -> PaperFigure:
     similarities = _similarities(inputs, sketches, photos, labels)
     gaps = {
         _named(when, network): {
-            layer: bootstrap_interval(of.same - of.different, labels)
+            layer: _class_mean(of.same - of.different, labels)
             for layer, of in similarities[when].items()
         }
         for when, network in _by_time(inputs).items()
     }
     name, classes = mixture.class_names[int(labels[0])], len(np.unique(labels))
-    network = inputs.network
+    model = inputs.network.model
     figure = network_plots.shared_activations(
         sketches[0],
         photos[0],
-        shared_maps(
-            network.card.network(),
-            network.params,
-            sketches[0],
-            photos[0],
-            layers=SHOWN_LAYERS,
-            count=MAPS,
-        ),
+        shared_maps(model, sketches[0], photos[0], layers=model.backbone.maps, count=MAPS),
         gaps,
         title=f"{name}: the channels that sketch and photo share most; below, {len(found)} pairs of "
         f"{classes} classes",
     )
-    fresh = list(inputs.before.card.fresh_layers) if inputs.before else []
+    fresh = list(inputs.before.model.config.fresh_layers) if inputs.before else []
     facts = {
         "class shown": name,
         "pairs": len(found),
         "classes": classes,
         "random layers before": fresh,
     }
-    rows = [_similarity_row(layer, similarities, labels) for layer in MEASURED_LAYERS]
+    rows = [_similarity_row(layer, similarities, labels) for layer in model.backbone.measured]
     return PaperFigure("Activations", ACTIVATIONS_TEXT, figure, facts, rows)
 
 
@@ -120,12 +95,11 @@ def _similarities(
     """Measures {"before" or "after": {layer: similarities}} on the same pairs."""
     return {
         when: pair_similarities(
-            network.card.network(),
-            network.params,
+            network.model,
             sketches,
             photos,
             labels,
-            layers=MEASURED_LAYERS,
+            layers=network.model.backbone.measured,
             batch_size=min(BATCH_SIZE, len(labels)),
             seed=inputs.seed,
             label=f"similarity {when}",
@@ -149,14 +123,19 @@ def _balanced(pairs: Sequence[tuple[int, int]], labels: np.ndarray) -> list[tupl
     return [pair for pair, k, before in zip(pairs, own, rank, strict=True) if before < most[k]]
 
 
-def _by_time(inputs: FigureInputs) -> dict[str, Network]:
+def _by_time(inputs: FigureInputs) -> dict[str, NamedModel]:
     before = {"before": inputs.before} if inputs.before else {}
     return before | {"after": inputs.network}
 
 
-def _named(when: str, network: Network) -> str:
+def _named(when: str, network: NamedModel) -> str:
     """Names a network for the figure, with its random layers, which show little."""
-    fresh = [layer for layer in network.card.fresh_layers if layer in ("fc6", "fc7")]
+    model = network.model
+    fresh = [
+        layer
+        for layer in model.config.fresh_layers
+        if layer != model.backbone.classifier and np.ndim(model.params[layer]["kernel"]) == 2
+    ]
     return f"{when} fine-tuning" + (f" ({' and '.join(fresh)} random)" if fresh else "")
 
 
@@ -179,27 +158,26 @@ def _similarity_row(
 
 
 def _mean(values: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    return _plain(bootstrap_interval(values, labels))
+    return _plain(_class_mean(values, labels))
 
 
-def _plain(interval: Interval) -> dict[str, float]:
-    """An interval for JSON."""
-    return dict(interval._asdict())
+def _class_mean(values: np.ndarray, labels: np.ndarray) -> Measure:
+    """Returns the mean over pairs, [n], with its bootstrap interval over classes."""
+    return bootstrap(values, labels, draws=DRAWS)
+
+
+def _plain(measure: Measure) -> dict[str, float]:
+    """Returns a mean and its interval for JSON."""
+    return {"mean": measure.value, "low": measure.low, "high": measure.high}
 
 
 def filters(inputs: FigureInputs) -> PaperFigure:
     """Makes Fig. 7; where there is a checkpoint before, with what fine-tuning changed."""
-    variant = inputs.network.card.network().variant
-    kernels = {
-        when: np.asarray(network.params["conv1"]["kernel"])
-        for when, network in _by_time(inputs).items()
-    }
-    weights = {when: pixel_filters(kernel, variant=variant) for when, kernel in kernels.items()}
+    pixels = inputs.network.model.backbone.pixels
+    kernels = {when: first_kernel(network.model) for when, network in _by_time(inputs).items()}
+    weights = {when: pixel_filters(kernel, pixels) for when, kernel in kernels.items()}
     facts: dict[str, Any] = {"filters": len(weights["after"])}
-    shown = {
-        f"{when} fine-tuning": filter_images(kernel, variant=variant)
-        for when, kernel in kernels.items()
-    }
+    shown = {f"{when} fine-tuning": filter_images(own) for when, own in weights.items()}
     if "before" not in weights:
         rows, title = _filter_rows(weights["after"])
     else:
@@ -209,7 +187,7 @@ def filters(inputs: FigureInputs) -> PaperFigure:
         if change.moved:
             difference = kernels["after"] - kernels["before"]
             panel = "what changed, each on its own scale"
-            shown[panel] = filter_images(difference, variant=variant)
+            shown[panel] = filter_images(pixel_filters(difference, pixels))
             title = f"weights moved by {100 * change.moved:.2f} %" + "".join(
                 f"; {row['share of energy']} {row['before']['mean']:.3f} to "
                 f"{row['after']['mean']:.3f} of the energy"
@@ -218,7 +196,7 @@ def filters(inputs: FigureInputs) -> PaperFigure:
         else:
             shown = {"the same before and after fine-tuning": shown["after fine-tuning"]}
             title = _filter_rows(weights["after"])[1]
-    figure = network_plots.first_filters(shown, title=title)
+    figure = network_plots.filter_panels(shown, title=title)
     return PaperFigure("First filters", FILTERS_TEXT, figure, facts, rows)
 
 
@@ -227,7 +205,7 @@ def _filter_rows(filters: np.ndarray) -> tuple[list[dict[str, Any]], str]:
     now = filter_statistics(filters)
     fractions = {"colour": now.colour, "orientation": now.orientation}
     rows = [
-        {"share of energy": name, "after": _plain(bootstrap_interval(values))}
+        {"share of energy": name, "after": _plain(filters_mean(values))}
         for name, values in fractions.items()
     ]
     title = ", ".join(
@@ -246,141 +224,3 @@ def _change_rows(change: FilterChange) -> list[dict[str, Any]]:
         }
         for name in ("colour", "orientation")
     ]
-
-
-class _Subject(NamedTuple):
-    """An image that is reconstructed.
-
-    Attributes:
-      name: caption.
-      kind: "sketch" or "photo".
-      image: [h, w, 3] uint8.
-    """
-
-    name: str
-    kind: str
-    image: np.ndarray
-
-
-def _subjects(inputs: FigureInputs, count: int) -> list[_Subject]:
-    """Chooses pairs of a sketch and a photo of one class; the sketches come first."""
-    mixture = inputs.mixture
-    drawn, photographed = zip(*inputs.pairs(len(inputs.classes) or count), strict=True)
-    return [
-        _Subject(f"{kind} of {mixture.class_names[int(examples.labels[row])]}", kind, image)
-        for kind, examples, rows in (
-            ("sketch", mixture.drawings, drawn),
-            ("photo", mixture.photos, photographed),
-        )
-        for row, image in zip(rows, _coloured(inputs.plain(examples, rows)), strict=True)
-    ]
-
-
-def inversion(
-    inputs: FigureInputs, *, count: int, layers: Sequence[str], config: InversionConfig
-) -> PaperFigure:
-    """Makes Fig. 8, of `count` sketches and as many photos.
-
-    Args:
-      inputs: checkpoint and data.
-      count: number of sketches.
-      layers: names among the network's activations.
-      config: how images are sought.
-
-    Returns:
-      The figure.
-
-    Raises:
-      ValueError: an unknown layer; fewer than two sketches or photos.
-    """
-    network, subjects = inputs.network, _subjects(inputs, count)
-    images = np.stack([subject.image for subject in subjects])
-    check_layers(network.card.network(), network.params, images, tuple(layers))
-    others = _compared(inputs)
-    variant = network.card.network().variant
-    typical = {kind: typical_norm(x, variant=variant) for kind, x in others.items()}
-    found = {
-        layer: _reconstructed(
-            network, subjects, others, typical, layer, config, f"inversion {i}/{len(layers)}"
-        )
-        for i, layer in enumerate(layers, start=1)
-    }
-    steps = sum(number for _, number in config.phases)
-    facts = {
-        "steps": steps,
-        "restarts": config.restarts,
-        "seed": config.seed,
-        "images that the unit comes from": {kind: len(x) for kind, x in others.items()},
-        "typical norm": typical,
-    }
-    rows = [_inversion_row(layer, own, subjects) for layer, own in found.items()]
-    figure = _inversion_figure(subjects, found, steps)
-    return PaperFigure("Inversion", INVERSION_TEXT, figure, facts, rows)
-
-
-def _compared(inputs: FigureInputs) -> dict[str, np.ndarray]:
-    """Draws the images of each kind whose mean distance is the unit of errors, [n, h, w, 3] uint8."""
-    kinds = {"sketch": inputs.mixture.drawings, "photo": inputs.mixture.photos}
-    for kind, examples in kinds.items():
-        if len(examples) < 2:
-            plural = {"sketch": "sketches", "photo": "photos"}[kind]
-            raise ValueError(
-                f"errors are measured in distances between images, and there is one among the {plural}; "
-                "choose a split with more"
-            )
-    rng = np.random.default_rng(inputs.seed)
-    return {
-        kind: _coloured(inputs.plain(examples, rng.permutation(len(examples))[:COMPARED].tolist()))
-        for kind, examples in kinds.items()
-    }
-
-
-def _reconstructed(
-    network: Network,
-    subjects: Sequence[_Subject],
-    others: Mapping[str, np.ndarray],
-    typical: Mapping[str, float],
-    layer: str,
-    config: InversionConfig,
-    label: str,
-) -> list[network_plots.Inverted]:
-    """Reconstructs all subjects from one layer, with errors in the unit of each one's kind."""
-    model, params = network.card.network(), network.params
-    images = np.stack([subject.image for subject in subjects])
-    norms = np.array([typical[subject.kind] for subject in subjects])
-    made = invert(model, params, images, layer=layer, norms=norms, config=config, label=label)
-    units = {kind: mean_distance(model, params, x, layer=layer) for kind, x in others.items()}
-    normalised = normalised_errors(made, np.array([units[s.kind] for s in subjects]))
-    values = zip(stretched(made.raw), made.errors.tolist(), normalised.tolist(), strict=True)
-    return [network_plots.Inverted(*value) for value in values]
-
-
-def _inversion_figure(
-    subjects: Sequence[_Subject],
-    found: Mapping[str, Sequence[network_plots.Inverted]],
-    steps: int,
-) -> Figure:
-    return network_plots.inversions(
-        [(subject.name, subject.image) for subject in subjects],
-        found,
-        title=f"after {steps} steps; error: |Φ(x) − Φ₀|² / |Φ₀|²\n(and |Φ(x) − Φ₀| in percent of the "
-        "mean distance of images)",
-    )
-
-
-def _inversion_row(
-    layer: str, found: Sequence[network_plots.Inverted], subjects: Sequence[_Subject]
-) -> dict[str, Any]:
-    """One layer's errors: their means over sketches and over photos, and each."""
-    row: dict[str, Any] = {"layer": layer}
-    for kind in dict.fromkeys(subject.kind for subject in subjects):
-        own = [one for one, s in zip(found, subjects, strict=True) if s.kind == kind]
-        row[f"{kind}, error"] = [one.error for one in own]
-        row[f"{kind}, normalised"] = [one.normalised for one in own]
-        row[f"{kind}, mean normalised"] = float(np.mean([one.normalised for one in own]))
-    return row
-
-
-def _coloured(images: np.ndarray) -> np.ndarray:
-    """[n, h, w] or [n, h, w, 3] -> [n, h, w, 3]."""
-    return images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=-1)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dsf_jax.data.datasets import DataSetSpec
 from dsf_jax.data.mixtures import EDGE_PRESERVING
 from dsf_jax.data.records import Records, list_datasets
-from dsf_jax.evaluation.evaluate import Network
+from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.paper.numbers import EDGES, PHOTOS, RESIZED, SKETCHES
 from dsf_jax.training.checkpoints import FOLDER, last_step
 from dsf_jax.training.run_directory import read_config
@@ -92,11 +92,11 @@ def _training_sets(run: str) -> list[str]:
     return [by_letter[letter] for letter in ("S" if run in RESIZED else run).split("+")]
 
 
-def check_classes(network: Network, test: Records) -> None:
+def check_classes(named: NamedModel, test: Records) -> None:
     """Refuses a model that does not know all classes: it would be scored on an easier task."""
-    if unknown := sorted({*test.class_names} - {*network.card.class_names}):
+    if unknown := sorted({*test.class_names} - {*named.model.class_names}):
         raise ValueError(
-            f"{network.name} does not know {len(unknown)} of the {len(test.class_names)} classes of "
+            f"{named.name} does not know {len(unknown)} of the {len(test.class_names)} classes of "
             f"{test.name}, {unknown[0]} for one; train it with all of them, or score it by itself with "
             "--checkpoint"
         )
@@ -134,11 +134,11 @@ def _trained_on(run_dir: pathlib.Path) -> list[tuple[str, str, str]]:
         ) from error
 
 
-def check_resizing(network: Network, run: str) -> None:
+def check_resizing(named: NamedModel, run: str) -> None:
     """Refuses a model whose sketches were resized otherwise than its run's name says."""
     expected = RESIZED.get(run, EDGE_PRESERVING)
-    if network.card.resizing != expected:
+    if named.model.config.resizing != expected:
         raise ValueError(
-            f"{network.name} was trained with resizing={network.card.resizing}, expected {expected}; "
+            f"{named.name} was trained with resizing={named.model.config.resizing}, expected {expected}; "
             "move the run into a folder of another name"
         )

@@ -8,7 +8,7 @@ from dsf_jax.data.datasets import DataSetSpec
 from dsf_jax.data.mixtures import ClassMap
 from dsf_jax.data.records import Records, list_datasets, open_records
 from dsf_jax.evaluation import evaluate
-from dsf_jax.evaluation.evaluate import ALONE, Describer, HandMade, Network
+from dsf_jax.evaluation.extractors import NO_LAYER, FeatureExtractor, HandCrafted, NamedModel
 from dsf_jax.evaluation.protocols.tu_berlin import join_folds
 from dsf_jax.evaluation.results import ResultRecord, over_folds
 from dsf_jax.images.descriptors import Descriptor
@@ -43,7 +43,7 @@ def reproduce_table_2(config: ReproductionConfig, sketches: str = SKETCHES) -> R
     from sketches.
     """
     baselines = _over_baselines(
-        config, [sketches], lambda who, layer: _linear(config, who, layer, sketches)
+        config, [sketches], lambda extractor, layer: _linear(config, extractor, layer, sketches)
     )
     return layout.table_2(_recognition(config, "S", sketches), baselines)
 
@@ -53,10 +53,15 @@ def reproduce_table_3(
 ) -> ResultTable:
     """Correlates distances with people's ratings."""
 
-    def make(who: Describer, *layers: str) -> dict[str, ResultRecord]:
+    def make(extractor: FeatureExtractor, *layers: str) -> dict[str, ResultRecord]:
         pair = [open_records(config.data_dir, *_named(name, "test")) for name in (sketches, photos)]
-        return evaluate.rated_retrieval(
-            who, *pair, layers=layers or FEATURES, results=config.results
+        return evaluate.retrieval(
+            extractor,
+            pair[:1],
+            pair[1:],
+            protocol="eitz_sbir",
+            layers=layers or FEATURES,
+            results=config.results,
         )
 
     found: dict[tuple[str, str], Outcome] = {}
@@ -65,14 +70,14 @@ def reproduce_table_3(
         for layer in FEATURES:
             found[run, layer] = joined if isinstance(joined, NotRun) else joined[layer]
     baselines = _over_baselines(
-        config, (sketches, photos), lambda who, layer: make(who, layer)[layer]
+        config, (sketches, photos), lambda extractor, layer: make(extractor, layer)[layer]
     )
     return layout.table_3(found, baselines)
 
 
 def reproduce_figure_4(
     config: ReproductionConfig, sketches: str = VOC[0], photos: str = VOC[1]
-) -> tuple[ResultTable, dict[str, dict[str, list[tuple[int, float, float, float]]]]]:
+) -> tuple[ResultTable, dict[str, dict[str, Curve]]]:
     """Retrieves VOC's photos among more and more negatives.
 
     Returns:
@@ -80,15 +85,25 @@ def reproduce_figure_4(
       value, low, high)]}}.
     """
 
-    def make(who: Describer, layer: str = FEATURES[-1]) -> ResultRecord:
+    def make(extractor: FeatureExtractor, layer: str = FEATURES[-1]) -> ResultRecord:
         queries = open_records(config.data_dir, *_named(sketches, "test"))
         every = "+".join(list_datasets(config.data_dir)[DataSetSpec.parse(photos).name])
         gallery = open_records(config.data_dir, *_named(photos, every))
-        return evaluate.voc_curves(who, queries, gallery, layer=layer, results=config.results)
+        made = evaluate.retrieval(
+            extractor,
+            [queries],
+            [gallery],
+            protocol="voc_retrieval",
+            layers=(layer,),
+            results=config.results,
+        )
+        return made[layer]
 
     found: dict[str, Outcome] = {}
     for run in TABLE_3:  # the mixtures that the paper's retrieval compares
-        joined = _over_runs(config, run, (sketches, photos), lambda who: {"": make(who)})
+        joined = _over_runs(
+            config, run, (sketches, photos), lambda extractor: {"": make(extractor)}
+        )
         found[run] = joined if isinstance(joined, NotRun) else joined[""]
     found |= _over_baselines(config, (sketches, photos), make)
     curves = {
@@ -123,43 +138,45 @@ def compare_retrieval(
       The table.
     """
 
-    def make(who: Describer, *layers: str) -> dict[str, ResultRecord]:
+    def make(extractor: FeatureExtractor, *layers: str) -> dict[str, ResultRecord]:
         return evaluate.retrieval(
-            who,
+            extractor,
             sketches,
             photos,
             class_map=class_map,
-            layers=layers or FEATURES,
+            layers=layers or None,
             results=config.results,
         )
 
-    baselines = _over_baselines(config, (), lambda who, layer: make(who, layer)[layer])
+    baselines = _over_baselines(config, (), lambda extractor, layer: make(extractor, layer)[layer])
     found: dict[tuple[str, str], Outcome] = {(name, ""): one for name, one in baselines.items()}
     for name, path in checkpoints.items():
-        made = make(Network(name, *load_model(path)))
+        made = make(NamedModel(name, load_model(path)))
         found |= {(name, layer): record for layer, record in made.items()}
     return layout.retrieval_table(found)
 
 
 def _over_baselines(
-    config: ReproductionConfig, datasets: Sequence[str], make: Callable[[Describer, str], Outcome]
+    config: ReproductionConfig,
+    datasets: Sequence[str],
+    make: Callable[[FeatureExtractor, str], Outcome],
 ) -> dict[str, Outcome]:
-    """Evaluates what was not learned from sketches: hand-made descriptors, and pool5 of the pretrained
+    """Evaluates what was not learned from sketches: hand-crafted descriptors, and pool5 of the pretrained
     network.
     """
     if missing := missing_data(config, datasets):
         return dict.fromkeys((*BASELINES, POOL5), NotRun("; ".join(missing)))
-    found = {name: make(HandMade(name), ALONE) for name in BASELINES}
+    found = {name: make(HandCrafted(name), NO_LAYER) for name in BASELINES}
     if config.pretrained is None:
         return found | {POOL5: NOT_PRETRAINED}
-    return found | {POOL5: make(Network(POOL5, *load_model(config.pretrained)), "pool5")}
+    return found | {POOL5: make(NamedModel(POOL5, load_model(config.pretrained)), "pool5")}
 
 
 def _over_runs(
     config: ReproductionConfig,
     run: str,
     datasets: Sequence[str],
-    make: Callable[[Network], Mapping[str, ResultRecord]],
+    make: Callable[[NamedModel], Mapping[str, ResultRecord]],
 ) -> Mapping[str, ResultRecord] | NotRun:
     """Evaluates the models of all folds on the same data and joins what they give, name by name."""
     if missing := [*missing_data(config, datasets), *missing_runs(config, run)]:
@@ -176,14 +193,16 @@ def _recognition(config: ReproductionConfig, run: str, sketches: str) -> Outcome
     for fold in config.folds:
         test = open_records(config.data_dir, sketches, f"fold{fold}")
         check_unseen(config.runs / run / f"fold{fold}", test)
-        network = _open_run(config, run, fold)
-        check_resizing(network, run)
-        check_classes(network, test)
-        records.append(evaluate.recognise(network, [test], results=config.results, fold=fold))
+        named = _open_run(config, run, fold)
+        check_resizing(named, run)
+        check_classes(named, test)
+        records.append(evaluate.recognise(named, [test], results=config.results, fold=fold))
     return join_folds(records)
 
 
-def _linear(config: ReproductionConfig, who: Describer, layer: str, sketches: str) -> ResultRecord:
+def _linear(
+    config: ReproductionConfig, extractor: FeatureExtractor, layer: str, sketches: str
+) -> ResultRecord:
     """Trains a linear classifier on the other folds, and tests it on each fold."""
     splits = [s for s in list_datasets(config.data_dir)[sketches] if s.startswith("fold")]
     if len(splits) < 2:
@@ -198,7 +217,7 @@ def _linear(config: ReproductionConfig, who: Describer, layer: str, sketches: st
         )
         records.append(
             evaluate.linear_recognition(
-                who, train, test, layer=layer, results=config.results, fold=fold
+                extractor, train, test, layer=layer, results=config.results, fold=fold
             )
         )
     return join_folds(records)
@@ -210,5 +229,5 @@ def _named(dataset: str, split: str) -> tuple[str, str]:
     return spec.name, spec.split or split
 
 
-def _open_run(config: ReproductionConfig, run: str, fold: int) -> Network:
-    return Network(f"{run}/fold{fold}", *load_model(config.runs / run / f"fold{fold}"))
+def _open_run(config: ReproductionConfig, run: str, fold: int) -> NamedModel:
+    return NamedModel(f"{run}/fold{fold}", load_model(config.runs / run / f"fold{fold}"))

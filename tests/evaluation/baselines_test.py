@@ -80,7 +80,7 @@ def photo(seed):
 def describe_all(examples, descriptor, *, label, numbers=None):
     """All blocks, joined."""
     blocks = describe_blocks(examples, descriptor, label=label, numbers=numbers)
-    return np.concatenate([block.features[descriptor] for block in blocks])
+    return np.concatenate([block.outputs[descriptor] for block in blocks])
 
 
 @pytest.mark.parametrize("count", [1, 3, 66])

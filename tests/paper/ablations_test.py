@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from dsf_jax.data.records import open_records
-from dsf_jax.evaluation.evaluate import Network, shown_to
+from dsf_jax.evaluation.extractors import NamedModel, shown_to
 from dsf_jax.images.points import ink_of, pad_points
 from dsf_jax.models.alexnet import init_params
 from dsf_jax.paper import ablations
@@ -17,7 +17,7 @@ from tests.launch.small_sets import CLASSES, SIZE
 @pytest.fixture(scope="module")
 def network():
     card = ModelCard("caffe", CLASSES, SIZE, ())
-    return Network("random", card, init_params(card.network(), 0, size=SIZE))
+    return NamedModel("random", card, init_params(card.network(), 0, size=SIZE))
 
 
 def drawing():

@@ -8,25 +8,33 @@ import jax
 import numpy as np
 import pytest
 
-from dsf_jax.retrieval import feature_files
+from dsf_jax.models.backbones import BACKBONES
+from dsf_jax.retrieval import block_files
 from dsf_jax.retrieval.feature_files import extract_to_files, open_features
 from dsf_jax.retrieval.features import extract
-from tests.retrieval.features_test import MODEL, PARAMS, SIZE, Reading, drawings
+from tests.retrieval.features_test import MODEL, NAMED, SIZE, Reading, drawings
 
 N = 11
 LAYERS = ("L7", "L6+L7")
 IDS = [f"Äffchen 🐒/{i}\n" for i in range(N)]
 
 
-def extracted(folder, examples=None, params=PARAMS, ids=IDS, **changes):
+def extracted(folder, examples=None, model=MODEL, ids=IDS, **changes):
     examples = Reading(drawings(N)) if examples is None else examples
     options = {"layers": LAYERS, "batch_size": 3, "configuration": {"split": ("test",)}}
-    extract_to_files(folder, MODEL, params, examples, ids, size=SIZE, **(options | changes))
+    extract_to_files(folder, model, examples, ids, **(options | changes))
     return examples
 
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKBONES, NAMED.name, NAMED)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +64,7 @@ class Dying(Reading):
 
 def test_files_hold_what_memory_does(whole):
     found = open_features(whole)
-    expected = extract(MODEL, PARAMS, drawings(N), layers=LAYERS, batch_size=3, size=SIZE)
+    expected = extract(MODEL, drawings(N), layers=LAYERS, batch_size=3)
     assert list(found.features) == list(LAYERS)
     for layer in LAYERS:
         assert isinstance(found.features[layer], np.memmap)
@@ -86,7 +94,7 @@ def test_a_killed_extraction_goes_on_at_the_first_missing_block(at, whole, tmp_p
 
 @pytest.mark.parametrize("name", ["L7.npy", "L6+L7.npy", "labels.npy", "done.npy"])
 def test_a_block_that_is_half_written_is_written_again(name, whole, tmp_path, monkeypatch):
-    folder, write = tmp_path / "test", feature_files._write_rows
+    folder, write = tmp_path / "test", block_files._write_rows
 
     def killed_within(path, shape, first, rows):
         if path.name == name and first in (1, 3):  # the second block, or its mark
@@ -95,7 +103,7 @@ def test_a_block_that_is_half_written_is_written_again(name, whole, tmp_path, mo
         write(path, shape, first, rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr(feature_files, "_write_rows", killed_within)
+        patch.setattr(block_files, "_write_rows", killed_within)
         with pytest.raises(Killed):
             extracted(folder)
     assert extracted(folder).read == list(range(3, N))
@@ -119,13 +127,13 @@ def test_what_is_complete_is_not_computed_again(whole):
     assert contents(whole) == before
 
 
-OTHER = jax.tree.map(lambda x: x + 1, PARAMS)
+OTHER = jax.tree.map(lambda x: x + 1, MODEL)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"params": OTHER}, "parameters is"),
+        ({"model": OTHER}, "parameters is"),
         ({"layers": ("L7",)}, "layers is"),
         ({"batch_size": 4}, "batch_size is 3 there and 4 now"),
         ({"configuration": {"split": ["train"]}}, r"split is \['test'\] there and \['train'\] now"),
@@ -169,7 +177,9 @@ def test_damaged_files_are_named(name, missing, whole, tmp_path):
     kind = FileNotFoundError if missing and name == "features.json" else ValueError
     with pytest.raises(kind) as caught:
         open_features(folder)
-    remedy = "run python" if kind is FileNotFoundError else "remove the folder and extract again"
+    remedy = (
+        "run python" if kind is FileNotFoundError else "remove the folder and run the command again"
+    )
     assert str(folder) in str(caught.value) and remedy in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -202,11 +212,11 @@ def test_ids_must_fit(tmp_path):
 def test_two_writers_are_one_too_many(tmp_path):
     folder = tmp_path / "test"
     with (
-        feature_files.only_writer(folder),
+        block_files.only_writer(folder),
         pytest.raises(OSError, match="is being written by another process"),
     ):
         extracted(folder)
 
 
 def test_the_configuration_is_readable_json(whole):
-    assert json.loads((whole / "features.json").read_text())["format"] == feature_files.FORMAT
+    assert json.loads((whole / "features.json").read_text())["format"] == block_files.FORMAT

@@ -1,0 +1,178 @@
+"""What is evaluated: a model or a hand-crafted descriptor, each a `FeatureExtractor`."""
+
+import functools
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dsf_jax.data.batches import content, mapped
+from dsf_jax.data.mixtures import ClassMap, Examples, Mixture, mix
+from dsf_jax.data.records import Records
+from dsf_jax.evaluation.baselines import BATCH_SIZE, describe_blocks, described_size
+from dsf_jax.images.descriptors import Descriptor
+from dsf_jax.models.model import Model
+from dsf_jax.recognition.voting import single_angle, vote
+from dsf_jax.retrieval.block_files import open_blocks, write_blocks
+from dsf_jax.retrieval.feature_files import extract_to_files, model_identity, open_features
+
+NO_LAYER = ""  # the layer of what has no layers
+CLASSIFIERS = {"single_angle": single_angle, "voting": vote}
+CLASSIFIED_AT_ONCE = 32
+
+
+class HandCrafted(NamedTuple):
+    """A hand-crafted descriptor; its features have one layer, `NO_LAYER`."""
+
+    descriptor: Descriptor
+
+    @property
+    def name(self) -> str:
+        """Returns its name in results."""
+        return self.descriptor
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Returns the features that are compared by default."""
+        return (NO_LAYER,)
+
+    def configuration(self) -> dict[str, Any]:
+        """Describes it for a result's configuration."""
+        return {"descriptor": self.descriptor}
+
+    def mixture(
+        self,
+        sets: Sequence[Records],
+        class_names: Sequence[str],
+        class_map: ClassMap | None = None,
+    ) -> Mixture:
+        """Mixes data sets in the form that it describes."""
+        return mix(sets, class_names, class_map=class_map)
+
+    def features(
+        self, examples: Examples, layers: tuple[str, ...], label: str, progress: pathlib.Path
+    ) -> Mapping[str, np.ndarray]:
+        """Computes features of drawings or photos, {NO_LAYER: [n, d]}, block by block into files of a
+        folder.
+        """
+        del layers  # it has one
+        folder = progress / label
+        write_blocks(
+            folder,
+            functools.partial(describe_blocks, examples, self.descriptor, label=label),
+            {self.descriptor: described_size(self.descriptor)},
+            _numbers(examples),
+            configuration={},  # the folder is this evaluation's own
+            batch_size=BATCH_SIZE,
+        )
+        return {NO_LAYER: open_features(folder).features[self.descriptor]}
+
+
+class NamedModel(NamedTuple):
+    """A model and its name in results."""
+
+    name: str
+    model: Model
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Returns the features that are compared by default."""
+        return self.model.backbone.compared_features
+
+    def identity(self) -> dict[str, Any]:
+        """Describes the checkpoint for a result's configuration; that of another checkpoint differs."""
+        return {
+            "name": self.name,
+            "digest": self.model.digest(),
+            "backbone": self.model.config.backbone,
+            "size": self.model.size,
+            "resizing": self.model.config.resizing,
+        }
+
+    def configuration(self) -> dict[str, Any]:
+        """Describes it for a result's configuration."""
+        return {"checkpoint": self.identity()}
+
+    def mixture(
+        self,
+        sets: Sequence[Records],
+        class_names: Sequence[str],
+        class_map: ClassMap | None = None,
+    ) -> Mixture:
+        """Mixes data sets in the form that the model is shown: see `shown_to`."""
+        return shown_to(self.model, sets, class_names, class_map)
+
+    def features(
+        self, examples: Examples, layers: tuple[str, ...], label: str, progress: pathlib.Path
+    ) -> Mapping[str, np.ndarray]:
+        """Computes features of drawings or photos, {layer: [n, d]}, block by block into files of a
+        folder.
+        """
+        folder = progress / label
+        extract_to_files(
+            folder,
+            self.model,
+            examples,
+            _numbers(examples),
+            configuration={},  # the folder is this evaluation's own
+            layers=layers,
+            label=label,
+        )
+        return open_features(folder).features
+
+
+FeatureExtractor = NamedModel | HandCrafted
+
+
+def shown_to(
+    model: Model,
+    sets: Sequence[Records],
+    class_names: Sequence[str],
+    class_map: ClassMap | None = None,
+) -> Mixture:
+    """Mixes data sets in the form that a model is shown, as its configuration has it."""
+    return mix(
+        sets, class_names, class_map=class_map, resizing=model.config.resizing, size=model.size
+    )
+
+
+def class_probabilities(
+    model: Model, examples: Sequence[dict[str, Any]], folder: pathlib.Path
+) -> dict[str, np.ndarray]:
+    """Classifies every example by one view and by vote, block by block into files of a folder, with a
+    progress bar.
+
+    Args:
+      model: network with its parameters.
+      examples: n drawings or photos.
+      folder: new, or one that a call for the same model and examples left: it goes on there.
+
+    Returns:
+      {"single_angle": [n, k], "voting": [n, k]} float32, mapped files.
+
+    Raises:
+      ValueError: when there are no examples, the folder holds probabilities of another model, or a
+        file is damaged.
+    """
+    if not len(examples):
+        raise ValueError("there are no examples to classify; choose a split that has some")
+    batch_size = min(CLASSIFIED_AT_ONCE, len(examples))
+
+    def classify(batch: dict[str, np.ndarray]) -> dict[str, Any]:
+        return {name: classifier(model, content(batch)) for name, classifier in CLASSIFIERS.items()}
+
+    write_blocks(
+        folder,
+        functools.partial(mapped, examples, classify, batch_size=batch_size, label="recognition"),
+        dict.fromkeys(CLASSIFIERS, len(model.class_names)),
+        _numbers(examples),
+        configuration=model_identity(model),
+        batch_size=batch_size,
+    )
+    return open_blocks(folder).arrays
+
+
+def _numbers(examples: Sequence[Any]) -> list[str]:
+    """Names examples by their place, where a folder belongs to one evaluation."""
+    return [str(number) for number in range(len(examples))]

@@ -1,0 +1,124 @@
+"""Protocols on data sets of a few pictures: results made once and kept, each from its own data."""
+
+import numpy as np
+import pytest
+
+from dsf_jax.data.records import open_records
+from dsf_jax.evaluation import evaluate, extractors
+from dsf_jax.evaluation.extractors import HandCrafted, NamedModel
+from dsf_jax.evaluation.results import read_result
+from dsf_jax.models.model import ModelConfig, init_model
+from tests.backbones import TINY
+from tests.launch.small_sets import CLASSES
+
+SETS = {
+    "category_retrieval": (("eitz_sbir/sketch", "test"), ("eitz_sbir/photo", "test")),
+    "eitz_sbir": (("eitz_sbir/sketch", "test"), ("eitz_sbir/photo", "test")),
+    "voc_retrieval": (
+        ("pascal_voc_sbir/sketch", "test"),
+        ("pascal_voc_sbir/photo", "train+val+test"),
+    ),
+}
+
+
+def named(seed=0, resizing="edge_preserving"):
+    config = ModelConfig("tiny", CLASSES, TINY.size, (), resizing)
+    return NamedModel("runs/tiny", init_model(config, seed))
+
+
+def opened(prepared, protocol):
+    return [[open_records(prepared, *names)] for names in SETS[protocol]]
+
+
+def test_every_protocol_has_data_here():
+    assert set(SETS) == set(evaluate.PROTOCOLS)
+
+
+@pytest.mark.parametrize("protocol", SETS)
+@pytest.mark.parametrize("extractor", [named(), HandCrafted("raw pixels")])
+def test_results_are_made_once(protocol, extractor, prepared, tmp_path, monkeypatch):
+    sets = opened(prepared, protocol)
+    made = evaluate.retrieval(extractor, *sets, protocol=protocol, results=tmp_path)
+    assert list(made) == list(extractor.layers)
+    (record,) = made.values()
+    assert record.protocol == protocol and record.configuration["layer"] == extractor.layers[0]
+    data = record.configuration["data"]
+    assert data["sketches"][0]["digest"] == sets[0][0].digest
+    assert data["photos"][0]["name"] == sets[1][0].name
+    (path,) = tmp_path.glob("*.json")
+    assert read_result(path) == record
+    for name in ("extract_to_files", "write_blocks"):
+        monkeypatch.setattr(extractors, name, None)  # nothing is computed again
+    assert evaluate.retrieval(extractor, *sets, protocol=protocol, results=tmp_path) == made
+    assert not any((tmp_path / "progress").iterdir())
+
+
+@pytest.mark.parametrize("protocol", SETS)
+def test_results_need_no_folder(protocol, prepared, tmp_path):
+    sets = opened(prepared, protocol)
+    kept = evaluate.retrieval(named(), *sets, protocol=protocol, results=tmp_path)
+    assert evaluate.retrieval(named(), *sets, protocol=protocol) == kept
+
+
+@pytest.mark.parametrize(
+    ("other", "words"), [(named(seed=1), "digest"), (named(resizing="bilinear"), "resizing")]
+)
+def test_another_model_has_another_result(other, words, prepared, tmp_path):
+    sets = opened(prepared, "eitz_sbir")
+    both = [
+        evaluate.retrieval(model, *sets, protocol="eitz_sbir", results=tmp_path)["L7"]
+        for model in (named(), other)
+    ]
+    first, second = (record.configuration["checkpoint"] for record in both)
+    assert [key for key in first if first[key] != second[key]] == [words]
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """Counts the batches that are classified, and dies at one of them."""
+    counted = {"done": 0, "dies_at": None}
+    original = extractors.CLASSIFIERS["voting"]
+
+    def voting(model, batch):
+        if counted["done"] == counted["dies_at"]:
+            raise Killed
+        counted["done"] += 1
+        return original(model, batch)
+
+    monkeypatch.setitem(extractors.CLASSIFIERS, "voting", voting)
+    monkeypatch.setattr(extractors, "CLASSIFIED_AT_ONCE", 2)
+    return counted
+
+
+def test_a_killed_recognition_goes_on_and_takes_nothing_of_other_data(prepared, tmp_path, batches):
+    folds = [[open_records(prepared, "tu_berlin/sketch", f"fold{i}")] for i in range(2)]
+    expected = [evaluate.recognise(named(), fold) for fold in folds]
+    size = len(folds[0][0]) // 2
+    assert size >= 2 and batches["done"] == 2 * size
+    batches |= {"done": 0, "dies_at": 1}
+    with pytest.raises(Killed):
+        evaluate.recognise(named(), folds[0], results=tmp_path)
+    assert not list(tmp_path.glob("*.json"))
+    batches |= {"done": 0, "dies_at": None}
+    assert evaluate.recognise(named(), folds[1], results=tmp_path) == expected[1]
+    assert batches["done"] == size
+    assert evaluate.recognise(named(), folds[0], results=tmp_path) == expected[0]
+    assert batches["done"] == 2 * size - 1
+    assert expected[0].configuration["size"] == TINY.size
+
+
+def test_a_linear_classifier_of_features(prepared, tmp_path):
+    train, test = (
+        [open_records(prepared, "tu_berlin/sketch", split)] for split in ("fold0+fold1", "fold2")
+    )
+    record = evaluate.linear_recognition(HandCrafted("HOG"), train, test, results=tmp_path)
+    assert record.protocol == "tu_berlin" and list(record.numbers) == ["accuracy/linear"]
+    assert record.counts == {"examples": 4, "classes": 2}
+    own = evaluate.linear_recognition(named(), train, test, layer="L7", fold=2)
+    assert own.configuration["layer"] == "L7" and own.configuration["fold"] == 2
+    assert np.isfinite(own.numbers["accuracy/linear"].value)
