@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart serve bench test lint format clean
+.PHONY: help quickstart serve bench test test-fast lint format clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.11")'
@@ -34,6 +34,9 @@ bench: $(VENV)/installed-test  ## time every part beside other libraries, and be
 
 test: lint  ## install what tests need, check style and types, run the whole test suite
 	$(BIN)/python -m pytest
+
+test-fast: lint  ## the same without the tests that are marked slow, in two minutes
+	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(VENV)/installed-test  ## check formatting, style and types
 	$(BIN)/ruff format --check .

@@ -72,7 +72,7 @@ setup(
     ),
     package_data={
         "data_builders": ["*/README.md", "*/CITATIONS.bib", "*/TAGS.txt", "*/checksums.tsv"],
-        "dsf_jax": ["app/static/*"],
+        "dsf_jax": ["py.typed", "app/static/*"],
         "launch": ["benchmarks/recorded.json"],
     },
     python_requires=">=3.11",

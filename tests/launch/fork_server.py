@@ -10,6 +10,7 @@ import os
 import runpy
 import sys
 
+import tests.backbones  # noqa: F401  # registers them
 from data_builders.openmoji import openmoji_dataset_builder  # noqa: F401
 from dsf_jax.evaluation import evaluate  # noqa: F401
 from dsf_jax.insight import plots  # noqa: F401
