@@ -265,7 +265,9 @@ def run(main: Callable[[], None], choice: Choice | None = None) -> None:
       choice: which flags belong together. `--help` omits those that the chosen value does not take,
         and they are refused.
     """
-    not_taken = choice.not_taken(choice.value(sys.argv)) if choice else {}
+    value = choice.value(sys.argv) if choice else None
+    # Where nothing is chosen yet, --help lists all.
+    not_taken = choice.not_taken(value) if choice and value is not None else {}
     _hide(not_taken)
     for flag in flags.FLAGS.flags_by_module_dict().get(__name__, []):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)

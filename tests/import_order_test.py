@@ -150,7 +150,13 @@ ALSO = {
     "safetensors": {"dsf_jax.export.write"},
     "skimage": {"dsf_jax.images.descriptors"},
     "pyarrow": {"dsf_jax.gallery.snapshot"},
-    "matplotlib": {"dsf_jax.insight.benchmark_plots", "dsf_jax.paper.figures"},
+    "matplotlib": {
+        "dsf_jax.insight.benchmark_plots",
+        "dsf_jax.insight.network_plots",
+        "dsf_jax.insight.overviews",
+        "dsf_jax.paper.figure_inputs",
+        "dsf_jax.paper.inversion_figure",
+    },
     "fastapi": {
         f"dsf_jax.app.{name}" for name in ("errors", "middleware", "request_body", "server")
     },

