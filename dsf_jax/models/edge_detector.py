@@ -18,7 +18,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from dsf_jax.models.hed import HED_FAINTEST, check_photo, hed_strengths, read_hed
+from dsf_jax.models.hed import HED_FAINTEST, check_photo, hed_strengths
+from dsf_jax.models.hed_weights import read_hed
 
 Detector = Literal["hed", "structured", "canny"]
 Normalise = Literal["max", "none"]

@@ -88,7 +88,8 @@ def _shapes(model: Model) -> _Shapes:
     names = model.backbone.weight_names
     if not names:
         raise ValueError(
-            f"no weight files of {model.backbone.title} are read; choose one of "
+            f"no weight files of {model.backbone.title} (backbone {model.backbone.name}) are read; "
+            "choose one of "
             f"{', '.join(name for name, known in BACKBONES.items() if known.weight_names)}"
         )
     found: _Shapes = {}

@@ -177,3 +177,15 @@ def call(address, path, body=None, kind="application/json", **headers):
     except urllib.error.HTTPError as error:
         with error:
             return Reply(error.code, error.headers, error.read())
+
+
+def sheet(*, pen=40, paper=235, light=0.0, noise=0.0, size=(640, 480)):
+    """A house on paper, in light that falls off to the right, and grain."""
+    image = Image.new("L", size, paper)
+    house = [(200, 380), (200, 220), (320, 110), (440, 220), (440, 380), (200, 380)]
+    ImageDraw.Draw(image).line(house, fill=pen, width=5)
+    mask = np.asarray(image) == pen
+    fall = 1 - light * np.linspace(0, 1, size[0])
+    grain = np.random.default_rng(0).normal(0, noise, mask.shape)
+    grey = np.clip(np.asarray(image) * fall + grain, 0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1), mask

@@ -5,15 +5,13 @@ import io
 import hypothesis
 import numpy as np
 import pytest
-import scipy.ndimage
 from hypothesis import strategies
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from dsf_jax.app import query
 from dsf_jax.app.query import query_from_picture, query_from_strokes
-from dsf_jax.app.scan import looks_drawn, scanned_ink
 from dsf_jax.images.points import CANVAS, points_from_strokes
-from tests.app.made import BARS, BOX, SQUARE, drawn, jpeg, png
+from tests.app.made import BARS, BOX, SQUARE, drawn, jpeg, png, sheet
 
 FILLED = 0.78
 
@@ -80,43 +78,6 @@ def test_any_strokes_are_points_on_the_canvas_or_a_value_error(strokes, box):
         assert len(points) and points.max() < CANVAS
 
 
-def sheet(*, pen=40, paper=235, light=0.0, noise=0.0, size=(640, 480)):
-    """A house on paper, in light that falls off to the right, and grain."""
-    image = Image.new("L", size, paper)
-    house = [(200, 380), (200, 220), (320, 110), (440, 220), (440, 380), (200, 380)]
-    ImageDraw.Draw(image).line(house, fill=pen, width=5)
-    mask = np.asarray(image) == pen
-    fall = 1 - light * np.linspace(0, 1, size[0])
-    grain = np.random.default_rng(0).normal(0, noise, mask.shape)
-    grey = np.clip(np.asarray(image) * fall + grain, 0, 255).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=-1), mask
-
-
-@pytest.mark.parametrize(
-    "paper",
-    [
-        {},
-        {"light": 0.6},  # the paper at the right is darker than a pencil at the left
-        {"noise": 6},
-        {"pen": 170, "light": 0.5, "noise": 3},  # a pencil
-        {"pen": 0, "paper": 255},
-    ],
-)
-@pytest.mark.parametrize("inverted", [False, True])
-def test_ink_is_found_in_any_light(paper, inverted):
-    picture, mask = sheet(**paper)
-    ink = scanned_ink(255 - picture if inverted and not paper.get("light") else picture)
-    assert (ink & mask).sum() > 0.97 * mask.sum()
-    near = scipy.ndimage.binary_dilation(mask, iterations=2)
-    assert (ink & ~near).sum() < 0.01 * mask.sum()
-
-
-def test_paper_without_strokes_is_refused():
-    for noise in (0, 2):
-        with pytest.raises(ValueError, match=r"shows no strokes.*; use a darker pen"):
-            scanned_ink(sheet(pen=235, noise=noise)[0])
-
-
 def test_a_scan_and_strokes_of_one_drawing_are_alike():
     picture, _ = sheet(light=0.4, noise=2)
     shown, kind = query_from_picture(jpeg(picture))
@@ -129,20 +90,6 @@ def test_a_scan_and_strokes_of_one_drawing_are_alike():
     away = np.abs(shown.points[:, None].astype(int) - wanted[None]).max(axis=-1)
     assert np.percentile(away.min(axis=1), 99) < 10  # cells, of 681
     assert np.percentile(away.min(axis=0), 99) < 10
-
-
-def test_photos_and_drawings_are_told_apart():
-    rng = np.random.default_rng(0)
-    smooth = np.asarray(
-        Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize((320, 240))
-    )
-    assert not looks_drawn(smooth)
-    assert not looks_drawn(np.repeat(smooth[..., :1], 3, axis=-1))  # a grey photo
-    assert not looks_drawn(drawn("square", 0))
-    assert looks_drawn(sheet(light=0.5, noise=3)[0])
-    coloured = sheet()[0].copy()
-    coloured[sheet()[1]] = (200, 30, 30)  # a red pen
-    assert looks_drawn(coloured)
 
 
 def test_a_person_may_say_what_it_is():

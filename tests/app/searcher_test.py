@@ -2,11 +2,8 @@
 
 import numpy as np
 import pytest
-import scipy.stats
 
-from dsf_jax.app.match_map import match_strengths
 from dsf_jax.app.query import Query, query_from_strokes
-from dsf_jax.app.relevance import DistanceSample, rocchio
 from dsf_jax.app.searcher import Searcher, _batch, normalised_name
 from dsf_jax.gallery.embedder import Embedder
 from dsf_jax.gallery.gallery import Gallery
@@ -71,16 +68,6 @@ def test_marks_move_the_query_as_rocchio_says(searcher):
     np.testing.assert_allclose([result.distance for result in after], wanted, rtol=1e-4)
 
 
-def test_rocchio_by_hand():
-    q = np.array([3.0, 4.0], np.float32)
-    none = np.zeros((0, 2), np.float32)
-    np.testing.assert_array_equal(rocchio(q, none, none), q)
-    liked, disliked = np.array([[4.0, 0.0], [0.0, 0.0]]), np.array([[0.0, 10.0]])
-    # (3, 4) + .75 (2, 0) - .15 (0, 10) = (4.5, 2.5), of length 5.148, brought to 5
-    np.testing.assert_allclose(rocchio(q, liked, disliked), [4.3711, 2.4284], rtol=1e-4)
-    np.testing.assert_array_equal(rocchio(q * 0, none, none), [0, 0])
-
-
 def test_few_shapes_are_compiled(searcher, monkeypatch):
     asked = []
     nearest = searcher.gallery.nearest
@@ -113,21 +100,6 @@ def test_an_unknown_picture_is_an_error(searcher):
             call()
 
 
-def test_steps_are_deviations_from_the_mean():
-    distances = np.sort(np.random.default_rng(0).normal(10, 1, 1000))
-    sample = DistanceSample(distances)
-    z = scipy.stats.zscore(distances)
-    for place in (0, 1, 5, 50, 500, 999):
-        ahead = -z[place]
-        wanted = 1 + (ahead >= 2) + (ahead >= 3) + (ahead >= 4) + (ahead >= 5)
-        assert sample.steps(distances[place]) == wanted
-        assert sample.percentile(distances[place]) == pytest.approx(1 - (place + 1) / 1000)
-    assert sample.steps(4.0) == 5 and sample.steps(99.0) == 1
-    assert sample.percentile(4.0) == pytest.approx(0.999)  # of a sample of 1000, no more is known
-    assert sample.percentile(99.0) == 0
-    assert DistanceSample(np.ones(3)).steps(1.0) == 1  # all alike
-
-
 def test_guesses_are_the_vote_and_single_view(searcher, model):
     shown = query_from_strokes(BARS, BOX)
     content = {"points": pad_points([shown.points])}
@@ -153,19 +125,6 @@ def test_names_of_classes_and_folders():
         == normalised_name("alarm  clock")
         != normalised_name("clock")
     )
-
-
-def test_agreement_by_hand():
-    first, second, paper = (np.zeros((1, 3, 3), np.float32) for _ in range(3))
-    first[0, 0], first[0, 1] = (2, 0, 0), (0, 3, 1)  # the last place answers nothing
-    second[0, 0], second[0, 2] = (5, 0, 0), (0, 0, 4)
-    # Inner products: 10 of the first places, 4 of the second's last and the first's middle, 0 else.
-    strengths = match_strengths(first, second, paper)
-    np.testing.assert_allclose(strengths[0], [[1, 0.4, 0]])
-    np.testing.assert_allclose(strengths[1], [[1, 0, 0.4]])
-    paper[0, 0] = (9, 0, 0)  # what paper answers there says nothing
-    np.testing.assert_allclose(match_strengths(first, second, paper), [[[0, 1, 0]], [[0, 0, 1]]])
-    assert not np.any(match_strengths(paper, second, paper))
 
 
 def test_why_shows_what_the_network_sees(searcher):

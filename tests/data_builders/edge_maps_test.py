@@ -35,7 +35,7 @@ def _pixels(i: int) -> np.ndarray:
     return photo
 
 
-class PreparedSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class PreparedSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Seven pictures in two splits, as any builder of data_builders would leave them."""
 
     VERSION = tfds.core.Version("1.0.0")

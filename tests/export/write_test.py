@@ -137,20 +137,20 @@ def test_the_same_numbers_without_this_package(alexnet, tmp_path):
             key = f"{function}:{batch}"
             asked[key] = inputs[field][:batch]
             expected |= {f"{key}:{layer}": np.asarray(x[:batch]) for layer, x in live.items()}
-    live = np.asarray(vote(model, {"points": inputs["points"]}))
+    voted = np.asarray(vote(model, {"points": inputs["points"]}))
     for batch in (1, 3, 64):
         key = f"sketch_classes:{batch}"
         asked[key] = inputs["points"][:batch]
-        expected[f"{key}:classes"] = live[:batch]
+        expected[f"{key}:classes"] = voted[:batch]
     np.savez(tmp_path / "asked.npz", **asked)
     outside(folder, RUN, tmp_path / "asked.npz", tmp_path / "results.npz")
     results = np.load(tmp_path / "results.npz")
     assert sorted(results.files) == sorted(expected)
-    for key, live in expected.items():
-        assert results[key].shape == live.shape and results[key].dtype == np.float32
-        np.testing.assert_allclose(results[key], live, rtol=0, atol=1e-6, err_msg=key)
-        if len(live) > 1:  # what the tolerance is far below: how much two examples differ
-            assert np.abs(live[0] - live[1]).max() > 1e-4, key
+    for key, values in expected.items():
+        assert results[key].shape == values.shape and results[key].dtype == np.float32
+        np.testing.assert_allclose(results[key], values, rtol=0, atol=1e-6, err_msg=key)
+        if len(values) > 1:  # what the tolerance is far below: how much two examples differ
+            assert np.abs(values[0] - values[1]).max() > 1e-4, key
 
 
 def test_without_flatbuffers_it_says_what_to_install(alexnet):
@@ -376,9 +376,11 @@ def test_a_backbone_of_two_layers_is_exported(two_layers, tmp_path):
 
 def test_frameworks_without_names_for_a_backbone_are_refused(two_layers, tmp_path):
     with pytest.raises(
-        ValueError, match="this is a model of a network of two layers; write a fold"
+        ValueError, match=r"of a network of two layers \(backbone two_layers\); write a f"
     ):
         export.write_caffemodel(tmp_path / "net.caffemodel", two_layers)
-    with pytest.raises(ValueError, match="and a network of two layers has none; write a folder"):
+    with pytest.raises(
+        ValueError, match=r"two layers \(backbone two_layers\) has none; write a folder"
+    ):
         export.write_state_dict(tmp_path / "net.pth", two_layers)
     assert not list(tmp_path.iterdir())

@@ -2,7 +2,6 @@
 
 import doctest
 import errno
-import io
 import json
 import os
 import pathlib
@@ -19,16 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsf_jax.gallery import crawl, embedder, snapshot, store, synchroniser
+from dsf_jax.gallery import crawl, snapshot, store, synchroniser
 from dsf_jax.gallery import gallery as gallery_module
-from dsf_jax.gallery.embedder import network_embedder
 from dsf_jax.gallery.gallery import Gallery
-from dsf_jax.gallery.projection import Projection
-from dsf_jax.gallery.store_config import StoreConfig
-from dsf_jax.models.model import _values_digest
-from dsf_jax.retrieval import features
 from tests.retrieval.gallery_member import BATCH, EMBEDDER, D, coarse, picture, save
-from tests.training.tiny import start_model
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 NAMES = (
@@ -530,55 +523,6 @@ def test_reduced_vectors(tmp_path):
     assert again.sync(tmp_path / "photos", report=lines.append).added == 1 and len(lines) == 1
 
 
-def first_format(config, whitened):
-    """What the first format wrote of a gallery's vectors."""
-    digest, layer, backbone, *others = config
-    names = ("features", "dimensions", "dtype")
-    first = {"format": 1, "fingerprint": digest, "layer": layer, "variant": backbone}
-    return json.dumps(first | dict(zip(names, others, strict=True)) | {"whitened": whitened})
-
-
-def first_projection(projection):
-    """What the first format wrote of a projection."""
-    file = io.BytesIO()
-    np.savez(file, **projection._asdict(), whitened=np.asarray(False))
-    return file.getvalue()
-
-
-@pytest.mark.parametrize("dimensions", [0, 12])
-def test_a_gallery_of_the_first_format_is_read_and_kept_up(tmp_path, monkeypatch, dimensions):
-    for seed in range(30):
-        save(tmp_path / "photos" / f"{seed:02d}.png", seed)
-    with monkeypatch.context() as patch:
-        patch.setattr(StoreConfig, "to_json", lambda config: first_format(config, False))
-        patch.setattr(Projection, "to_bytes", first_projection)
-        former = Gallery.create(tmp_path / "gallery", EMBEDDER, dimensions=dimensions)
-        former.sync(tmp_path / "photos")
-    gallery = Gallery.open(tmp_path / "gallery", EMBEDDER)
-    assert gallery.config == (EMBEDDER.digest, "L6+L7", "", D, dimensions or D, "float32")
-    assert gallery.search(feature(7), 5) == former.search(feature(7), 5)
-    assert gallery.search(feature(7), 1)[0][0].picture.path.endswith("/07.png")
-    save(tmp_path / "photos/new.png", 99)
-    assert gallery.sync(tmp_path / "photos")[:4] == (1, 0, 0, 30)
-    assert gallery.search(feature(99), 1)[0][0].picture.path.endswith("/new.png")
-
-
-def test_a_gallery_of_whitened_vectors_is_refused(tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(StoreConfig, "to_json", lambda config: first_format(config, True))
-        with pytest.raises(ValueError, match=r"holds whitened vectors, which .*; make the gallery"):
-            Gallery.create(tmp_path / "gallery", EMBEDDER, dimensions=12)
-    with pytest.raises(ValueError, match=r"gallery holds whitened vectors, which .*; make the"):
-        Gallery.open(tmp_path / "gallery", EMBEDDER)
-
-
-@pytest.mark.parametrize("text", ["{}", "[]", "no JSON", '{"format": 3}', '{"format": 2, "x": 1}'])
-def test_a_format_that_is_unknown_is_refused(tmp_path, monkeypatch, text):
-    monkeypatch.setattr(StoreConfig, "to_json", lambda config: text)
-    with pytest.raises(ValueError, match=r"holds no gallery of this program or format; choose"):
-        Gallery.create(tmp_path / "gallery", EMBEDDER)
-
-
 def test_too_few_pictures_to_reduce(gallery, folder, tmp_path):
     small = Gallery.create(tmp_path / "small", EMBEDDER, dimensions=6)
     with pytest.raises(ValueError, match="dimensions=6 cannot be learned from 6 pictures"):
@@ -615,6 +559,7 @@ def indexer(folder, gallery, seconds=0.0):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_then_two_at_once(tmp_path, monkeypatch):
     total = 16 * BATCH
     for seed in range(total):
@@ -741,38 +686,3 @@ def test_much_is_held_in_a_file(many, monkeypatch):
     monkeypatch.setattr(snapshot, "IN_MEMORY", 100)
     found = Gallery.open(uri).search(vectors[:5], 1)
     assert [matches[0].picture.id for matches in found] == rows["id"][:5]
-
-
-def test_the_embedder_of_a_network(monkeypatch):
-    """The features of `dsf_jax.retrieval.features`, by default of the backbone's own kind."""
-    asked = []
-
-    def embed(model, batch, *, layer):
-        asked.append((model.config, batch["photo"].shape, layer))
-        return np.ones((2, 3), np.float32)
-
-    model = start_model()
-    photos = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), np.uint8)
-    found = network_embedder(model).embed_photos(photos)
-    np.testing.assert_array_equal(found, features.embed(model, {"photo": photos}, layer="L7"))
-    monkeypatch.setattr(embedder, "embed", embed)
-    made = network_embedder(model, layer="L1", batch_size=2)
-    assert made.embed_photos(photos).shape == (2, 3)
-    assert asked == [(model.config, (2, 256, 256, 3), "L1")]
-    assert made[:2] == (model.digest(), "L1") and made[3:5] == (2, "tiny")
-    with pytest.raises(ValueError, match="layer='L8' is unknown"):
-        network_embedder(model, layer="L8")
-
-
-def test_a_gallery_names_its_network_by_the_digest_of_today_or_of_before(tmp_path, monkeypatch):
-    model, other = start_model(), start_model(size=64)
-    former = _values_digest(model.params)
-    assert len(former) == 16 and former != model.digest()
-    own = network_embedder(model, batch_size=2)
-    Gallery.create(tmp_path / "former", own._replace(digest=former))
-    assert Gallery.open(tmp_path / "former", own).config.digest == former
-    Gallery.create(tmp_path / "today", own)
-    assert Gallery.open(tmp_path / "today", own).config.digest == model.digest()
-    for name in ("former", "today"):
-        with pytest.raises(ValueError, match=r"features of the network .*; name the checkpoint"):
-            Gallery.open(tmp_path / name, network_embedder(other))

@@ -103,7 +103,6 @@ def test_missing_flags_are_all_named(name, launch):
         ("train", "epochs", "1.5", "'1.5'"),
         ("train", "learning_rate", "fast", "'fast'"),
         ("evaluate", "what", "speed", "recognition|retrieval"),
-        ("search", "layer", "L5", "L6|L7|L6+L7"),
         ("search", "top", "0", "positive"),
         ("search", "polarity", "grey", "black_on_white|white_on_black"),
         ("search", "figure", "ranking.pdf", ".png"),

@@ -8,6 +8,8 @@ from PIL import Image
 from dsf_jax.gallery.gallery import Gallery
 from tests.launch.search_test import photos, ranking, sketch  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def given(run, photos, tmp_path_factory):  # noqa: F811

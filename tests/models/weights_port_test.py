@@ -287,7 +287,7 @@ def test_nothing_to_load_is_an_error() -> None:
 def test_a_backbone_without_weight_files_is_refused() -> None:
     config = ModelConfig(TWO_LAYERS.name, ("a", "b"), TWO_LAYERS.size, ())
     message = (
-        "no weight files of a network of two layers are read; choose one of caffe, torchvision"
+        r"no weight files of .* \(backbone two_layers\) are read; choose one of caffe, torchvision"
     )
     with pytest.raises(ValueError, match=message):
         port_weights(source(), init_model(config, 0))
