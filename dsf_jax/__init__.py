@@ -73,16 +73,29 @@ evaluation.baselines     hand-crafted descriptors of examples, a linear classifi
 evaluation.extractors    what is evaluated: a model, a hand-crafted descriptor
 evaluation.store         results in a folder, each made once and kept
 evaluation.evaluate      a model or descriptor and data sets -> stored results
-insight.inversion        what a layer keeps of a picture: pictures that give the same features
-insight.similarity       how alike a layer sees sketch and photo; filters in numbers
-insight.plots            pictures of rankings, resizings and training curves
-insight.benchmark_plots  pictures of what the benchmark measured
-insight.report           pictures and numbers -> one HTML file
-paper.tables             results -> the paper's tables, its numbers beside ours
+insight.activations      what a layer answers to pictures
+insight.descent          the search for images that give a layer the same activations
+insight.inversion        what a layer keeps of a picture: pictures reconstructed from it
+insight.similarity       how alike a layer sees sketch and photo, and the maps that both drive
+insight.filters          colour and orientation of the first layer's filters
+insight.strokes          what each resizing leaves of a sketch's strokes
+insight.plots            figures of pictures, rankings, votes and curves
+insight.overviews        records of a data set at a glance, the curves of a run
+insight.network_plots    figures of shared activations, filters and reconstructions
+insight.benchmark_plots  figures of what the benchmark measured
+insight.report           figures and numbers -> one HTML file
+paper.numbers            what the paper prints, each number once
+paper.tables             a table of results next to printed numbers: Markdown, CSV
+paper.layout             results -> the paper's tables and Fig. 4
+paper.run_checks         which runs and data sets there are, what is missing, what may be tested
 paper.runs               runs of the paper -> its tables, cell by cell
-paper.figures            a checkpoint and data -> the paper's pictures of the method at work
-paper.network_figures    a checkpoint and data -> the paper's pictures of a network's inside
+paper.figure_inputs      a checkpoint, data, a choice of examples: what figures are made from
+paper.figures            the paper's figures of the method at work
+paper.network_figures    the paper's figures of a network's inside: activations, filters
+paper.inversion_figure   the paper's figure of what a layer keeps
+paper.figure_report      all figures of one checkpoint -> one HTML page
 paper.ablations          the choices that the paper leaves open, measured
+paper.emoji_run          the whole method on OpenMoji's emoji: training, scores, figures, report
 export.weights           a model's parameters -> files of Caffe and PyTorch
 export.write             a model in one folder that runs without this package
 app.schemas              what the page and its server say to each other

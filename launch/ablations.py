@@ -18,17 +18,15 @@ Which edge maps of photos a network knows that was trained on sketches alone:
 python -m launch.ablations --what=edges --checkpoint=runs/S/fold2 --photos=sketchy/photo:test --data_dir=data
 """
 
-import functools
-
 from absl import flags
 
 from dsf_jax.data import datasets
 from dsf_jax.data.mixtures import DRAWN, EDGE_PRESERVING
-from dsf_jax.data.records import Records, list_datasets, open_records
-from dsf_jax.evaluation.evaluate import all_classes, open_sets
-from dsf_jax.evaluation.extractors import NamedModel, shown_to
+from dsf_jax.data.records import Records
+from dsf_jax.evaluation.evaluate import all_classes
+from dsf_jax.evaluation.extractors import shown_to
 from dsf_jax.paper import ablations
-from dsf_jax.paper.tables import Table, markdown
+from dsf_jax.paper.tables import ResultTable, markdown
 from dsf_jax.training.checkpoints import load_model
 from launch import common
 
@@ -41,74 +39,52 @@ _WHAT = flags.DEFINE_enum(
     "threshold.",
     required=True,
 )
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "Run or checkpoint folder; FOLDER:best, FOLDER:STEP.", required=True
-)
-_DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of prepared records.")
-_SKETCHES = flags.DEFINE_list(
-    "sketches",
-    ["tu_berlin/sketch"],
-    "input: a data set that is cut into folds; angles, features: data sets, NAME or NAME:SPLIT.",
-)
-_PHOTOS = flags.DEFINE_list("photos", [], "features, edges: data sets of photos, likewise.")
-_SPLIT = flags.DEFINE_string("split", "test", "Split of data sets named without one.")
-_CLASSES = flags.DEFINE_string(
-    "classes", None, "input: file of class names, one a line; others are left out."
-)
-_CLASS_MAP = flags.DEFINE_string(
-    "class_map", None, "features, edges: JSON file of synonyms, as launch.train takes it."
-)
+_CHECKPOINT = common.define_checkpoint()
+_DATA_DIR = common.define_data_dir()
+_SKETCHES = common.define_sketches(("tu_berlin/sketch",))
+_PHOTOS = common.define_photos(())
+_SPLIT = common.define_split("test")
+_CLASSES = common.define_classes()
+_CLASS_MAP = common.define_class_map()
+TAKES = {
+    "input": (_SKETCHES, _CLASSES),
+    "angles": (_SKETCHES, _SPLIT, _CLASS_MAP),
+    "features": (_SKETCHES, _PHOTOS, _SPLIT, _CLASS_MAP),
+    "edges": (_PHOTOS, _SPLIT, _CLASS_MAP),
+}
 
 
-def _made() -> Table:
-    network = NamedModel(_CHECKPOINT.value or "", load_model(_CHECKPOINT.value or ""))
+def _made() -> ResultTable:
+    """Measures what --what names."""
+    model = load_model(_CHECKPOINT.value)
     if _WHAT.value == "input":
-        return ablations.compare_inputs(network, _folds(), datasets.read_class_list(_CLASSES.value))
+        classes = datasets.read_class_list(_CLASSES.value)
+        folds = ablations.open_folds(_DATA_DIR.value, _SKETCHES.value)
+        return ablations.compare_inputs(model, folds, classes)
     class_map = datasets.read_class_map(_CLASS_MAP.value)
-    opened = functools.partial(open_sets, _DATA_DIR.value, split=_SPLIT.value)
     if _WHAT.value == "features":
-        sets = [
-            *opened(_SKETCHES.value, domains=DRAWN),
-            *opened(_given(_PHOTOS), domains=("photo",)),
-        ]
-        mixture = shown_to(network.card, sets, all_classes(sets, class_map), class_map)
-        return ablations.compare_features(network, mixture)
-    if network.card.resizing != EDGE_PRESERVING:
+        sets = [*_drawings(), *_photographs()]
+        mixture = shown_to(model, sets, all_classes(sets, class_map), class_map)
+        return ablations.compare_features(model, mixture)
+    if model.config.resizing != EDGE_PRESERVING:
         raise ValueError(
-            f"--what={_WHAT.value} moves points, and {network.name} was trained with "
-            f"resizing={network.card.resizing}; name a checkpoint of {EDGE_PRESERVING}"
+            f"--what={_WHAT.value} moves points, and {_CHECKPOINT.value} was trained with "
+            f"resizing={model.config.resizing}; name a checkpoint of {EDGE_PRESERVING}"
         )
-    classes = network.card.class_names
-    if _WHAT.value == "angles":
-        sets = opened(_SKETCHES.value, domains=DRAWN)
-        return ablations.compare_angles(network, shown_to(network.card, sets, classes, class_map))
-    sets = opened(_given(_PHOTOS), domains=("photo",))
-    return ablations.compare_edges(network, shown_to(network.card, sets, classes, class_map))
+    compare, opened = {
+        "angles": (ablations.compare_angles, _drawings),
+        "edges": (ablations.compare_edges, _photographs),
+    }[_WHAT.value]
+    return compare(model, shown_to(model, opened(), model.class_names, class_map))
 
 
-def _given(flag: flags.FlagHolder) -> list[str]:
-    if not flag.value:
-        raise ValueError(
-            f"--what={_WHAT.value} needs --{flag.name}; name prepared data sets, NAME or NAME:SPLIT"
-        )
-    return flag.value
+def _drawings() -> list[Records]:
+    return datasets.open_datasets(_DATA_DIR.value, _SKETCHES.value, _SPLIT.value, DRAWN)
 
 
-def _folds() -> list[Records]:
-    """Opens the folds of the one data set of sketches."""
-    if len(_SKETCHES.value) != 1 or ":" in _SKETCHES.value[0]:
-        raise ValueError(
-            f"--sketches={','.join(_SKETCHES.value)}: --what=input classifies all folds of one "
-            "data set; name one, without a split"
-        )
-    (name,) = _SKETCHES.value
-    splits = [s for s in list_datasets(_DATA_DIR.value).get(name, ()) if s.startswith("fold")]
-    if len(splits) < 2:
-        raise ValueError(
-            f"{name} in {_DATA_DIR.value} has {len(splits)} folds, expected at least 2; name a data "
-            "set that is cut into folds, tu_berlin/sketch"
-        )
-    return [open_records(_DATA_DIR.value, name, split) for split in splits]
+def _photographs() -> list[Records]:
+    names = common.given(_PHOTOS, _WHAT)
+    return datasets.open_datasets(_DATA_DIR.value, names, _SPLIT.value, ("photo",))
 
 
 def main() -> None:
@@ -117,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    common.run(main)
+    common.run(main, common.Choice(_WHAT, TAKES))

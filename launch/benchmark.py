@@ -1,13 +1,12 @@
-r"""Times this library's work beside the same work in other libraries, in one run.
+r"""Times this library's work next to the same work in other libraries, in one run.
 
 python -m launch.benchmark --peers
 python -m launch.benchmark --what=forward,train_step --peers=torch --json=benchmark.json
 
-That all compute the same is checked first; a row where they do not is left out, and says why. The
+That all compute the same is checked first; a row where they do not is omitted, and says why. The
 calls that are compared take turns, so that whatever else the machine does meets all of them; a ratio
-is one of medians over rounds. A row that needs a library or data that is not there is left out by
-name, and so is a peer. `--what=growth` shows how searching, voting and training grow, and what
-training would take on a pod.
+is one of medians over rounds. A row that needs a library or data that is not there is omitted by
+name, and so is a peer. `--what=growth` shows how searching, voting and training grow.
 
 On an accelerator the network computes in bfloat16 and PyTorch compiles its own:
 
@@ -30,8 +29,8 @@ from launch.benchmarks import report
 from launch.benchmarks.cold_start import cold_start
 from launch.benchmarks.drawings import points, resize, voting
 from launch.benchmarks.forms import forms
-from launch.benchmarks.growth import alone, grow_search, grow_voting
-from launch.benchmarks.growth_training import Pod, grow_training, model_pod
+from launch.benchmarks.growth import grow_search, grow_voting, in_fresh_process
+from launch.benchmarks.growth_training import grow_training
 from launch.benchmarks.inversion import inversion
 from launch.benchmarks.metrics import metrics
 from launch.benchmarks.network import forward, train_step
@@ -60,7 +59,7 @@ CANNOT_RUN = (ImportError, FileNotFoundError, MemoryError, RuntimeError)  # the 
 
 
 class _PeersParser(flags.ArgumentParser):
-    """`--peers` alone means all, `--nopeers` none, `--peers=torch,faiss` these."""
+    """`--peers` without a value means all, `--nopeers` none, `--peers=torch,faiss` these."""
 
     syntactic_help = f"true, false, or a list of {', '.join(PEERS)}"
 
@@ -80,15 +79,20 @@ class _PeersParser(flags.ArgumentParser):
 _WHAT = flags.DEFINE_list(
     "what",
     list(ROWS),
-    f"What to time: {', '.join(ROWS)}; or forms, ways to compute the same; or {GROWTH}, which takes longer.",
+    f"What to time: {', '.join(ROWS)}; or forms, other forms of the same computation; or {GROWTH}, which takes longer.",
 )
 _PEERS: flags.FlagHolder[frozenset[str]] = flags.DEFINE(
-    _PeersParser(), "peers", (), "Libraries that do the same work in turn; --peers alone: all."
+    _PeersParser(),
+    "peers",
+    (),
+    "Libraries that do the same work in turn; --peers without a value: all.",
 )
 flags.FLAGS["peers"].boolean = True  # may stand without a value
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images in a batch.", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "Timings of each call, at most.", lower_bound=1)
-_SECONDS = flags.DEFINE_float("seconds", 60.0, "No round of a row begins after so many, but three.")
+_SECONDS = flags.DEFINE_float(
+    "seconds", 60.0, "Time limit per row: no round begins after it, but three."
+)
 _JSON = flags.DEFINE_string("json", None, "File that the results go to as well; never overwritten.")
 _RECORDED = flags.DEFINE_string(
     "recorded", str(RECORDED), "File of an earlier --json to compare ratios with."
@@ -104,23 +108,9 @@ _COMPILE = flags.DEFINE_boolean(
     "torch_compile", None, "Whether PyTorch compiles its network; by default not on a CPU."
 )
 _PROFILE = flags.DEFINE_string(
-    "profile", None, "Folder for JAX's profiles of our side of each row; left out by default."
+    "profile", None, "Folder for JAX's profiles of our side of each row; none by default."
 )
 _SMALL = flags.DEFINE_boolean("small", False, "Sizes that take no time: to try the rows out.")
-_ETHERNET = flags.DEFINE_float(
-    "ethernet_gb_s", 12.5, "Modelled pod: GB/s between hosts each way; 100 Gbit/s Ethernet."
-)
-_INTERCHIP = flags.DEFINE_float(
-    "interchip_gb_s", 200.0,
-    "Modelled pod: GB/s between chips; 1600 Gbit/s a chip, cloud.google.com/tpu/docs/v5e.",
-)  # fmt: skip
-_READING = flags.DEFINE_float(
-    "reading_images_s", 2300.0,
-    "Modelled pod: photos that a host reads and decodes in a second; 4 threads, BUILD_NOTES.md.",
-)  # fmt: skip
-_DEVICES_PER_HOST = flags.DEFINE_integer(
-    "devices_per_host", 8, "Modelled pod: devices that share a host's reading.", lower_bound=1
-)
 
 
 def setting() -> Setting:
@@ -152,15 +142,15 @@ def run_rows(
     chosen: list[str], setting: Setting, keep: Callable[[list[Row], dict[str, str]], None]
 ) -> tuple[list[Row], dict[str, str]]:
     """Times the chosen rows; what cannot run here (a library, data or memory is missing), or whose peer
-    computes something else, is left out with its reason, so that the others are not lost for it.
+    computes something else, is omitted with its reason, so that the others are not lost for it.
 
     Args:
-      chosen: of `ROWS` and `MORE_ROWS`.
+      chosen: names of `ROWS` and `MORE_ROWS`.
       setting: how they are run.
-      keep: is given what there is after each piece of work, in case that the next is the last.
+      keep: function that takes what there is after each piece of work, in case that the next fails.
 
     Returns:
-      The rows, and the reasons by name of what was left out.
+      The rows, and the reasons by name of what was omitted.
     """
     rows: list[Row] = []
     left_out: dict[str, str] = {}
@@ -179,18 +169,13 @@ def grow(setting: Setting) -> dict[str, Any]:
     """Measures and prints growth; returns it as JSON keeps it."""
     rounds, small = _ROUNDS.value, setting.small
     searched, voted = grow_search(rounds, small=small), grow_voting(rounds, small=small)
-    trained = grow_training(alone, setting.batch_size, rounds, small=small)
-    pod = Pod(_ETHERNET.value, _INTERCHIP.value, _READING.value, _DEVICES_PER_HOST.value)
-    modelled = model_pod(trained, setting.batch_size, pod)
+    trained = grow_training(in_fresh_process, setting.batch_size, rounds, small=small)
     print(f"\n{report.growth_tables(searched, voted)}")
-    print(f"\n{report.training_tables(trained, modelled)}\n")
-    for flag in (_ETHERNET, _INTERCHIP, _READING, _DEVICES_PER_HOST):
-        print(f"--{flag.name}={flag.value}: {flags.FLAGS[flag.name].help}")
+    print(f"\n{report.training_table(trained)}\n")
     parts: dict[str, list[Any]] = {
         "search": list(searched),
         "voting": list(voted),
         "training": list(trained),
-        "pod": list(modelled),
     }
     return {name: [report.record(x) for x in each] for name, each in parts.items()}
 

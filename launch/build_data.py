@@ -6,7 +6,6 @@ python -m launch.build_data --dataset=sketch_photo_folders --help
 """
 
 import pathlib
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any, get_args
@@ -29,15 +28,15 @@ _DATASET = flags.DEFINE_enum(
 _SOURCE = flags.DEFINE_string(
     "source", None, "Path or address of the data: see the data set's README in data_builders."
 )
-_DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder that the prepared records go to.")
+_DATA_DIR = common.define_data_dir()
 _ON_ERROR = flags.DEFINE_enum(
     "on_error",
     "raise",
     get_args(OnError),
-    "A broken file stops the build, or is counted and left out.",
+    "A broken file stops the build, or is counted and omitted.",
 )
-_PROCESSES = flags.DEFINE_integer(
-    "processes", None, "Worker processes; by default one a core.", lower_bound=1
+_WORKERS = flags.DEFINE_integer(
+    "workers", None, "Worker processes; by default one per core.", lower_bound=1
 )
 _BEAM = flags.DEFINE_bool("beam", False, "Run as an Apache Beam pipeline instead.")
 
@@ -55,15 +54,15 @@ def builder_options() -> dict[str, Any]:
     """
     builder = builder_class(_DATASET.value)
     if not issubclass(builder, RecordsBuilder):
-        for flag in (_SOURCE, _ON_ERROR, _PROCESSES, _BEAM):
+        for flag in (_SOURCE, _ON_ERROR, _WORKERS, _BEAM):
             if flag.present:
-                raise ValueError(f"{_DATASET.value} takes no --{flag.name}; leave it away")
+                raise ValueError(f"{_DATASET.value} takes no --{flag.name}; omit it")
         return {}
     return {
         "source": _SOURCE.value,
         "options": common.config_from_flags(builder.OPTIONS),
         "on_error": _ON_ERROR.value,
-        "processes": _PROCESSES.value,
+        "processes": _WORKERS.value,
         "beam": _BEAM.value,
     }
 
@@ -73,11 +72,11 @@ def options_class(arguments: Sequence[str]) -> type:
 
     Flags must be defined before they are parsed, and which there are depends on one of them.
     """
-    named = re.search(r"(?:^|\n)--?dataset[=\n](\w+)", "\n".join(arguments))
-    if named is None or named[1] not in DATASETS:
+    named = common.chosen(arguments, _DATASET.name)
+    if named not in DATASETS:
         return NoOptions
     try:
-        return getattr(builder_class(named[1]), "OPTIONS", NoOptions)
+        return getattr(builder_class(named), "OPTIONS", NoOptions)
     except ImportError:  # a missing package is reported when the builder is really needed
         return NoOptions
 

@@ -1,4 +1,9 @@
-"""What every launch script shares: flags from configuration fields, and errors as one line."""
+"""What launch scripts share: flags from configuration fields, flags of several scripts, and errors as
+one line.
+
+A flag that several scripts have is defined here once, by `define_NAME`: it means the same thing
+everywhere, and has one help text.
+"""
 
 import dataclasses
 import errno
@@ -8,13 +13,31 @@ import pathlib
 import re
 import sys
 import typing
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 
 import jax
 from absl import app, flags, logging
 
+from dsf_jax.models.alexnet import CAFFE
+from dsf_jax.models.backbones import BACKBONES
+
 Config = TypeVar("Config")
+Value = TypeVar("Value")
+
+# {script: {flag that it had: what is written instead}}
+OLD_SPELLINGS = {
+    "build_data": {"processes": "--workers"},
+    "evaluate": dict.fromkeys(
+        ("table", "figure", "runs", "folds", "checkpoints", "pretrained"),
+        "a flag of launch.reproduce",
+    ),
+    "figures": {"classes": "--shown_classes", "layers": "--inverted_layers"},
+    "index": {"photos": "--pictures"},
+    "port_weights": {"source": "--weights", "variant": "--backbone"},
+    "search": {"photos": "--pictures"},
+    "train": {"variant": "--backbone"},
+}
 
 _DEFINE: dict[type, Any] = {
     bool: flags.DEFINE_boolean,
@@ -43,7 +66,7 @@ def field_help(config: type[Any]) -> dict[str, str]:
 
 
 def define_flags(config: type[Any]) -> None:
-    """Defines one absl flag a field of a dataclass: name, default and help stand there alone."""
+    """Defines one absl flag per field of a dataclass, the only place of name, default and help."""
     help_of = field_help(config)
     types = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
@@ -61,14 +84,177 @@ def config_from_flags(config: type[Config]) -> Config:
     return config(**{name: flags.FLAGS[name].value for name in names})
 
 
+def define_checkpoint(
+    default: str | None = None, *, required: bool = True
+) -> flags.FlagHolder[str]:
+    """Defines --checkpoint, the model that a script uses."""
+    text = "Run or checkpoint folder; FOLDER:best, FOLDER:STEP."
+    return cast(
+        flags.FlagHolder[str],
+        flags.DEFINE_string("checkpoint", default, text, required=required and default is None),
+    )
+
+
+def define_backbone() -> flags.FlagHolder[str]:
+    """Defines --backbone, the architecture of a network that is made."""
+    text = "Architecture of a network that starts from random values or from another's weight file."
+    return flags.DEFINE_enum("backbone", CAFFE.name, list(BACKBONES), text)
+
+
+def define_data_dir() -> flags.FlagHolder[str]:
+    """Defines --data_dir."""
+    return flags.DEFINE_string("data_dir", "data", "Folder of prepared records.")
+
+
+def define_datasets(*, required: bool = True) -> flags.FlagHolder[list[str]]:
+    """Defines --datasets, prepared data sets of any domain."""
+    text = "Prepared data sets, each of one domain, as NAME or NAME:SPLIT."
+    return cast(
+        flags.FlagHolder[list[str]],
+        flags.DEFINE_list("datasets", None, text, required=required),
+    )
+
+
+def define_sketches(default: Sequence[str] = ("openmoji/sketch",)) -> flags.FlagHolder[list[str]]:
+    """Defines --sketches, prepared data sets of drawings; refused when empty."""
+    return _define_sets("sketches", default, "Prepared data sets of sketches, NAME or NAME:SPLIT.")
+
+
+def define_photos(default: Sequence[str] = ("openmoji/photo",)) -> flags.FlagHolder[list[str]]:
+    """Defines --photos, prepared data sets of photos; refused when empty."""
+    return _define_sets("photos", default, "Prepared data sets of photos, NAME or NAME:SPLIT.")
+
+
+def define_split(default: str | None) -> flags.FlagHolder[str]:
+    """Defines --split."""
+    text = "Split of data sets named without one."
+    return cast(flags.FlagHolder[str], flags.DEFINE_string("split", default, text))
+
+
+def define_class_map() -> flags.FlagHolder[str | None]:
+    """Defines --class_map."""
+    return flags.DEFINE_string(
+        "class_map",
+        None,
+        'JSON file of synonyms: {"class": {"data set": ["its names of it"]}}, '
+        "a data set being what stands before the / of its name: sketchy, edge_maps.",
+    )
+
+
+def define_classes() -> flags.FlagHolder[str | None]:
+    """Defines --classes."""
+    return flags.DEFINE_string(
+        "classes",
+        None,
+        "File of class names, one per line; records of others are omitted. By default the classes "
+        "that the sketches show.",
+    )
+
+
+def define_layer() -> flags.FlagHolder[str | None]:
+    """Defines --layer, one feature."""
+    return flags.DEFINE_string(
+        "layer",
+        None,
+        "Feature that is compared, L6+L7 or the like; by default the gallery's, or the backbone's.",
+    )
+
+
+def define_layers() -> flags.FlagHolder[list[str] | None]:
+    """Defines --layers, several features."""
+    return flags.DEFINE_list(
+        "layers",
+        None,
+        "Features to compute, L6,L7 or the like; by default those that are compared.",
+    )
+
+
+def define_pictures(*, required: bool = True) -> flags.FlagHolder[str]:
+    """Defines --pictures, picture files that are not prepared."""
+    return cast(
+        flags.FlagHolder[str],
+        flags.DEFINE_string("pictures", None, "Folder of pictures.", required=required),
+    )
+
+
+def define_gallery(*, required: bool = True) -> flags.FlagHolder[str]:
+    """Defines --gallery."""
+    text = "Folder of a gallery of launch.index, or what LanceDB takes: s3://BUCKET/PATH."
+    return cast(
+        flags.FlagHolder[str], flags.DEFINE_string("gallery", None, text, required=required)
+    )
+
+
+def define_top() -> flags.FlagHolder[int]:
+    """Defines --top."""
+    return flags.DEFINE_integer("top", 10, "Number of results per query.", lower_bound=1)
+
+
+def define_batch_size() -> flags.FlagHolder[int]:
+    """Defines --batch_size."""
+    return flags.DEFINE_integer(
+        "batch_size", 64, "Images that are computed at a time.", lower_bound=1
+    )
+
+
+def define_seed() -> flags.FlagHolder[int]:
+    """Defines --seed."""
+    return flags.DEFINE_integer("seed", 0, "Seed of everything that is drawn at random.")
+
+
+def _define_sets(name: str, default: Sequence[str], text: str) -> flags.FlagHolder[list[str]]:
+    flag = flags.DEFINE_list(name, list(default) or None, text)
+    message = "is empty; name one data set at least, or omit the flag"
+    flags.register_validator(name, lambda names: names is None or bool(names), message)
+    return cast(flags.FlagHolder[list[str]], flag)
+
+
 def fail(message: str, status: int) -> NoReturn:
     """Prints one line on standard error and exits."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(status)
 
 
-def run(main: Callable[[], None]) -> None:
-    """Runs a launch script: parses flags, calls `main`, and turns what the user can mend into one
+class Choice(NamedTuple):
+    """A flag whose value decides which of a script's other flags it takes.
+
+    Flags that no value takes by name are taken by all.
+    """
+
+    flag: flags.FlagHolder[Any]
+    takes: Mapping[str, Sequence[flags.FlagHolder[Any]]]
+
+    def value(self, arguments: Sequence[str]) -> str | None:
+        """Returns the value on a command line that is not parsed yet, or the default."""
+        return chosen(arguments, self.flag.name) or self.flag.default
+
+    def not_taken(self, value: str | None) -> dict[str, str]:
+        """Returns the flags that a value does not take, each with the values that do."""
+        takers: dict[str, list[str]] = {}
+        for other, taken in self.takes.items():
+            for flag in taken:
+                takers.setdefault(flag.name, []).append(other)
+        return {name: ", ".join(by) for name, by in takers.items() if value not in by}
+
+
+def chosen(arguments: Sequence[str], flag: str) -> str | None:
+    """Returns the value that a command line gives a flag, before flags are parsed; None for none.
+
+    Flags must be defined before they are parsed, and which there are may depend on one of them.
+    """
+    found = re.search(rf"(?:^|\n)--?{flag}[=\n]([^\n]*)", "\n".join(arguments))
+    return found and found[1]
+
+
+def given(flag: flags.FlagHolder[Value | None], choice: flags.FlagHolder[Any]) -> Value:
+    """Returns the value of a flag that what is chosen needs; ValueError when it is not given."""
+    if flag.value is None:
+        raise ValueError(f"--{choice.name}={choice.value} needs --{flag.name}; give it")
+    return flag.value
+
+
+def run(main: Callable[[], None], choice: Choice | None = None) -> None:
+    """Runs a launch script: parses flags, calls `main`, and turns what the user can fix into one
     line and a status.
 
     Status 2 stands for wrong flags, 1 for anything else that is wrong. `--verbosity=1` shows where
@@ -76,19 +262,38 @@ def run(main: Callable[[], None]) -> None:
 
     Args:
       main: the script's work; it reads its flags itself.
+      choice: which flags belong together. `--help` omits those that the chosen value does not take,
+        and they are refused.
     """
+    value = choice.value(sys.argv) if choice else None
+    # Where nothing is chosen yet, --help lists all.
+    not_taken = choice.not_taken(value) if choice and value is not None else {}
+    _hide(not_taken)
     for flag in flags.FLAGS.flags_by_module_dict().get(__name__, []):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    app.run(lambda _: _guarded(main), flags_parser=_parse)
+
+    def parse(arguments: Sequence[str]) -> list[str]:
+        rest = _parse(arguments)
+        for name, by in not_taken.items():
+            if choice and flags.FLAGS[name].present:
+                fail(f"--{name} is for --{choice.flag.name}={by} only; omit it", 2)
+        return rest
+
+    app.run(lambda _: _guarded(main), flags_parser=parse)
+
+
+def _hide(names: Mapping[str, str]) -> None:
+    """Removes flags from --help; they keep their defaults."""
+    for listing in (flags.FLAGS.flags_by_module_dict(), flags.FLAGS.key_flags_by_module_dict()):
+        for defined in listing.values():
+            defined[:] = [flag for flag in defined if flag.name not in names]
 
 
 def _parse(arguments: Sequence[str]) -> list[str]:
     try:
         rest = flags.FLAGS(arguments)
     except flags.Error as error:
-        missing = re.findall(r"Flag (--\w+) must have a value other than None", str(error))
-        reason = f"{', '.join(missing)} must be given" if missing else str(error).rstrip(".")
-        fail(f"{reason}; --help lists the flags", 2)
+        fail(_explain_flags(error, pathlib.Path(arguments[0]).stem), 2)
     except SystemExit:  # after --help, with absl's status 1
         sys.exit(0)
     if rest[1:]:
@@ -101,9 +306,25 @@ def _parse(arguments: Sequence[str]) -> list[str]:
     return rest
 
 
+def new_spelling(script: str, name: str) -> str:
+    """Returns what a script's flag is called today, for a name that an earlier version kept."""
+    return OLD_SPELLINGS[script].get(name, name).removeprefix("--")
+
+
+def _explain_flags(error: flags.Error, script: str) -> str:
+    """Formats an error about flags as one line."""
+    if isinstance(error, flags.UnrecognizedFlagError):
+        new = OLD_SPELLINGS.get(script, {}).get(error.flagname.partition("=")[0])
+        if new:
+            return f"--{error.flagname} is now {new}; write that instead, --help lists the flags"
+    missing = re.findall(r"Flag (--\w+) must have a value other than None", str(error))
+    reason = f"{', '.join(missing)} must be given" if missing else str(error).rstrip(".")
+    return f"{reason}; --help lists the flags"
+
+
 def _print_unraisable(unraisable: Any) -> None:
-    """Prints an exception that had nobody to go to, as Python does, but for one kind: the storage
-    library's threads report to an event loop that a failed read or write has closed.
+    """Prints an exception that nobody caught, as Python does, except one kind: the storage library's
+    threads report to an event loop that a failed read or write has closed.
     """
     if str(unraisable.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(unraisable)
@@ -164,10 +385,10 @@ def compilation_cache() -> pathlib.Path:
 
 
 def explain(error: BaseException) -> str:
-    """Words an error for the person at the terminal."""
+    """Formats an error for the person at the terminal."""
     if not isinstance(error, OSError) or error.errno is None:
         return str(error) or type(error).__name__
     line = f"{error.filename or 'the output'}: {error.strerror}"
-    if error.strerror != os.strerror(error.errno):  # our own words, which say what to do
+    if error.strerror != os.strerror(error.errno):  # our own message, which says what to do
         return line
     return f"{line}; {_REMEDIES.get(error.errno, 'choose another place')}"

@@ -1,4 +1,4 @@
-"""Draws what the paper shows, of your own model: a picture, and its numbers on standard output.
+"""Draws what the paper shows, of your own model: a figure, and its numbers on standard output.
 
 python -m launch.figures --what=inversion --checkpoint=runs/quickstart --data_dir=runs/quickstart/data \
     --out=inversion.png
@@ -13,35 +13,30 @@ python -m launch.figures --what=curves --run_dir=runs/quickstart --out=curves.pn
 python -m launch.figures --what=benchmark --results=launch/benchmarks/recorded.json --out=growth.png
 """
 
-import itertools
+import functools
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from absl import flags
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from dsf_jax.data import datasets
-from dsf_jax.data.files import write_whole
 from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records, open_records
-from dsf_jax.evaluation import evaluate
-from dsf_jax.images.points import pad_points
-from dsf_jax.images.resize import edge_preserving_resize
-from dsf_jax.insight.benchmark_plots import growth
-from dsf_jax.insight.inversion import PHASES, InversionConfig
-from dsf_jax.insight.plots import contact_sheet, save_figure, training_curves
-from dsf_jax.insight.report import html_report
+from dsf_jax.evaluation.extractors import NamedModel
+from dsf_jax.insight.benchmark_plots import recorded_growth
+from dsf_jax.insight.descent import InversionConfig, phases_of
+from dsf_jax.insight.overviews import records_sheet, run_curves
+from dsf_jax.insight.plots import save_figure
 from dsf_jax.paper import figures, network_figures
-from dsf_jax.retrieval.features import PAPER_LAYERS
+from dsf_jax.paper.figure_inputs import FigureInputs, PaperFigure
+from dsf_jax.paper.figure_report import write_report
+from dsf_jax.paper.inversion_figure import inversion
 from dsf_jax.training.checkpoints import load_model
-from dsf_jax.training.metrics_log import read_metrics
 from launch import common
 
-PLAIN = ("benchmark", "curves", "records")
-PAPER = ("resizing", "views", "retrieval", "activations", "filters", "inversion")
 COUNTS = {"records": 50, "resizing": 3, "retrieval": 6, "inversion": 2}
 
 _WHAT = flags.DEFINE_enum(
@@ -50,34 +45,28 @@ _WHAT = flags.DEFINE_enum(
     ["activations", "benchmark", "curves", "records", "filters", "inversion", "report", "resizing", "retrieval",
      "views"],
     "resizing, views, retrieval, activations, filters, inversion: Figs. 1, 2, 5, 6, 7 and 8 of the "
-    "paper. report: all of them as one HTML file. records: a sheet of random records, drawings beside "
+    "paper. report: all of them as one HTML file. records: a sheet of random records, drawings next to "
     "the map that their points give. curves: loss and accuracy of a run. benchmark: time and memory against "
-    "size.",
+    "size. With --help, lists its own flags only.",
     required=True,
 )  # fmt: skip
 _OUT = flags.DEFINE_string(
     "out", None, "PNG file, of a report HTML; never overwritten.", required=True
 )
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "All but resizing: run or checkpoint folder; FOLDER:best, FOLDER:STEP."
-)
+_CHECKPOINT = common.define_checkpoint(required=False)
 _BEFORE = flags.DEFINE_string(
-    "before",
-    None,
-    "activations, filters: the checkpoint that fine-tuning started from, to compare with.",
+    "before", None, "Checkpoint that fine-tuning started from, to compare with."
 )
-_DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of prepared records.")
-_SKETCHES = flags.DEFINE_list(
-    "sketches", ["openmoji/sketch"], "Prepared data sets of sketches, NAME or NAME:SPLIT."
-)
-_PHOTOS = flags.DEFINE_list("photos", ["openmoji/photo"], "Prepared data sets of photos, likewise.")
+_DATA_DIR = common.define_data_dir()
+_SKETCHES = common.define_sketches()
+_PHOTOS = common.define_photos()
 _SPLIT = flags.DEFINE_string(
-    "split", None, "Split of data sets named without one; test, for records train."
+    "split", None, "Split of data sets named without one; by default test, for records train."
 )
-_CLASS_MAP = flags.DEFINE_string(
-    "class_map", None, "JSON file of synonyms, as launch.train takes it."
+_CLASS_MAP = common.define_class_map()
+_SHOWN_CLASSES = flags.DEFINE_list(
+    "shown_classes", [], "Classes to show; by default drawn at random."
 )
-_CLASSES = flags.DEFINE_list("classes", [], "Classes to show; by default drawn at random.")
 _COUNT = flags.DEFINE_integer(
     "count",
     None,
@@ -85,86 +74,57 @@ _COUNT = flags.DEFINE_integer(
     f"queries ({COUNTS['retrieval']}), sketches and as many photos of inversion ({COUNTS['inversion']}).",
     lower_bound=1,
 )
-_TOP = flags.DEFINE_integer("top", 10, "retrieval: results of each query.", lower_bound=1)
-_LAYER = flags.DEFINE_enum("layer", "L6+L7", list(PAPER_LAYERS), "retrieval: feature.")
+_TOP = common.define_top()
+_LAYER = common.define_layer()
 _PAIRS = flags.DEFINE_integer(
-    "pairs", 200, "activations: most pairs of sketch and photo to measure.", lower_bound=2
+    "pairs", 200, "Largest number of pairs of sketch and photo to measure.", lower_bound=2
 )
-_LAYERS = flags.DEFINE_list(
-    "layers", list(network_figures.INVERTED_LAYERS), "inversion: layers to reconstruct from."
+_INVERTED_LAYERS = flags.DEFINE_list(
+    "inverted_layers", None, "Layers to reconstruct from; by default the backbone's."
+)
+flags.register_validator(
+    "inverted_layers",
+    lambda layers: layers is None or bool(layers),
+    "is empty; name one layer at least, or omit the flag",
 )
 _STEPS = flags.DEFINE_integer(
-    "steps", 400, "inversion: an eighth at the full learning rate, then less and less.",
+    "steps", 400, "Steps of inversion: an eighth at the full learning rate, then less and less.",
     lower_bound=4,
 )  # fmt: skip
 _RESTARTS = flags.DEFINE_integer(
-    "restarts", 1, "inversion: from other noise; the best is shown.", lower_bound=1
+    "restarts", 1, "Restarts of inversion from other noise; the best is shown.", lower_bound=1
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Of the choice, and of inversion's noise.")
-_DATASET = flags.DEFINE_string("dataset", None, "records: a prepared data set, openmoji/sketch.")
-_RUN_DIR = flags.DEFINE_string("run_dir", None, "curves: folder of the run.")
+_SEED = common.define_seed()
+_DATASET = flags.DEFINE_string("dataset", None, "A prepared data set, openmoji/sketch.")
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run.")
 _RESULTS = flags.DEFINE_string(
-    "results", None, "benchmark: file that launch.benchmark --what=growth --json=FILE wrote."
+    "results", None, "File that launch.benchmark --what=growth --json=FILE wrote."
 )
 
-
-def records_sheet(data_dir: str, dataset: str, split: str, *, count: int, seed: int) -> Figure:
-    """Draws randomly chosen records, in order."""
-    records = open_records(data_dir, dataset, split)
-    chosen = np.random.default_rng(seed).permutation(len(records))[:count]
-    shown = [records[int(i)] for i in sorted(chosen)]
-    title = f"{records.name} [{split}]: {len(shown)} of {len(records)} records"
-    images = [image for record in shown for image in _images(record)]
-    each = len(images) // len(shown)
-    captions = [r["class_name"] if i == 0 else "its points" for r in shown for i in range(each)]
-    return contact_sheet(images, captions, title=title)
-
-
-def _images(record: dict[str, Any]) -> list[np.ndarray]:
-    """A photo; or a drawing, and the map that its points give."""
-    if "points" not in record:
-        return [record["image"]]
-    points = pad_points([record["points"]])[0]
-    return [record["image"][..., 0], np.asarray(edge_preserving_resize(points))]
-
-
-def run_curves(run_dir: str) -> Figure:
-    """Draws a run's curves."""
-    metrics = read_metrics(run_dir)
-    if not metrics:
-        raise FileNotFoundError(
-            f"{run_dir} holds no metrics; name the folder of a run of launch.train"
-        )
-    return training_curves(metrics)
-
-
-def benchmark_growth(results: pathlib.Path) -> Figure:
-    """Draws the growth that a benchmark measured."""
-    if not results.is_file():
-        raise FileNotFoundError(
-            f"{results} is no file; name one that launch.benchmark --json wrote"
-        )
-    try:
-        return growth(json.loads(results.read_text()))
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{results} is no result of launch.benchmark --what=growth ({error!r}); name a file that its "
-            "--json wrote"
-        ) from error
-
-
-def _given(flag: flags.FlagHolder) -> str:
-    if flag.value is None:
-        raise ValueError(f"--what={_WHAT.value} needs --{flag.name}; give it")
-    return flag.value
-
-
-def _count(what: str) -> int:
-    return _COUNT.value or COUNTS[what]
+_DRAWINGS = (_DATA_DIR, _SKETCHES, _SPLIT, _CLASS_MAP, _SHOWN_CLASSES, _SEED)
+_INPUTS = (_CHECKPOINT, *_DRAWINGS, _PHOTOS)
+TAKES = {
+    "records": (_DATA_DIR, _DATASET, _SPLIT, _COUNT, _SEED),
+    "curves": (_RUN_DIR,),
+    "benchmark": (_RESULTS,),
+    "resizing": (*_DRAWINGS, _COUNT),
+    "views": _INPUTS,
+    "retrieval": (*_INPUTS, _COUNT, _TOP, _LAYER),
+    "activations": (*_INPUTS, _BEFORE, _PAIRS),
+    "filters": (_CHECKPOINT, _BEFORE),
+    "inversion": (*_INPUTS, _COUNT, _INVERTED_LAYERS, _STEPS, _RESTARTS),
+    "report": (*_INPUTS, _BEFORE, _COUNT, _TOP, _LAYER, _PAIRS, _INVERTED_LAYERS, _STEPS, _RESTARTS),
+}  # fmt: skip
 
 
 def _sketches() -> list[Records]:
-    return evaluate.open_sets(_DATA_DIR.value, _SKETCHES.value, _SPLIT.value or "test", DRAWN)
+    return datasets.open_datasets(_DATA_DIR.value, _SKETCHES.value, _SPLIT.value or "test", DRAWN)
+
+
+def _photos() -> list[Records]:
+    return datasets.open_datasets(
+        _DATA_DIR.value, _PHOTOS.value, _SPLIT.value or "test", ("photo",)
+    )
 
 
 def _network(checkpoint: str) -> NamedModel:
@@ -172,72 +132,80 @@ def _network(checkpoint: str) -> NamedModel:
     return NamedModel(name, load_model(checkpoint))
 
 
-def _source() -> figures.Source:
-    """Opens the checkpoints and the data."""
-    checkpoint = _given(_CHECKPOINT)
-    return figures.Source(
-        network=_network(checkpoint),
-        sketches=_sketches(),
-        photos=evaluate.open_sets(
-            _DATA_DIR.value, _PHOTOS.value, _SPLIT.value or "test", ("photo",)
-        ),
+def _inputs() -> FigureInputs:
+    """Opens the checkpoints and, where they are used, the data."""
+    filters = _WHAT.value == "filters"
+    return FigureInputs(
+        network=_network(common.given(_CHECKPOINT, _WHAT)),
+        sketches=[] if filters else _sketches(),
+        photos=[] if filters else _photos(),
         before=_network(_BEFORE.value) if _BEFORE.value else None,
         class_map=datasets.read_class_map(_CLASS_MAP.value),
-        classes=_CLASSES.value,
+        classes=_SHOWN_CLASSES.value,
         seed=_SEED.value,
     )
 
 
-def inversion_config(steps: int, restarts: int, seed: int) -> InversionConfig:
-    """The default course, its steps made fewer or more in proportion."""
-    factors, counts = zip(*PHASES, strict=True)
-    ends = [round(steps * end / sum(counts)) for end in itertools.accumulate(counts)]
-    lengths = [end - begin for begin, end in itertools.pairwise([0, *ends])]
-    phases = tuple(zip(factors, lengths, strict=True))
-    return InversionConfig(phases=phases, restarts=restarts, seed=seed)
-
-
-def draw(what: str, source: figures.Source | None) -> figures.Picture:
-    """Makes one of the paper's figures; resizing alone needs no source."""
-    if what == "resizing" or source is None:
-        return figures.resizing(
-            _sketches(),
-            count=_count("resizing"),
-            class_map=datasets.read_class_map(_CLASS_MAP.value),
-            classes=_CLASSES.value,
-            seed=_SEED.value,
-        )
-    if what == "views":
-        return figures.views(source)
-    if what == "retrieval":
-        return figures.retrieval(source, count=_count(what), top=_TOP.value, layer=_LAYER.value)
-    if what == "activations":
-        return network_figures.activations(source, pairs=_PAIRS.value)
-    if what == "filters":
-        return network_figures.filters(source)
-    config = inversion_config(_STEPS.value, _RESTARTS.value, _SEED.value)
-    return network_figures.inversion(
-        source, count=_count(what), layers=_LAYERS.value, config=config
+def _resizing() -> PaperFigure:
+    return figures.resizing(
+        _sketches(),
+        count=_COUNT.value or COUNTS["resizing"],
+        class_map=datasets.read_class_map(_CLASS_MAP.value),
+        classes=_SHOWN_CLASSES.value,
+        seed=_SEED.value,
     )
 
 
-def report(source: figures.Source, out: pathlib.Path) -> dict[str, Any]:
-    """Writes the page of all figures; returns their numbers."""
-    made = {what: draw(what, source) for what in tqdm(PAPER, unit="picture", desc="report")}
-    facts = {
-        "checkpoint": source.network.identity(),
-        "started from": source.before.identity() if source.before else None,
-        "sketches": [f"{r.name} [{r.split}]" for r in source.sketches],
-        "photos": [f"{r.name} [{r.split}]" for r in source.photos],
-        "seed": source.seed,
+def _of_the_paper(inputs: FigureInputs) -> dict[str, Callable[[], PaperFigure]]:
+    """Lists the paper's figures, in its order."""
+    config = InversionConfig(
+        phases=phases_of(_STEPS.value), restarts=_RESTARTS.value, seed=_SEED.value
+    )
+    return {
+        "resizing": _resizing,
+        "views": functools.partial(figures.views, inputs),
+        "retrieval": functools.partial(
+            figures.retrieval,
+            inputs,
+            count=_COUNT.value or COUNTS["retrieval"],
+            top=_TOP.value,
+            layer=_LAYER.value,
+        ),
+        "activations": functools.partial(network_figures.activations, inputs, pairs=_PAIRS.value),
+        "filters": functools.partial(network_figures.filters, inputs),
+        "inversion": functools.partial(
+            inversion,
+            inputs,
+            count=_COUNT.value or COUNTS["inversion"],
+            layers=_INVERTED_LAYERS.value,
+            config=config,
+        ),
     }
-    sections = [picture.section() for picture in made.values()]
-    write_whole(out, html_report(f"Inside {source.network.name}", facts, sections))
-    return facts | {what: _numbers(picture) for what, picture in made.items()}
 
 
-def _numbers(picture: figures.Picture) -> dict[str, Any]:
-    return picture.facts | {"rows": picture.rows}
+def _without_network(what: str) -> Figure:
+    """Draws what shows no number of the paper's."""
+    if what == "curves":
+        return run_curves(common.given(_RUN_DIR, _WHAT))
+    if what == "benchmark":
+        return recorded_growth(common.given(_RESULTS, _WHAT))
+    dataset, split = common.given(_DATASET, _WHAT), _SPLIT.value or "train"
+    records = open_records(_DATA_DIR.value, dataset, split)
+    return records_sheet(records, count=_COUNT.value or COUNTS["records"], seed=_SEED.value)
+
+
+def _draw(what: str, out: pathlib.Path) -> dict[str, Any]:
+    """Makes one of the paper's figures, or all of them; returns the numbers."""
+    if what == "resizing":
+        figure = _resizing()
+    else:
+        inputs = _inputs()
+        makers = _of_the_paper(inputs)
+        if what == "report":
+            return write_report(inputs, makers, out)
+        figure = makers[what]()
+    save_figure(figure.figure, out)
+    return figure.numbers()
 
 
 def main() -> None:
@@ -247,37 +215,13 @@ def main() -> None:
     if out.suffix.lower() != ending:
         raise ValueError(f"--out={out} must end in {ending} for --what={what}; rename it")
     common.new_file(_OUT.value)
-    for flag in (_SKETCHES, _PHOTOS, _LAYERS):
-        if not flag.value:
-            raise ValueError(f"--{flag.name} is empty; name one at least, or leave the flag out")
-    if what in PLAIN:
-        save_figure(_plain_figure(what), out)
+    if what in ("benchmark", "curves", "records"):
+        save_figure(_without_network(what), out)
         print(f"written to {out}")
         return
-    source = None if what == "resizing" else _source()
-    if what == "report" and source:
-        numbers = report(source, out)
-    else:
-        picture = draw(what, source)
-        save_figure(picture.figure, out)
-        numbers = _numbers(picture)
+    numbers = _draw(what, out)
     print(json.dumps({"what": what, "written": str(out)} | numbers, indent=1, ensure_ascii=False))
 
 
-def _plain_figure(what: str) -> Figure:
-    """Draws what needs no network."""
-    if what == "curves":
-        return run_curves(_given(_RUN_DIR))
-    if what == "benchmark":
-        return benchmark_growth(pathlib.Path(_given(_RESULTS)))
-    return records_sheet(
-        _DATA_DIR.value,
-        _given(_DATASET),
-        _SPLIT.value or "train",
-        count=_count("records"),
-        seed=_SEED.value,
-    )
-
-
 if __name__ == "__main__":
-    common.run(main)
+    common.run(main, common.Choice(_WHAT, TAKES))

@@ -1,4 +1,4 @@
-r"""Trains AlexNet on prepared data sets; run the same command again to go on where it stopped.
+r"""Trains a network on prepared data sets; run the same command again to go on where it stopped.
 
 python -m launch.train --data_dir=data --init=runs/ported --run_dir=runs/emoji \
     --datasets=openmoji/sketch,openmoji/photo,openmoji/edge --mixture=S+I+E
@@ -12,26 +12,24 @@ python -m launch.train --data_dir=data --init=runs/ported --run_dir=runs/S+I --f
 import json
 import pathlib
 import statistics
-from collections.abc import Mapping
-from typing import Any, cast, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast, get_args
 
 import jax
 from absl import flags
 
 from dsf_jax.data.datasets import (
-    count_folds,
     open_held_out,
     open_mixture,
     read_class_list,
     read_class_map,
-    with_fold,
+    read_folds,
 )
 from dsf_jax.data.files import write_whole
-from dsf_jax.data.mixtures import MIXTURES
+from dsf_jax.data.mixtures import MIXTURES, ClassMap
 from dsf_jax.images.views import Resizing
-from dsf_jax.models.alexnet import Variant
+from dsf_jax.models.model import with_classes
 from dsf_jax.training import start
-from dsf_jax.training.checkpoints import with_classes
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.loop import held_out_accuracy
 from dsf_jax.training.parallel import is_primary
@@ -52,12 +50,9 @@ _REPEAT = flags.DEFINE_string(
     "Folder of a run (RUN/foldN of one by folds) to repeat in another --run_dir: its settings stand "
     "for all flags not given.",
 )
-_DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of prepared records.")
-_DATASETS = flags.DEFINE_list(
-    "datasets", None, "Prepared data sets, each of one domain, as NAME or NAME:SPLIT: "
-    "tu_berlin/sketch:fold0+fold1,hust_si/photo. Must be given, unless --repeat is.",
-)  # fmt: skip
-_SPLIT = flags.DEFINE_string("split", "train", "Split of data sets named without one.")
+_DATA_DIR = common.define_data_dir()
+_DATASETS = common.define_datasets(required=False)
+_SPLIT = common.define_split("train")
 _FOLD = flags.DEFINE_string(
     "fold",
     None,
@@ -74,24 +69,15 @@ _HELD_OUT = flags.DEFINE_list(
 _MIXTURE = flags.DEFINE_enum(
     "mixture", "S+I+E", list(MIXTURES), "Domains to train on: S sketches, I photos, E edge maps."
 )
-_CLASSES = flags.DEFINE_string(
-    "classes", None, "File of class names, one a line; by default those that the sketches show."
-)
-_CLASS_MAP = flags.DEFINE_string(
-    "class_map",
-    None,
-    'JSON file of synonyms: {"class": {"data set": ["its names of it"]}}, '
-    "a data set being what stands before the / of its name: sketchy, edge_maps.",
-)
+_CLASSES = common.define_classes()
+_CLASS_MAP = common.define_class_map()
 _INIT = flags.DEFINE_string(
     "init",
     None,
     f"Checkpoint to start from (see launch.port_weights), or {start.RANDOM}. Must be given, unless "
     "--repeat is.",
 )
-_VARIANT = flags.DEFINE_enum(
-    "variant", "caffe", get_args(Variant), f"Which AlexNet, with --init={start.RANDOM}."
-)
+_BACKBONE = common.define_backbone()
 _RESIZING = flags.DEFINE_enum(
     "resizing",
     None,
@@ -100,114 +86,103 @@ _RESIZING = flags.DEFINE_enum(
     "points, or, to compare with, their pixels by interpolation. By default as --init has it.",
 )
 # What config.json keeps beside TrainConfig's own fields, so that --repeat has it.
-_KEPT = (_DATA_DIR, _DATASETS, _SPLIT, _FOLD, _HELD_OUT, _MIXTURE, _INIT, _VARIANT, _RESIZING)
+_KEPT = (_DATA_DIR, _DATASETS, _SPLIT, _FOLD, _HELD_OUT, _MIXTURE, _INIT, _BACKBONE, _RESIZING)
 
 
-@flags.multi_flags_validator(
-    ["run_dir", "datasets", "init", "repeat"],
-    message="--run_dir must be given, and --datasets and --init, unless --repeat is",
-)
 def _complete(values: Mapping[str, Any]) -> bool:
+    """Returns whether the flags name a run and what it starts from."""
     source = values["repeat"] or (values["datasets"] and values["init"])
     return bool(values["run_dir"] and source)
 
 
-def _say(text: Any) -> None:
+flags.register_multi_flags_validator(
+    ["run_dir", "datasets", "init", "repeat"],
+    _complete,
+    message="--run_dir must be given, and --datasets and --init, unless --repeat is",
+)
+
+
+def _print(text: Any) -> None:
     """Prints, on one process of the run."""
     if is_primary():
         print(text, flush=True)
 
 
 def _take_over(run: str | None) -> dict[str, Any]:
-    """Gives flags that are not given the values of a run; returns what it kept beside flags."""
+    """Gives flags that are not given the values of a run; returns the run's configuration."""
     if run is None:
         return {}
     config = read_config(run)
     for name, value in {**config["train"], **config["command"]["flags"]}.items():
-        if flags.FLAGS[name].using_default_value:
-            flags.FLAGS[name].value = value
+        flag = flags.FLAGS[common.new_spelling("train", name)]
+        if flag.using_default_value:
+            flag.value = value
     return config
 
 
+class _Job(NamedTuple):
+    """What all folds of a run have in common."""
+
+    config: TrainConfig
+    class_names: list[str] | None
+    class_map: ClassMap | None
+
+
 def _train_once(
-    config: TrainConfig,
-    repeated: Mapping[str, Any],
+    job: _Job,
     run_dir: pathlib.Path,
-    datasets: list[str],
-    held_out: list[str],
-    fold: str | None,
+    datasets: Sequence[str],
+    held_out: Sequence[str],
+    fold: str | None = None,
 ) -> bool:
-    """Trains one model; tells whether it is finished."""
-    kept = {flag.name: flag.value for flag in _KEPT} | {"fold": fold}
-    class_map = read_class_map(_CLASS_MAP.value)
-    class_names = read_class_list(_CLASSES.value)
-    if repeated:
-        class_map = class_map or repeated["command"]["class_map"]
-        class_names = class_names or repeated["model"]["class_names"]
-    card, params = start.starting_point(
+    """Trains one model; returns whether it is finished."""
+    config = job.config
+    model = start.starting_point(
         cast(str, _INIT.value),
-        _VARIANT.value,
+        _BACKBONE.value,
         resizing=cast(Resizing | None, _RESIZING.value),
         seed=config.seed,
     )
+    seen: dict[str, Any] = {
+        "class_map": job.class_map,
+        "resizing": model.config.resizing,
+        "size": model.size,
+    }
+    data_dir, split = _DATA_DIR.value, _SPLIT.value
     mixture = open_mixture(
-        _DATA_DIR.value,
-        datasets,
-        _SPLIT.value,
-        _MIXTURE.value,
-        class_names=class_names,
-        class_map=class_map,
-        resizing=card.resizing,
-        size=card.size,
+        data_dir, datasets, split, _MIXTURE.value, class_names=job.class_names, **seen
     )
-    _say(mixture.per_class())
-    _say(mixture)
-    scored = open_held_out(
-        _DATA_DIR.value,
-        held_out,
-        _SPLIT.value,
-        class_names=mixture.class_names,
-        class_map=class_map,
-        resizing=card.resizing,
-        size=card.size,
-    )
+    _print(f"{mixture.per_class()}\n{mixture}")
+    names = mixture.class_names
+    scored = open_held_out(data_dir, held_out, split, class_names=names, **seen)
     if scored:
-        _say(f"held out: {len(scored.drawings)} drawings and {len(scored.photos)} photos")
-    card, params = with_classes(card, params, mixture.class_names, seed=config.seed)
-    if hint := start.rough_start(config, card):
-        _say(hint)
-    where = f"{jax.device_count()} {jax.default_backend()} device(s)"
-    _say(f"{card.variant} AlexNet on {where} of {jax.process_count()} process(es)")
-    result = start.train_on(
-        config,
-        mixture,
-        card,
-        params,
-        run_dir,
-        held_out=scored,
-        command={"flags": kept, "class_map": class_map},
-    )
+        _print(f"held out: {len(scored.drawings)} drawings and {len(scored.photos)} photos")
+    model = with_classes(model, names, seed=config.seed)
+    if hint := start.rough_start(config, model):
+        _print(hint)
+    devices = f"{jax.device_count()} {jax.default_backend()} device(s)"
+    _print(f"{model.backbone.title} on {devices} of {jax.process_count()} process(es)")
+    given = {flag.name: flag.value for flag in _KEPT} | {"fold": fold}
+    command = {"flags": given, "class_map": job.class_map}
+    result = start.train_on(config, mixture, model, run_dir, held_out=scored, command=command)
     done = "trained" if result.finished else "stopped by a signal; run the same command to go on"
-    _say(f"step {int(result.state.step)}: {done}, saved in {run_dir}")
+    _print(f"step {int(result.state.step)}: {done}, saved in {run_dir}")
     if result.finished and (accuracy := held_out_accuracy(run_dir)) is not None:
-        _say(f"accuracy on held-out data, single angle: {accuracy:.4f}")
+        _print(f"accuracy on held-out data, single angle: {accuracy:.4f}")
     return result.finished
 
 
-def _train_folds(config: TrainConfig, repeated: Mapping[str, Any], run_dir: pathlib.Path) -> None:
+def _train_folds(job: _Job, run_dir: pathlib.Path, datasets: Sequence[str]) -> None:
     """Trains one fold, or all and their summary."""
-    datasets = cast(list[str], _DATASETS.value)
-    count = count_folds(_DATA_DIR.value, datasets)
-    known = [str(i) for i in range(count)]
+    folds = read_folds(_DATA_DIR.value, datasets)
+    known = [str(i) for i in range(folds.number)]
     if _FOLD.value not in (*known, ALL):
         raise ValueError(
             f"--fold={_FOLD.value} is unknown; choose one of {', '.join(known)}, {ALL}"
         )
     for fold in known if _FOLD.value == ALL else [_FOLD.value]:
-        names, held_out = with_fold(_DATA_DIR.value, datasets, int(fold), count)
-        _say(f"\nfold {fold} of {count} is held out")
-        own = run_dir / f"fold{fold}"
-        if not _train_once(config, repeated, own, names, held_out, fold):
+        _print(f"\nfold {fold} of {folds.number} is held out")
+        if not _train_once(job, run_dir / f"fold{fold}", *folds.hold_out(int(fold)), fold):
             return
     if _FOLD.value == ALL and is_primary():
         _summarise(run_dir, known)
@@ -227,7 +202,7 @@ def _summarise(run_dir: pathlib.Path, folds: list[str]) -> None:
         "standard deviation": statistics.stdev(taken),
     }
     write_whole(run_dir / FOLDS_FILE, json.dumps(summary, indent=1) + "\n")
-    _say(
+    _print(
         f"single angle over {len(folds)} folds: {summary['mean']:.4f}, standard deviation "
         f"{summary['standard deviation']:.4f}, from {min(taken):.4f} to {max(taken):.4f}"
     )
@@ -237,15 +212,19 @@ def main() -> None:
     """Trains as the flags say."""
     distributed.join()
     repeated = _take_over(_REPEAT.value)
-    config = common.config_from_flags(TrainConfig)
+    job = _Job(
+        common.config_from_flags(TrainConfig),
+        read_class_list(_CLASSES.value) or repeated.get("model", {}).get("class_names"),
+        read_class_map(_CLASS_MAP.value) or repeated.get("command", {}).get("class_map"),
+    )
     run_dir = pathlib.Path(cast(str, _RUN_DIR.value))
+    datasets = _DATASETS.value
     if _FOLD.value is None:
-        datasets = cast(list[str], _DATASETS.value)  # there, by `_complete`
-        _train_once(config, repeated, run_dir, datasets, _HELD_OUT.value, None)
+        _train_once(job, run_dir, datasets, _HELD_OUT.value)
     elif _HELD_OUT.value:
-        raise ValueError("--fold holds its own fold out; leave out --held_out, or --fold")
+        raise ValueError("--fold holds its own fold out; omit --held_out, or --fold")
     else:
-        _train_folds(config, repeated, run_dir)
+        _train_folds(job, run_dir, datasets)
 
 
 if __name__ == "__main__":

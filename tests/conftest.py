@@ -15,7 +15,7 @@ LONG = (
     "training/processes_test.py",
     "launch/evaluate_test.py",
     "training/loop_test.py",
-    "paper/runs_test.py",
+    "launch/reproduce_test.py",
     "launch/figures_test.py",
     "launch/ablations_test.py",
     "launch/index_test.py",

@@ -1,20 +1,62 @@
-"""Which data sets a command means: NAME:SPLIT, folds, class lists, class maps."""
+"""Which data sets a command names: NAME:SPLIT, folds, class lists, class maps."""
 
 import json
 import pathlib
 from collections.abc import Sequence
+from typing import NamedTuple, cast
 
-from dsf_jax.data.mixtures import (
-    EDGE_PRESERVING,
-    ClassMap,
-    Mixture,
-    domains_of,
-    mix,
-    training_fields,
-)
-from dsf_jax.data.records import list_datasets, open_records
+from dsf_jax.data.mixtures import EDGE_PRESERVING, ClassMap, Mixture, domains_of, mix
+from dsf_jax.data.records import DataSet, Records, list_datasets, open_dataset
 from dsf_jax.images.resize import SIZE
 from dsf_jax.images.views import Resizing
+
+
+class DataSetSpec(NamedTuple):
+    """How a command names a data set: NAME or NAME:SPLIT."""
+
+    name: str
+    split: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "DataSetSpec":
+        """Reads NAME or NAME:SPLIT.
+
+        >>> DataSetSpec.parse("tu_berlin/sketch:fold0+fold1")
+        DataSetSpec(name='tu_berlin/sketch', split='fold0+fold1')
+        """
+        name, _, split = text.partition(":")
+        return cls(name, split or None)
+
+    def open(self, data_dir: str, split: str) -> DataSet:
+        """Opens the data set; `split` is that of data sets named without one."""
+        return open_dataset(data_dir, self.name, self.split or split)
+
+
+def open_datasets(
+    data_dir: str, datasets: Sequence[str], split: str, domains: Sequence[str]
+) -> list[Records]:
+    """Opens data sets that must be of certain domains.
+
+    Args:
+      data_dir: folder of prepared records.
+      datasets: NAME or NAME:SPLIT of each.
+      split: split of those that name none.
+      domains: domains allowed.
+
+    Returns:
+      Their records.
+
+    Raises:
+      ValueError: when one is of another domain.
+    """
+    opened = [DataSetSpec.parse(text).open(data_dir, split).read() for text in datasets]
+    for records in opened:
+        if records.domain not in domains:
+            raise ValueError(
+                f"{records.name} is of the domain {records.domain}, not {' or '.join(domains)}; "
+                "name another data set"
+            )
+    return opened
 
 
 def open_mixture(
@@ -31,9 +73,9 @@ def open_mixture(
     """Opens those of the data sets whose domain the mixture has.
 
     Args:
-      data_dir: of prepared records.
+      data_dir: folder of prepared records.
       datasets: names, each of one domain; NAME:SPLIT opens another split than the rest.
-      split: of those that name none.
+      split: split of those that name none.
       mixture: a name of `MIXTURES`.
       class_names: see `mix`.
       class_map: see `mix`.
@@ -47,31 +89,23 @@ def open_mixture(
       ValueError: when a domain of the mixture has no data set.
     """
     wanted = domains_of(mixture)
-    parts = _parts(datasets, split)
-    domains = [open_records(data_dir, *part, fields=("domain",)).domain for part in parts]
+    opened = [DataSetSpec.parse(text).open(data_dir, split) for text in datasets]
+    domains = {data_set.domain for data_set in opened}
     if missing := [domain for domain in wanted if domain not in domains]:
-        given = [f"{name} ({domain})" for (name, _), domain in zip(parts, domains, strict=True)]
+        given = [f"{data_set.name} ({data_set.domain})" for data_set in opened]
         raise ValueError(
             f"mixture {mixture} needs the domain {' and '.join(missing)}; the data sets given are "
             f"{', '.join(given) or 'none'}; add a data set or choose another mixture"
         )
-    opened = [
-        open_records(data_dir, *part, fields=training_fields(domain))
-        for part, domain in zip(parts, domains, strict=True)
-    ]
-    used = [records for records, domain in zip(opened, domains, strict=True) if domain in wanted]
-    unused = [records for records in opened if records not in used]
+    used = [data_set for data_set in opened if data_set.domain in wanted]
     mixed = mix(used, class_names, class_map=class_map, resizing=resizing, size=size)
-    left_out = tuple(
-        f"{r.domain:>6}: none of {len(r)} from {r.name} [{r.split}]; mixture {mixture} has no {r.domain}"
-        for r in unused
+    not_used = tuple(
+        f"{one.domain:>6}: none of {len(one)} from {one.name} [{one.split}]; mixture {mixture} has "
+        f"no {one.domain}"
+        for one in opened
+        if one.domain not in wanted
     )
-    return mixed._replace(not_used=left_out)
-
-
-def _parts(datasets: Sequence[str], split: str) -> list[tuple[str, str]]:
-    """NAME or NAME:SPLIT -> name and split."""
-    return [(name, own or split) for name, _, own in (spec.partition(":") for spec in datasets)]
+    return mixed._replace(not_used=not_used)
 
 
 def open_held_out(
@@ -85,62 +119,56 @@ def open_held_out(
     size: int = SIZE,
 ) -> Mixture | None:
     """Opens data sets that are scored while training goes on with others; None for none."""
-    opened = [
-        open_records(data_dir, name, own, fields=training_fields(domain))
-        for name, own in _parts(datasets, split)
-        for domain in [open_records(data_dir, name, own, fields=("domain",)).domain]
-    ]
+    opened = [DataSetSpec.parse(text).open(data_dir, split) for text in datasets]
     if not opened:
         return None
     return mix(opened, class_names, class_map=class_map, resizing=resizing, size=size)
 
 
-def count_folds(data_dir: str, datasets: Sequence[str]) -> int:
-    """Returns how many folds the data sets that have folds are cut into.
+class Folds(NamedTuple):
+    """Data sets to train on, some of which are cut into folds."""
+
+    datasets: tuple[str, ...]  # NAME or NAME:SPLIT
+    cut: frozenset[str]  # those that are cut
+    number: int
+
+    def hold_out(self, fold: int) -> tuple[list[str], list[str]]:
+        """Returns what to train on and what to hold out, as NAME:SPLIT; data sets without folds are
+        trained on as they are.
+        """
+        rest = "+".join(f"fold{i}" for i in range(self.number) if i != fold)
+        train = [f"{name}:{rest}" if name in self.cut else name for name in self.datasets]
+        return train, [f"{name}:fold{fold}" for name in self.datasets if name in self.cut]
+
+
+def read_folds(data_dir: str, datasets: Sequence[str]) -> Folds:
+    """Finds out how the data sets that have folds are cut; those with a split of their own are not.
 
     Raises:
       ValueError: when none has folds, or they have different numbers.
     """
     splits = list_datasets(data_dir)
-    plain = [name for name in datasets if ":" not in name]
-    counts = {sum(split.startswith("fold") for split in splits.get(name, ())) for name in plain}
+    plain = [name for name in datasets if DataSetSpec.parse(name).split is None]
+    numbers = {
+        name: sum(split.startswith("fold") for split in splits.get(name, ())) for name in plain
+    }
+    counts = {*numbers.values()}
     if len(counts - {0}) != 1:
         raise ValueError(
             f"of {', '.join(datasets)}, those that are to be trained by folds must be cut into as many "
             f"folds as one another, and named without a split; they have {sorted(counts)}"
         )
-    return max(counts)
-
-
-def with_fold(
-    data_dir: str, datasets: Sequence[str], fold: int, folds: int
-) -> tuple[list[str], list[str]]:
-    """Takes one fold out of the data sets that have folds.
-
-    Args:
-      data_dir: of prepared records.
-      datasets: NAME or NAME:SPLIT; those with a split, or without folds, stay as they are.
-      fold: which one to hold out.
-      folds: how many there are.
-
-    Returns:
-      What to train on and what to hold out, as NAME:SPLIT.
-    """
-    splits = list_datasets(data_dir)
-    rest = "+".join(f"fold{i}" for i in range(folds) if i != fold)
-    cut = [name for name in datasets if ":" not in name and "fold0" in splits.get(name, ())]
-    train = [f"{name}:{rest}" if name in cut else name for name in datasets]
-    return train, [f"{name}:fold{fold}" for name in cut]
+    return Folds(tuple(datasets), frozenset(n for n in plain if numbers[n]), max(counts))
 
 
 def read_class_list(path: str | None) -> list[str] | None:
-    """Reads class names, one a line; None for no file."""
+    """Reads class names, one per line; None for no file."""
     if path is None:
         return None
     lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
     names = [line.strip() for line in lines if line.strip()]
     if not names:
-        raise ValueError(f"{path} lists no class; write one name a line")
+        raise ValueError(f"{path} lists no class; write one name per line")
     return names
 
 
@@ -159,4 +187,4 @@ def read_class_map(path: str | None) -> ClassMap | None:
         raise ValueError(
             f'{path} is no class map; write JSON: {{"class": {{"data set": ["its name"]}}}}'
         ) from error
-    return content
+    return cast(ClassMap, content)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from dsf_jax.data.records import Records
+from dsf_jax.data.records import DataSet, Records
 from dsf_jax.images.resize import SIZE
 from dsf_jax.images.views import PHOTO_SIZE, Resizing, check_resizing
 
@@ -73,16 +73,14 @@ class Examples(Sequence[dict[str, Any]]):
         )
 
     def resized_by(self, resize_drawing: Callable[[np.ndarray], np.ndarray]) -> "Examples":
-        """Returns the same drawings, made from their images in another way.
+        """Returns the same drawings, made from their images by another method.
 
         Args:
           resize_drawing: [h, w, 1] uint8, black on white -> [size, size] uint8.
         """
         other = copy.copy(self)
         other._resize_drawing = resize_drawing
-        other._records = [
-            Records(r.folder, r.split, fields=("image", "label")) for r in self._records
-        ]
+        other._records = [records.read("image", "label") for records in self._records]
         return other
 
     def __len__(self) -> int:
@@ -187,14 +185,16 @@ class Mixture(NamedTuple):
     drawings: Examples
     photos: Examples
     counts: tuple[Count, ...]
-    not_used: tuple[str, ...] = ()  # data sets whose domain the mixture does not have, in words
+    not_used: tuple[
+        str, ...
+    ] = ()  # data sets whose domain the mixture does not have, one line each
 
     def __str__(self) -> str:
-        """Returns the counts as a table, one line a data set."""
+        """Returns the counts as a table, one line per data set."""
         return "\n".join(self._lines())
 
     def per_class(self) -> str:
-        """Returns one line a class: how many examples of each data set it has."""
+        """Returns one line per class: how many examples of each data set it has."""
         return "\n".join(
             f"{name}: {', '.join(f'{c.per_class[k]} {c.domain}' for c in self.counts)}"
             for k, name in enumerate(self.class_names)
@@ -207,15 +207,24 @@ class Mixture(NamedTuple):
 
 
 def training_fields(domain: str, resizing: Resizing = EDGE_PRESERVING) -> tuple[str, ...]:
-    """Returns the record fields that a network is shown: of drawings the points alone or, where
-    resizing interpolates, the image alone.
+    """Returns the record fields that a network is shown: of drawings only the points or, where
+    resizing interpolates, only the image.
     """
     points = domain in DRAWN and resizing == EDGE_PRESERVING
     return ("points", "label") if points else ("image", "label")
 
 
+class _Part(NamedTuple):
+    """A data set, and what a mixture takes of it."""
+
+    data_set: DataSet
+    rows: np.ndarray  # [n]
+    labels: np.ndarray  # [n] in the mixture's numbering
+    taken: Count
+
+
 def mix(
-    records: Sequence[Records],
+    data_sets: Sequence[DataSet],
     class_names: Sequence[str] | None = None,
     *,
     class_map: ClassMap | None = None,
@@ -225,104 +234,124 @@ def mix(
     """Joins prepared data sets into one mixture; classes are matched by name.
 
     Args:
-      records: the data sets, each of one domain; `training_fields` of them are read, whatever they
-        were opened for.
+      data_sets: the data sets, each of one domain; `training_fields` of them are read.
       class_names: the classes in label order; by default those that the sketches show (or, without
         sketches, all that are shown), sorted.
       class_map: synonyms, {class: {data set: [its names of the class]}}, the data set without its
         configuration: "sketchy", not "sketchy/photo". A name that is not in the map stands for
         itself.
-      resizing: of drawings, as the network's model card says.
+      resizing: how drawings get to the network's size, as the model's configuration has it.
       size: h = w of the network's input, for the resizings that interpolate.
 
     Returns:
-      The mixture. Records of other classes are left out and counted.
+      The mixture. Records of other classes are omitted and counted.
 
     Raises:
       ValueError: when nothing is left, a class is listed twice, or the map contradicts itself.
     """
     check_resizing(resizing)
-    _check_map(class_map or {}, records)
-    shown = [_labels_of(r) for r in records]
-    names = [names_in_mixture(r, class_map or {}) for r in records]
+    _check_map(class_map or {}, data_sets)
+    labels = [_labels_of(data_set) for data_set in data_sets]
+    names = [names_in_mixture(data_set, class_map or {}) for data_set in data_sets]
     if class_names is None:
-        sketches = [i for i, r in enumerate(records) if r.domain == "sketch"] or range(len(records))
-        class_names = sorted({names[i][label] for i in sketches for label in np.unique(shown[i])})
+        class_names = _shown_classes(data_sets, labels, names)
     if repeated := [name for name, n in collections.Counter(class_names).items() if n > 1]:
         raise ValueError(f"class {repeated[0]!r} is listed twice; list each class once")
-    index = {name: label for label, name in enumerate(class_names)}
-    kinds: dict[bool, list[tuple[Records, np.ndarray, np.ndarray]]] = {True: [], False: []}
-    counts = []
-    for source, labels, own in zip(records, shown, names, strict=True):
-        translated = np.array([index.get(name, -1) for name in own], np.int32)[labels]
-        rows = np.flatnonzero(translated >= 0)
-        shown_fields = training_fields(source.domain, resizing)
-        wanted = Records(source.folder, source.split, fields=shown_fields)
-        kinds[source.domain in DRAWN].append((wanted, rows, translated[rows]))
-        others = collections.Counter(own[label] for label in labels[translated < 0])
-        per_class = np.bincount(translated[rows], minlength=len(class_names))
-        counts.append(
-            Count(
-                f"{source.name} [{source.split}]",
-                source.domain,
-                tuple(per_class.tolist()),
-                tuple(sorted(others.items())),
-                source.digest,
-            )
-        )
+    parts = [_take(*one, class_names) for one in zip(data_sets, labels, names, strict=True)]
     interpolate = None
     if resizing != EDGE_PRESERVING:
         interpolate = functools.partial(small_drawing, resizing=resizing, size=size)
-    drawings, photos = _examples(kinds[True], interpolate), _examples(kinds[False])
+    drawings = _examples([p for p in parts if p.taken.domain in DRAWN], resizing, interpolate)
+    photos = _examples([p for p in parts if p.taken.domain not in DRAWN], resizing)
+    counts = tuple(part.taken for part in parts)
     if not len(drawings) + len(photos):
-        sources = ", ".join(count.source for count in counts)
         raise ValueError(
-            f"none of the examples in {sources} is of the {len(class_names)} classes wanted; "
-            "choose data sets and classes that match"
+            f"none of the examples in {', '.join(count.source for count in counts)} is of the "
+            f"{len(class_names)} classes wanted; choose data sets and classes that match"
         )
-    return Mixture(tuple(class_names), drawings, photos, tuple(counts))
+    return Mixture(tuple(class_names), drawings, photos, counts)
 
 
-def _check_map(class_map: ClassMap, records: Sequence[Records]) -> None:
+def names_in_mixture(data_set: DataSet, class_map: ClassMap) -> list[str]:
+    """Returns the mixture's name of each of a data set's classes, in its own order; see `mix`."""
+    set_name = data_set.name.partition("/")[0]
+    synonyms: dict[str, str] = {}
+    for name, sets in class_map.items():
+        for own in sets.get(set_name, ()):
+            if synonyms.setdefault(own, name) != name:
+                raise ValueError(
+                    f"the class map takes {own!r} of {set_name} for both {synonyms[own]!r} and "
+                    f"{name!r}; keep one"
+                )
+    return [synonyms.get(own, own) for own in data_set.class_names]
+
+
+def _check_map(class_map: ClassMap, data_sets: Sequence[DataSet]) -> None:
     """Refuses a map that speaks of none of the data sets, or of classes that they do not have."""
     known: dict[str, set[str]] = collections.defaultdict(set)
-    for r in records:
-        known[r.name.partition("/")[0]].update(r.class_names)
+    for data_set in data_sets:
+        known[data_set.name.partition("/")[0]].update(data_set.class_names)
     mapped = [(s, name) for sets in class_map.values() for s, own in sets.items() for name in own]
-    if class_map and not any(data_set in known for data_set, _ in mapped):
+    if class_map and not any(set_name in known for set_name, _ in mapped):
         raise ValueError(
             f"the class map names {_listed(sorted({s for s, _ in mapped}))}, but the data sets are "
             f"{', '.join(known)}; use their names"
         )
     if wrong := [(s, name) for s, name in mapped if s in known and name not in known[s]]:
-        data_set, name = wrong[0]
+        set_name, name = wrong[0]
         raise ValueError(
-            f"the class map names {name!r} of {data_set}, which has no such class; correct it"
+            f"the class map names {name!r} of {set_name}, which has no such class; correct it"
         )
 
 
-def names_in_mixture(records: Records, class_map: ClassMap) -> list[str]:
-    """Returns the mixture's name of each of a data set's classes, in its own order; see `mix`."""
-    data_set = records.name.partition("/")[0]
-    synonyms: dict[str, str] = {}
-    for name, sets in class_map.items():
-        for own in sets.get(data_set, ()):
-            if synonyms.setdefault(own, name) != name:
-                raise ValueError(
-                    f"the class map takes {own!r} of {data_set} for both {synonyms[own]!r} and "
-                    f"{name!r}; keep one"
-                )
-    return [synonyms.get(own, own) for own in records.class_names]
+def _labels_of(data_set: DataSet) -> np.ndarray:
+    """Reads the labels of all records, [n] int32."""
+    return np.array([record["label"] for record in data_set.read("label")], np.int32)
 
 
-def _labels_of(records: Records) -> np.ndarray:
-    labels = Records(records.folder, records.split, fields=("label",))
-    return np.array([record["label"] for record in labels], np.int32)
+def _shown_classes(
+    data_sets: Sequence[DataSet], labels: Sequence[np.ndarray], names: Sequence[list[str]]
+) -> list[str]:
+    """Returns the mixture's names of the classes that sketches show; without sketches, that any show."""
+    shown = range(len(data_sets))
+    sketches = [i for i in shown if data_sets[i].domain == "sketch"]
+    return sorted({names[i][label] for i in sketches or shown for label in np.unique(labels[i])})
+
+
+def _take(
+    data_set: DataSet, labels: np.ndarray, names: Sequence[str], class_names: Sequence[str]
+) -> _Part:
+    """Takes the records of a mixture's classes from a data set, and counts them.
+
+    Args:
+      data_set: the data set.
+      labels: [n] its labels.
+      names: the mixture's name of each of its classes.
+      class_names: the mixture's classes.
+    """
+    index = {name: label for label, name in enumerate(class_names)}
+    translated = np.array([index.get(name, -1) for name in names], np.int32)[labels]
+    rows = np.flatnonzero(translated >= 0)
+    others = collections.Counter(names[label] for label in labels[translated < 0])
+    per_class = np.bincount(translated[rows], minlength=len(class_names))
+    count = Count(
+        f"{data_set.name} [{data_set.split}]",
+        data_set.domain,
+        tuple(per_class.tolist()),
+        tuple(sorted(others.items())),
+        data_set.digest,
+    )
+    return _Part(data_set, rows, translated[rows], count)
 
 
 def _examples(
-    parts: list[tuple[Records, np.ndarray, np.ndarray]],
+    parts: Sequence[_Part],
+    resizing: Resizing,
     resize_drawing: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Examples:
-    records, rows, labels = zip(*parts, strict=True) if parts else ((), (), ())
-    return Examples(records, rows, labels, resize_drawing=resize_drawing)
+    return Examples(
+        [part.data_set.read(*training_fields(part.taken.domain, resizing)) for part in parts],
+        [part.rows for part in parts],
+        [part.labels for part in parts],
+        resize_drawing=resize_drawing,
+    )

@@ -14,63 +14,40 @@ from typing import Any, SupportsIndex, overload
 import tensorflow_datasets as tfds
 
 
-class Records(Sequence[dict[str, Any]]):
-    """The records of one split, by index; each a dict of the chosen fields.
-
-    Images are uint8 [h, w, c], `points` uint16 [p, 2] and read-only, `label` int, texts str. A
-    Records object pickles as its folder and arguments: a worker process opens the files anew.
+class DataSet:
+    """One split of a prepared data set: which data there is. Its files are opened once, however often
+    and by whichever fields it is read.
     """
 
-    def __init__(self, folder: Path, split: str, *, fields: Sequence[str] | None = None) -> None:
-        """Opens a split; `open_records` finds the folder.
+    def __init__(self, folder: Path, split: str, *, files: "_Files | None" = None) -> None:
+        """Opens a split; `open_dataset` finds the folder.
 
         Args:
           folder: the version folder, which holds dataset_info.json.
           split: "train", "fold0+fold1", "test[:10%]" or the like, in TFDS's notation.
-          fields: which fields to decode; all by default. Without "image" no image is ever decoded.
+          files: the split's files, when they are open already.
 
         Raises:
-          ValueError: for an unknown split or field, or a folder that cannot be read as a data set;
-            names the known ones.
+          ValueError: for an unknown or empty split, or a folder that cannot be read as a data set;
+            names the known splits.
         """
-        self.folder, self.split, self.fields = Path(folder), split, fields and tuple(fields)
-        builder = _open_builder(self.folder)
-        self.name = "/".join(filter(None, (builder.info.name, builder.info.config_name)))
-        features, splits = builder.info.features, builder.info.splits
-        try:
-            splits[split]
-        except (KeyError, ValueError) as error:
-            raise ValueError(
-                f"{self.folder} has no split {split!r}; its splits are {', '.join(splits)}"
-            ) from error
-        if not splits[split].num_examples:
-            raise ValueError(
-                f"{self.folder} has no record in split {split!r}; choose a larger part of "
-                f"{', '.join(splits)}"
-            )
-        if unknown := set(self.fields or ()) - set(features):
-            raise ValueError(
-                f"{self.folder} has no field {', '.join(map(repr, sorted(unknown)))}; "
-                f"its fields are {', '.join(sorted(features))}"
-            )
-        # TFDS's data source does not know partial decoding: it reads raw bytes here, and only the
-        # chosen features parse them.
-        raw = tfds.decode.DeserializeMethod.RAW_BYTES
-        self._source = builder.as_data_source(split, deserialize_method=raw)
-        chosen = {name: features[name] for name in self.fields or features}
-        self._features = tfds.features.FeaturesDict(chosen)
-        self._texts = [n for n, kind in chosen.items() if isinstance(kind, tfds.features.Text)]
-        self._class_names = tuple(features["label"].names)
+        self.folder, self.split = Path(folder), split
+        self._files = files or _Files(self.folder, split)
+
+    @property
+    def name(self) -> str:
+        """The data set's name, "openmoji/sketch" or the like."""
+        return self._files.name
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The k class names, in label order."""
-        return self._class_names
+        return self._files.class_names
 
     @property
     def domain(self) -> str:
-        """The domain of the records, "sketch", "photo" or "edge", as the first one tells."""
-        return Records(self.folder, self.split, fields=("domain",))[0]["domain"]
+        """The domain of the records, "sketch", "photo" or "edge", as in the first one."""
+        return self._files.domain
 
     @property
     def digest(self) -> str:
@@ -86,9 +63,52 @@ class Records(Sequence[dict[str, Any]]):
         files = (_file_digest(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
         return hashlib.sha256(b"".join(files)).hexdigest()[:12]
 
+    def read(self, *fields: str) -> "Records":
+        """Returns a reader of some fields; of all by default."""
+        return Records(self.folder, self.split, fields=fields or None, files=self._files)
+
     def __len__(self) -> int:
         """Returns the number of records."""
-        return len(self._source)
+        return len(self._files.source)
+
+
+class Records(DataSet, Sequence[dict[str, Any]]):
+    """The records of a data set, by index; each a dict of the chosen fields.
+
+    Images are uint8 [h, w, c], `points` uint16 [p, 2] and read-only, `label` int, texts str. A
+    Records object pickles as its folder and arguments: a worker process opens the files again.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        *,
+        fields: Sequence[str] | None = None,
+        files: "_Files | None" = None,
+    ) -> None:
+        """Opens a split; `open_records` finds the folder.
+
+        Args:
+          folder: see `DataSet`.
+          split: see `DataSet`.
+          fields: which fields to decode; all by default. Without "image" no image is ever decoded.
+          files: see `DataSet`.
+
+        Raises:
+          ValueError: as `DataSet`, and for an unknown field; names the known ones.
+        """
+        super().__init__(folder, split, files=files)
+        self.fields = fields and tuple(fields)
+        features = self._files.features
+        if unknown := set(self.fields or ()) - set(features):
+            raise ValueError(
+                f"{self.folder} has no field {', '.join(map(repr, sorted(unknown)))}; "
+                f"its fields are {', '.join(sorted(features))}"
+            )
+        chosen = {name: features[name] for name in self.fields or features}
+        self._features = tfds.features.FeaturesDict(chosen)
+        self._texts = [n for n, kind in chosen.items() if isinstance(kind, tfds.features.Text)]
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> dict[str, Any]: ...
@@ -103,7 +123,8 @@ class Records(Sequence[dict[str, Any]]):
         # A range counts from the end, and raises IndexError, as sequences do.
         position = range(len(self))[index]
         try:
-            record = self._features.deserialize_example_np(self._source[position])
+            raw = self._files.source[position]
+            record: dict[str, Any] = self._features.deserialize_example_np(raw)
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise _unreadable(
                 self.folder, f"record {position} of split {self.split!r}", error
@@ -115,21 +136,50 @@ class Records(Sequence[dict[str, Any]]):
         return _reopen, (self.folder, self.split, self.fields)
 
 
-def open_records(
-    data_dir: str | Path, name: str, split: str, *, fields: Sequence[str] | None = None
-) -> Records:
+class _Files:
+    """The open files of one split."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        builder = _open_builder(folder)
+        splits = builder.info.splits
+        try:
+            splits[split]
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f"{folder} has no split {split!r}; its splits are {', '.join(splits)}"
+            ) from error
+        if not splits[split].num_examples:
+            raise ValueError(
+                f"{folder} has no record in split {split!r}; choose a larger part of "
+                f"{', '.join(splits)}"
+            )
+        self.folder, self.split = folder, split
+        self.name = "/".join(filter(None, (builder.info.name, builder.info.config_name)))
+        self.features = builder.info.features
+        self.class_names = tuple(self.features["label"].names)
+        # TFDS's data source does not know partial decoding: it reads raw bytes here, and only the
+        # chosen features parse them.
+        raw = tfds.decode.DeserializeMethod.RAW_BYTES
+        self.source = builder.as_data_source(split, deserialize_method=raw)
+
+    @functools.cached_property
+    def domain(self) -> str:
+        first = Records(self.folder, self.split, fields=("domain",), files=self)[0]
+        return str(first["domain"])
+
+
+def open_dataset(data_dir: str | Path, name: str, split: str) -> DataSet:
     """Opens a split of a prepared data set, in its highest version.
 
     Args:
       data_dir: the folder that `launch.build_data` wrote to.
       name: the data set, "openmoji/sketch" or the like.
       split: "train", "test", "fold0+fold1", ...
-      fields: which fields to decode; all by default.
 
     Raises:
-      FileNotFoundError: when `data_dir` or the data set in it is missing; tells what is there and
+      FileNotFoundError: when `data_dir` or the data set in it is missing; says what is there and
         how to build it.
-      ValueError: for an unknown split or field, or files that are not whole.
+      ValueError: for an unknown or empty split, or files that are incomplete.
     """
     folders = dataset_folders(data_dir)
     if name not in folders:
@@ -138,7 +188,21 @@ def open_records(
             f"no data set {name!r} in {data_dir} (there: {there or 'nothing'}); build it with `python "
             f"-m launch.build_data --dataset={name.partition('/')[0]} --data_dir={data_dir}`"
         )
-    return Records(folders[name], split, fields=fields)
+    return DataSet(folders[name], split)
+
+
+def open_records(
+    data_dir: str | Path, name: str, split: str, *, fields: Sequence[str] = ()
+) -> Records:
+    """Opens a split of a prepared data set and returns its records; see `open_dataset`.
+
+    Args:
+      data_dir: see `open_dataset`.
+      name: see `open_dataset`.
+      split: see `open_dataset`.
+      fields: which fields to decode; all by default.
+    """
+    return open_dataset(data_dir, name, split).read(*fields)
 
 
 def list_datasets(data_dir: str | Path) -> dict[str, dict[str, int]]:
@@ -209,7 +273,7 @@ def _open_builder(folder: Path) -> tfds.core.DatasetBuilder:
 
 
 def _unreadable(folder: Path, what: str, error: Exception) -> ValueError:
-    """Makes the one-line error for files that are not whole."""
+    """Makes the one-line error for files that are incomplete."""
     reason = str(error).partition("\n")[0]
     return ValueError(
         f"{folder}: {what} cannot be read ({reason}); "
@@ -218,5 +282,5 @@ def _unreadable(folder: Path, what: str, error: Exception) -> ValueError:
 
 
 def _reopen(folder: Path, split: str, fields: tuple[str, ...] | None) -> Records:
-    """Makes a pickled Records object anew."""
+    """Opens a pickled Records object again."""
     return Records(folder, split, fields=fields)

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dsf_jax.data.datasets import open_datasets
 from dsf_jax.data.mixtures import ClassMap, Mixture, mix, names_in_mixture
-from dsf_jax.data.records import Records, open_records
+from dsf_jax.data.records import Records
 from dsf_jax.evaluation.baselines import fit_linear
 from dsf_jax.evaluation.extractors import (
     NO_LAYER,
@@ -43,15 +44,7 @@ def open_sets(
     Raises:
       ValueError: when one is of another domain.
     """
-    parts = [(name, own or split) for name, _, own in (spec.partition(":") for spec in datasets)]
-    opened = [open_records(data_dir, *part) for part in parts]
-    for records in opened:
-        if records.domain not in domains:
-            raise ValueError(
-                f"{records.name} is of the domain {records.domain}, not {' or '.join(domains)}; "
-                "name another data set"
-            )
-    return opened
+    return open_datasets(data_dir, datasets, split, domains)
 
 
 def all_classes(sets: Sequence[Records], class_map: ClassMap | None) -> list[str]:

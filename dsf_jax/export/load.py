@@ -17,8 +17,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 CONFIG = "config.json"
 PARAMS = "params.safetensors"
@@ -203,6 +201,10 @@ def _check_files(folder: pathlib.Path, digests: Mapping[str, str]) -> None:
 
 
 def _read_params(folder: pathlib.Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    # Here only: digests are taken where networks run without this library, too.
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
     path = folder / PARAMS
     try:
         arrays = load_file(path)

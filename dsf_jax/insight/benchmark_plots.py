@@ -1,5 +1,8 @@
-"""How the library grows, as `launch.benchmark --what=growth` measured it: one picture."""
+"""How the library grows, as `launch.benchmark --what=growth` measured it: one figure."""
 
+import json
+import os
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,17 +12,42 @@ from matplotlib.figure import Figure
 TIME, MEMORY, EVEN = "#33658a", "#b5651d", "#b0b0b0"
 
 
+def recorded_growth(path: str | os.PathLike[str]) -> Figure:
+    """Draws the growth that a benchmark measured.
+
+    Args:
+      path: file that `launch.benchmark --what=growth --json=FILE` wrote.
+
+    Returns:
+      See `growth`.
+
+    Raises:
+      OSError: there is no such file.
+      ValueError: the file holds no growth, or not all of it.
+    """
+    file = pathlib.Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is no file; name one that launch.benchmark --json wrote")
+    try:
+        return growth(json.loads(file.read_text()))
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{file} is no result of launch.benchmark --what=growth ({error!r}); name a file that its "
+            "--json wrote"
+        ) from error
+
+
 def growth(results: Mapping[str, Any]) -> Figure:
     """Draws time, and for searching memory, against size; grey is what linear growth would be.
 
     Args:
-      results: what `launch.benchmark --what=growth --json=FILE` wrote, parsed.
+      results: content that `launch.benchmark --what=growth --json=FILE` wrote, parsed.
 
     Returns:
-      Four pictures in a row: searching, voting, training by batch, training by devices.
+      Four panels in a row: searching, voting, training by batch, training by devices.
 
     Raises:
-      ValueError: when the results hold no growth.
+      ValueError: the results hold no growth.
     """
     if "growth" not in results:
         raise ValueError(
@@ -78,11 +106,11 @@ def _bars(axes: Axes, sizes: Sequence[int], measured: Sequence[Mapping[str, Any]
 
 
 def _memory(axes: Axes, sizes: Sequence[int], sizes_in_bytes: Sequence[int]) -> None:
-    """A second axis for the memory beside the mapped gallery."""
-    beside = axes.twinx()
-    beside.plot(sizes, [n / 1e6 for n in sizes_in_bytes], "s:", color=MEMORY)
-    beside.set_ylim(0, None)
-    beside.set_ylabel("memory beside the mapped gallery, MB", color=MEMORY, fontsize=8)
+    """A second axis for the memory besides the mapped gallery."""
+    memory = axes.twinx()
+    memory.plot(sizes, [n / 1e6 for n in sizes_in_bytes], "s:", color=MEMORY)
+    memory.set_ylim(0, None)
+    memory.set_ylabel("memory besides the mapped gallery, MB", color=MEMORY, fontsize=8)
 
 
 def _named(axes: Axes, title: str, across: str) -> None:

@@ -1,4 +1,4 @@
-"""One HTML page of pictures and numbers that needs nothing beside itself: no script, no style sheet,
+"""One HTML page of pictures and numbers that needs nothing besides itself: no script, no style sheet,
 no picture file, no network.
 """
 
@@ -7,7 +7,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-Row = Mapping[str, Any]
+Values = Mapping[str, Any]
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2329; --paper: #ffffff; --quiet: #5b6670; --line: #d5dade; }
@@ -34,43 +34,43 @@ class Section(NamedTuple):
     """One picture of the page.
 
     Attributes:
-      title: of the section.
+      title: title of the section.
       text: what the picture shows, a paragraph.
       picture: PNG.
-      facts: {name: value}, what was measured in all.
-      rows: of a table, {column: value} each, all with the columns of the first.
+      facts: {name: value}, what was measured over all.
+      rows: rows of a table, {column: value} each, all with the columns of the first.
     """
 
     title: str
     text: str
     picture: bytes
-    facts: Row
-    rows: Sequence[Row]
+    facts: Values
+    rows: Sequence[Values]
 
 
-def worded(value: Any) -> str:
-    """Words a value for a table: numbers to four digits, a mean with its interval, lists with commas."""
+def format_value(value: Any) -> str:
+    """Formats a value for a table: numbers to four digits, a mean with its interval, lists with commas."""
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "–"}[value]
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping) and set(value) == {"mean", "low", "high"}:
-        mean, low, high = (worded(value[name]) for name in ("mean", "low", "high"))
+        mean, low, high = (format_value(value[name]) for name in ("mean", "low", "high"))
         return f"{mean} [{low}, {high}]"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {worded(own)}" for name, own in value.items())
+        return ", ".join(f"{name} {format_value(own)}" for name, own in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(worded, value)) or "–"
+        return ", ".join(map(format_value, value)) or "–"
     return str(value)
 
 
-def html_report(title: str, facts: Row, sections: Sequence[Section]) -> str:
+def html_report(title: str, facts: Values, sections: Sequence[Section]) -> str:
     """Writes the page.
 
     Args:
-      title: of the page.
+      title: title of the page.
       facts: {name: value}, what all of it was made from.
-      sections: in order.
+      sections: sections in order.
 
     Returns:
       HTML. Whatever the texts hold stands in it as text; the pictures are in it, as data.
@@ -98,21 +98,21 @@ def _section(number: int, section: Section) -> str:
     )
 
 
-def _list(facts: Row) -> str:
+def _list(facts: Values) -> str:
     entries = "".join(
-        f"<dt>{html.escape(name)}</dt><dd>{html.escape(worded(value))}</dd>\n"
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(format_value(value))}</dd>\n"
         for name, value in facts.items()
     )
     return f"<dl>\n{entries}</dl>\n" if entries else ""
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[Values]) -> str:
     if not rows:
         return ""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
     body = "".join(
         "<tr>"
-        + "".join(f"<td>{html.escape(worded(row[name]))}</td>" for name in rows[0])
+        + "".join(f"<td>{html.escape(format_value(row[name]))}</td>" for name in rows[0])
         + "</tr>\n"
         for row in rows
     )

@@ -1,37 +1,33 @@
-"""The choices that the paper leaves open, each against its alternatives on the same examples; no
-flags here.
-"""
+"""The choices that the paper leaves open, each against its alternatives on the same examples."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from dsf_jax.data.batches import collate, evaluation_groups
+from dsf_jax.data.batches import Batch, content, mapped
+from dsf_jax.data.datasets import DataSetSpec
 from dsf_jax.data.mixtures import Examples, Mixture, mix, small_drawing
-from dsf_jax.data.records import Records
+from dsf_jax.data.records import Records, list_datasets, open_records
 from dsf_jax.evaluation.baselines import fit_linear
-from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.evaluation.protocols.category_retrieval import PROTOCOL, category_scores
 from dsf_jax.evaluation.protocols.tu_berlin import accuracies
 from dsf_jax.evaluation.results import ResultRecord
 from dsf_jax.evaluation.statistics import bootstrap_with_differences, describe_bootstrap
 from dsf_jax.images.points import ink_of, pad_points, points_from_image, points_from_ink
 from dsf_jax.images.resize import edge_preserving_resize
-from dsf_jax.models.alexnet import AlexNet, Params, preprocess
 from dsf_jax.models.edge_detector import canny_edges, edges_from
 from dsf_jax.models.hed import HED_FAINTEST, hed_strengths
 from dsf_jax.models.hed_weights import read_hed
-from dsf_jax.paper.tables import Cell, Row, Table
+from dsf_jax.models.model import Model
+from dsf_jax.paper.tables import Cell, ResultRow, ResultTable
 from dsf_jax.recognition.voting import single_angle
-from dsf_jax.retrieval.features import LAYERS, extract
+from dsf_jax.retrieval.features import extract
 
 PROBED = "pool5"  # the last layer that is pretrained where the fully connected ones are random
-FEATURE = "L6+L7"  # what other features are compared with
 BATCH_SIZE = 32
 
 
@@ -39,8 +35,8 @@ BATCH_SIZE = 32
 
 
 def input_forms(size: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Lists ways from a drawing's image [h, w, 1] uint8 to the network's input [size, size] uint8,
-    the default first.
+    """Lists methods that turn a drawing's image [h, w, 1] uint8 into the network's input [size, size]
+    uint8, the default first.
     """
 
     def moved(points: np.ndarray) -> np.ndarray:
@@ -88,14 +84,44 @@ def _cropped(ink: np.ndarray) -> np.ndarray:
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def compare_inputs(network: NamedModel, folds: Sequence[Records], classes: list[str] | None) -> Table:
+def open_folds(data_dir: str, datasets: Sequence[str]) -> list[Records]:
+    """Opens all folds of one data set.
+
+    Args:
+      data_dir: folder of prepared records.
+      datasets: name of the data set, the only one.
+
+    Returns:
+      One data set per fold.
+
+    Raises:
+      ValueError: there are several names, a split is named, or the data set is not cut into folds.
+    """
+    if len(datasets) != 1 or DataSetSpec.parse(datasets[0]).split:
+        raise ValueError(
+            f"sketches={','.join(datasets)}: forms of input are classified on all folds of one data set; "
+            "name one, without a split"
+        )
+    (name,) = datasets
+    splits = [s for s in list_datasets(data_dir).get(name, ()) if s.startswith("fold")]
+    if len(splits) < 2:
+        raise ValueError(
+            f"{name} in {data_dir} has {len(splits)} folds, expected at least 2; name a data set that "
+            "is cut into folds, tu_berlin/sketch"
+        )
+    return [open_records(data_dir, name, split) for split in splits]
+
+
+def compare_inputs(
+    model: Model, folds: Sequence[Records], classes: list[str] | None
+) -> ResultTable:
     """Classifies each fold's sketches by a linear classifier that the other folds taught, for each
     form of input.
 
     Args:
-      network: whose `PROBED` is classified.
-      folds: at least two.
-      classes: that are taken; None for all.
+      model: network whose `PROBED` is classified.
+      folds: at least two folds of sketches.
+      classes: classes that are taken; None for all.
 
     Returns:
       The table: accuracy, and the difference to the default on the same sketches.
@@ -104,14 +130,12 @@ def compare_inputs(network: NamedModel, folds: Sequence[Records], classes: list[
     labels = np.concatenate([drawings.labels for drawings in mixed])
     names = classes or list(folds[0].class_names)
     guesses = {}
-    for form, make in input_forms(network.card.size).items():
+    for form, make in input_forms(model.size).items():
         features = [
             extract(
-                network.card.network(),
-                network.params,
+                model,
                 drawings.resized_by(make),
                 layers=(PROBED,),
-                size=network.card.size,
                 label=f"{form}, {fold.split}",
             )[PROBED]
             for fold, drawings in zip(folds, mixed, strict=True)
@@ -161,11 +185,11 @@ def angle_choices() -> dict[str, tuple[list[float], list[bool]]]:
     }
 
 
-def compare_angles(network: NamedModel, mixture: Mixture) -> Table:
+def compare_angles(model: Model, mixture: Mixture) -> ResultTable:
     """Classifies sketches by the votes of different sets of views; each view is classified once.
 
     Args:
-      network: not trained on the sketches.
+      model: network that was not trained on the sketches.
       mixture: the sketches, in the network's classes.
 
     Returns:
@@ -175,7 +199,7 @@ def compare_angles(network: NamedModel, mixture: Mixture) -> Table:
     pairs = sorted({pair for choice in choices.values() for pair in zip(*choice, strict=True)})
     angles, flips = (np.array(x) for x in zip(*pairs, strict=True))
     probabilities = np.concatenate(
-        list(_view_probabilities(network, mixture, angles.astype(np.float32), flips))
+        list(_view_probabilities(model, mixture, angles.astype(np.float32), flips))
     )
     guesses = {
         name: probabilities[:, [pairs.index(pair) for pair in zip(*choice, strict=True)]]
@@ -190,16 +214,16 @@ def compare_angles(network: NamedModel, mixture: Mixture) -> Table:
 
 
 def _view_probabilities(
-    network: NamedModel, mixture: Mixture, angles: np.ndarray, flips: np.ndarray
+    model: Model, mixture: Mixture, angles: np.ndarray, flips: np.ndarray
 ) -> Iterator[np.ndarray]:
     """Yields [b, v, k], with a progress bar."""
-    model, size = network.card.network(), network.card.size
-    with tqdm(total=len(mixture.drawings), unit="image", desc="views") as bar:
-        for group in evaluation_groups(mixture.drawings, min(BATCH_SIZE, len(mixture.drawings))):
-            real = int(group["weight"].sum())
-            views = _turned(group["points"], angles, flips, size)
-            yield np.asarray(_classified(model, network.params, views))[:real]
-            bar.update(real)
+
+    def classify(batch: Batch) -> jax.Array:
+        return _classified(model, _turned(batch["points"], angles, flips, model.size))
+
+    batch_size = min(BATCH_SIZE, len(mixture.drawings))
+    for block in mapped(mixture.drawings, classify, batch_size=batch_size, label="views"):
+        yield block.outputs
 
 
 @functools.partial(jax.jit, static_argnames=("size",))
@@ -210,34 +234,28 @@ def _turned(points: jax.Array, angles: jax.Array, flips: jax.Array, size: int) -
     return jax.vmap(views, in_axes=(0, None, None))(points, angles, flips)
 
 
-@functools.partial(jax.jit, static_argnames=("model",))
-def _classified(model: AlexNet, params: Params, views: jax.Array) -> jax.Array:
+@jax.jit
+def _classified(model: Model, views: jax.Array) -> jax.Array:
     """[b, v, h, w] -> [b, v, k], one example after the other."""
-
-    def probabilities(images: jax.Array) -> jax.Array:
-        logits, _ = model.apply({"params": params}, preprocess(images, variant=model.variant))
-        return jax.nn.softmax(logits.astype(jnp.float32))
-
-    return jax.lax.map(probabilities, views)
+    return jax.lax.map(lambda images: jax.nn.softmax(model(images)[0]), views)
 
 
 # --- Which activations make a feature ---
 
 
-def compare_features(network: NamedModel, mixture: Mixture) -> Table:
+def compare_features(model: Model, mixture: Mixture) -> ResultTable:
     """Retrieves photos by sketches of their class with each feature there is.
 
     Args:
-      network: not trained on sketches or photos.
-      mixture: both.
+      model: network that was not trained on sketches or photos.
+      mixture: sketches and photos.
 
     Returns:
-      The table: mAP, and the difference to `FEATURE` over the same queries.
+      The table: mAP, and the difference to the backbone's default feature over the same queries.
     """
-    layers = (FEATURE, *(layer for layer in LAYERS if layer != FEATURE))
-    embedded = functools.partial(
-        extract, network.card.network(), network.params, layers=layers, size=network.card.size
-    )
+    default = model.backbone.default_feature
+    layers = (default, *(layer for layer in model.backbone.features if layer != default))
+    embedded = functools.partial(extract, model, layers=layers)
     queries = embedded(mixture.drawings, label="sketches")
     gallery = embedded(mixture.photos, label="photos")
     labels = mixture.drawings.labels
@@ -246,7 +264,7 @@ def compare_features(network: NamedModel, mixture: Mixture) -> Table:
         scores = category_scores(queries[layer], labels, gallery[layer], mixture.photos.labels)
         precisions[layer] = scores.values["mAP"][scores.counted]
     numbers = bootstrap_with_differences(precisions, "mAP")
-    counts = {"queries": len(precisions[FEATURE]), "gallery": len(mixture.photos)}
+    counts = {"queries": len(precisions[default]), "gallery": len(mixture.photos)}
     interval = describe_bootstrap("queries")
     record = ResultRecord(PROTOCOL, numbers, {}, counts, interval, {})
     return _compared("Retrieval by different features", "mAP", record)
@@ -256,7 +274,7 @@ def compare_features(network: NamedModel, mixture: Mixture) -> Table:
 
 
 def edge_maps(photos: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
-    """Finds the edges of photos [h, w, 3] uint8 in several ways, [h, w] bool each, the default first;
+    """Finds the edges of photos [h, w, 3] uint8 by several methods, [h, w] bool each, the default first;
     HED runs once.
     """
     bar = tqdm(hed_strengths(*read_hed(None), photos), total=len(photos), unit="image", desc="HED")
@@ -271,11 +289,11 @@ def edge_maps(photos: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
     return maps | {"Canny": [canny_edges(photo) for photo in photos]}
 
 
-def compare_edges(network: NamedModel, mixture: Mixture) -> Table:
+def compare_edges(model: Model, mixture: Mixture) -> ResultTable:
     """Classifies the edge maps of photos as the sketches that the network was trained on.
 
     Args:
-      network: trained on sketches.
+      model: network that was trained on sketches.
       mixture: the photos, in the network's classes.
 
     Returns:
@@ -288,36 +306,33 @@ def compare_edges(network: NamedModel, mixture: Mixture) -> Table:
             {"points": points_from_ink(edges), "label": int(label)}
             for edges, label in zip(maps, labels, strict=True)
         ]
-        guesses[name] = np.concatenate(
-            [
-                np.asarray(
-                    single_angle(
-                        network.card.network(),
-                        network.params,
-                        {"points": collate(drawings[first : first + BATCH_SIZE])["points"]},
-                        size=network.card.size,
-                    )
-                ).argmax(axis=1)
-                for first in range(0, len(drawings), BATCH_SIZE)
-            ]
+        blocks = mapped(
+            drawings,
+            lambda batch: single_angle(model, content(batch)),
+            batch_size=min(BATCH_SIZE, len(drawings)),
+            label=name,
         )
-    names = network.card.class_names
-    record = accuracies(guesses, labels, class_names=names, configuration={})
+        guesses[name] = np.concatenate([block.outputs.argmax(axis=1) for block in blocks])
+    record = accuracies(guesses, labels, class_names=model.class_names, configuration={})
     return _compared("Photos' edge maps, classified by a network of sketches", "accuracy", record)
 
 
 # --- Tables ---
 
 
-def _compared(title: str, number: str, record: ResultRecord) -> Table:
-    """One row a choice: its number, and the difference to the first one's."""
+def _compared(title: str, number: str, record: ResultRecord) -> ResultTable:
+    """Makes one row per choice: its number, and the difference to the first one's."""
     names = [name.partition("/")[2] for name in record.numbers if " minus " not in name]
     rows = []
     for name in names:
         difference = record.numbers.get(f"{number}/{name} minus {names[0]}")
         rows.append(
-            Row(name, (Cell(None, record.numbers[f"{number}/{name}"]), Cell(None, difference)))
+            ResultRow(
+                name, (Cell(None, record.numbers[f"{number}/{name}"]), Cell(None, difference))
+            )
         )
     counts = ", ".join(f"{n} {name}" for name, n in record.counts.items())
     notes = (f"[low, high]: {record.interval}.", f"Evaluated: {counts}.")
-    return Table(title, (number, f"minus {names[0].partition(':')[0]}"), tuple(rows), 3, notes)
+    return ResultTable(
+        title, (number, f"minus {names[0].partition(':')[0]}"), tuple(rows), 3, notes
+    )

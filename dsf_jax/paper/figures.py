@@ -1,174 +1,43 @@
-"""The paper's pictures of a method at work, from a checkpoint and prepared data: resizing, views,
-retrieval, each with its numbers; no flags here.
+"""The paper's figures of the method at work, from a checkpoint and prepared data: resizing, views,
+retrieval, each with its numbers.
 """
 
-import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from dsf_jax.data.batches import collate, content
-from dsf_jax.data.mixtures import ClassMap, Examples, Mixture, names_in_mixture
+from dsf_jax.data.mixtures import ClassMap, names_in_mixture
 from dsf_jax.data.records import Records
-from dsf_jax.evaluation.evaluate import all_classes
-from dsf_jax.evaluation.extractors import NamedModel, shown_to
 from dsf_jax.evaluation.ranking import METRICS, ranking_scores
 from dsf_jax.evaluation.statistics import bootstrap
 from dsf_jax.images.points import CANVAS
-from dsf_jax.images.views import VIEW_ANGLES, VIEW_FLIPS, all_views, plain_view
-from dsf_jax.insight import plots
-from dsf_jax.insight.report import Section
+from dsf_jax.images.views import VIEW_ANGLES, VIEW_FLIPS
+from dsf_jax.insight import plots, strokes
+from dsf_jax.models.model import Model
+from dsf_jax.paper.figure_inputs import FigureInputs, PaperFigure, check_classes, choose
 from dsf_jax.recognition.voting import single_angle
 from dsf_jax.retrieval.distances import distance_blocks, rank_by_distance
 from dsf_jax.retrieval.features import extract
 
-BATCH = 64  # images at a time
-LISTED = 30  # classes that an error names
-
-
-class Picture(NamedTuple):
-    """What one figure of the paper shows for a checkpoint.
-
-    Attributes:
-      title: a few words.
-      text: what it shows, a paragraph.
-      figure: the picture.
-      facts: {name: value}, JSON; what was measured in all.
-      rows: JSON; what was measured one by one, {column: value} each.
-    """
-
-    title: str
-    text: str
-    figure: Figure
-    facts: dict[str, Any]
-    rows: list[dict[str, Any]]
-
-    def section(self) -> Section:
-        """Returns it as a part of a report."""
-        picture = plots.png_bytes(self.figure)
-        return Section(self.title, self.text, picture, self.facts, self.rows)
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """What pictures are made from.
-
-    Attributes:
-      network: the checkpoint.
-      sketches: data sets of drawings.
-      photos: data sets of photos.
-      before: the checkpoint that fine-tuning started from, if it is to be compared with.
-      class_map: synonyms, see `mix`.
-      classes: those to show, in order; none for any.
-      seed: of what is chosen.
-    """
-
-    network: NamedModel
-    sketches: Sequence[Records]
-    photos: Sequence[Records]
-    before: NamedModel | None = None
-    class_map: ClassMap | None = None
-    classes: Sequence[str] = ()
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Raises ValueError where the two networks cannot be compared."""
-        if self.before is None:
-            return
-        after, before = (
-            f"{n.card.variant} at {n.card.size} x {n.card.size}"
-            for n in (self.network, self.before)
-        )
-        if before != after:
-            raise ValueError(
-                f"{self.before.name} is {before}, {self.network.name} is {after}; name the checkpoint "
-                "that the training started from"
-            )
-
-    @functools.cached_property
-    def mixture(self) -> Mixture:
-        """All drawings and photos, as the network is shown them."""
-        sets = [*self.sketches, *self.photos]
-        return shown_to(self.network.card, sets, all_classes(sets, self.class_map), self.class_map)
-
-    def plain(self, examples: Examples, rows: Sequence[int]) -> np.ndarray:
-        """Returns the plain view of some examples, [n, size, size] or [n, size, size, 3] uint8."""
-        group = content(collate([examples[int(i)] for i in rows]))
-        return np.asarray(plain_view(group, size=self.network.card.size))
-
-    def chosen(self, examples: Examples, kind: str, count: int) -> list[int]:
-        """Chooses examples at random: one of each class asked for, or else of `count` classes."""
-        labels, names = examples.labels, self.mixture.class_names
-        check_classes(self.classes, names, {kind: [names[k] for k in np.unique(labels)]})
-        return choose([names[k] for k in labels.tolist()], self.classes, count, self.seed)
-
-    def pairs(self, count: int) -> list[tuple[int, int]]:
-        """Pairs drawings and photos of one class at random, each at most once; a pair of each class
-        asked for comes first.
-        """
-        mixture, rng = self.mixture, np.random.default_rng(self.seed)
-        names = mixture.class_names
-        kinds = {"sketch": mixture.drawings.labels, "photo": mixture.photos.labels}
-        shown = {kind: [names[k] for k in np.unique(own)] for kind, own in kinds.items()}
-        check_classes(self.classes, names, shown)
-        by_class = {
-            names[k]: list(
-                zip(
-                    *(rng.permutation(np.flatnonzero(own == k)).tolist() for own in kinds.values()),
-                    strict=False,
-                )
-            )
-            for k in np.intersect1d(kinds["sketch"], kinds["photo"]).tolist()
-        }
-        if not by_class:
-            sets = ", ".join(r.name for r in [*self.sketches, *self.photos])
-            raise ValueError(
-                f"no class has both a sketch and a photo in {sets}; choose data sets that share "
-                "classes, or map their names to each other"
-            )
-        asked = [by_class[name][0] for name in dict.fromkeys(self.classes)]
-        others = [pair for own in by_class.values() for pair in own if pair not in asked]
-        drawn = [others[i] for i in rng.permutation(len(others))]
-        return [*asked, *drawn][: max(count, len(asked))]
-
-
-def check_classes(
-    asked: Sequence[str], known: Sequence[str], shown: Mapping[str, Sequence[str]]
-) -> None:
-    """Raises ValueError for a class asked for that is unknown, or that has no example of a kind."""
-    for name in asked:
-        if name not in known:
-            more = ", ..." if len(known) > LISTED else ""
-            raise ValueError(
-                f"class {name!r} is unknown; choose of {', '.join(known[:LISTED])}{more}"
-            )
-        for kind, there in shown.items():
-            if name not in there:
-                raise ValueError(
-                    f"class {name!r} has no {kind} in these data sets; choose another class, or "
-                    "data sets and splits that have one"
-                )
-
-
-def choose(names: Sequence[str], classes: Sequence[str], count: int, seed: int) -> list[int]:
-    """Chooses examples at random: one of each class in `classes`, or else of `count` classes.
-
-    Args:
-      names: [n] the examples' classes.
-      classes: wanted, in order; none for any.
-      count: of classes, where any will do; fewer where there are not as many.
-      seed: of the choice.
-
-    Returns:
-      Places in `names`.
-    """
-    order = np.random.default_rng(seed).permutation(len(names)).tolist()
-    first = {names[i]: i for i in reversed(order)}
-    wanted = classes or list(dict.fromkeys(names[i] for i in order))[:count]
-    return [first[name] for name in wanted]
+BATCH_SIZE = 64
+RESIZING_TEXT = (
+    "Drawings shrunk to the network's input (Fig. 1 of the paper). Interpolation fades thin "
+    "strokes; binarised, they break or swell. Moving their points keeps them all. Strokes kept: "
+    "the fraction of the strokes' middle lines that falls on a dark pixel. Drawings of fewer than "
+    f"{CANVAS} x {CANVAS} pixels are drawn again from their points, with a pen of one pixel."
+)
+VIEWS_TEXT = (
+    "The 18 views of a sketch (Fig. 2 of the paper), 9 angles plain and flipped: what each is taken "
+    "for, framed where that is what all together take it for. The bars add up the votes: a class's "
+    "probability is the mean over the views."
+)
+RETRIEVAL_TEXT = (
+    "Sketches and the photos nearest to them, best first (Fig. 5 of the paper); those of the "
+    f"sketch's class are framed. AP: {METRICS['mAP'].definition}. mAP: its mean over all queries, with a "
+    "95 % bootstrap interval."
+)
 
 
 def resizing(
@@ -178,12 +47,22 @@ def resizing(
     class_map: ClassMap | None = None,
     classes: Sequence[str] = (),
     seed: int = 0,
-) -> Picture:
+) -> PaperFigure:
     """Makes Fig. 1; it needs no network.
 
     A record's own pixels are shrunk where there are more than on the canvas of its points. Smaller
-    drawings are drawn anew from their points, with a pen of one pixel: to shrink them from their own
+    drawings are drawn again from their points, with a pen of one pixel: to shrink them from their own
     would show nothing.
+
+    Args:
+      sketches: data sets of drawings.
+      count: number of drawings, each of another class.
+      class_map: synonyms, see `mix`.
+      classes: classes to show, in order; none for any.
+      seed: seed of the choice.
+
+    Returns:
+      The figure.
     """
     places = [(r, i) for r in sketches for i in range(len(r))]
     names = [
@@ -195,28 +74,30 @@ def resizing(
     check_classes(classes, sorted(set(names)), {})
     rows = choose(names, classes, count, seed)
     drawings = [_large_drawing(places[row][0][places[row][1]]) for row in rows]
-    made = [plots.resized(drawing) for drawing in drawings]
-    kept = [
-        {name: plots.kept_strokes(drawing, small) for name, small in own.items()}
-        for drawing, own in zip(drawings, made, strict=True)
-    ]
-    return Picture(
+    return PaperFigure(
         "Resizing",
-        "Drawings shrunk to the network's input (Fig. 1 of the paper). Interpolation fades thin "
-        "strokes; binarised, they break or swell. Moving their points keeps them all. Strokes kept: "
-        "the share of the strokes' middle lines that falls on a dark pixel. Drawings of fewer than "
-        f"{CANVAS} x {CANVAS} pixels are drawn anew from their points, with a pen of one pixel.",
+        RESIZING_TEXT,
         plots.resizing(drawings),
         {"classes": [names[row] for row in rows], "pixels": [len(d) for d in drawings]},
-        [
-            {
-                "resizing": name,
-                "strokes kept": float(np.mean([own[name] for own in kept])),
-                "dark pixels": float(np.mean([own[name] < plots.DARK for own in made])),
-            }
-            for name in made[0]
-        ],
+        _resizing_rows(drawings),
     )
+
+
+def _resizing_rows(drawings: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+    """Measures each method of resizing, on the mean of the drawings."""
+    made = [strokes.resized(drawing) for drawing in drawings]
+    kept = [
+        {name: strokes.kept_strokes(drawing, small) for name, small in own.items()}
+        for drawing, own in zip(drawings, made, strict=True)
+    ]
+    return [
+        {
+            "resizing": name,
+            "strokes kept": float(np.mean([own[name] for own in kept])),
+            "dark pixels": float(np.mean([own[name] < strokes.DARK for own in made])),
+        }
+        for name in made[0]
+    ]
 
 
 def _large_drawing(record: Mapping[str, Any]) -> np.ndarray:
@@ -233,118 +114,143 @@ def _large_drawing(record: Mapping[str, Any]) -> np.ndarray:
     return square
 
 
-def views(source: Source) -> Picture:
+class _Votes(NamedTuple):
+    """One drawing's views [18, h, w] uint8, their probabilities [18, k] and the upright view's [k]."""
+
+    views: np.ndarray
+    probabilities: np.ndarray
+    upright: np.ndarray
+
+
+def _votes(model: Model, drawing: Mapping[str, Any]) -> _Votes:
+    """Classifies all views of a drawing, one by one."""
+    batch = content(collate([dict(drawing)]))
+    shown = np.asarray(model.all_views(batch))[0]
+    probabilities = single_angle(model, {"drawing": shown})
+    upright = single_angle(model, batch)
+    return _Votes(shown, np.asarray(probabilities, np.float64), np.asarray(upright)[0])
+
+
+def views(inputs: FigureInputs) -> PaperFigure:
     """Makes Fig. 2, of one drawing."""
-    card, drawings = source.network.card, source.mixture.drawings
-    (row,) = source.chosen(drawings, "sketch", 1)[:1]
-    truth = source.mixture.class_names[int(drawings.labels[row])]
-    group = content(collate([drawings[row]]))
-    shown = np.asarray(all_views(group, size=card.size))[0]
-    model, params = card.network(), source.network.params
-    probabilities = np.asarray(
-        single_angle(model, params, {"drawing": shown}, size=card.size), np.float64
+    names, drawings = inputs.network.model.class_names, inputs.mixture.drawings
+    (row,) = inputs.chosen(drawings, "sketch", 1)[:1]
+    truth = inputs.mixture.class_names[int(drawings.labels[row])]
+    votes = _votes(inputs.network.model, drawings[row])
+    result = votes.probabilities.mean(axis=0)
+    voted, upright = (names[int(p.argmax())] for p in (result, votes.upright))
+    unknown = "" if truth in names else ", a class that the network does not know"
+    title = (
+        f"sketch of: {truth}{unknown}; upright alone: {upright} ({votes.upright.max():.2f}); "
+        f"voted: {voted} ({result.max():.2f})"
     )
-    single = np.asarray(single_angle(model, params, group, size=card.size))[0]
-    result = probabilities.mean(axis=0)
-    voted, alone = (card.class_names[int(p.argmax())] for p in (result, single))
-    unknown = "" if truth in card.class_names else ", a class that the network does not know"
-    return Picture(
-        "Views and votes",
-        "The 18 views of a sketch (Fig. 2 of the paper), 9 angles plain and flipped: what each is taken "
-        "for, framed where that is what all together take it for. The bars add up the votes: a class's "
-        "probability is the mean over the views.",
-        plots.voted_views(
-            shown,
-            probabilities,
-            card.class_names,
-            title=f"sketch of: {truth}{unknown}; upright alone: {alone} ({single.max():.2f}); "
-            f"voted: {voted} ({result.max():.2f})",
-        ),
+    facts = {
+        "sketch of": truth,
+        "class known to the network": not unknown,
+        "voted": voted,
+        "probability by vote": float(result.max()),
+        "upright alone": upright,
+        "probability upright": float(votes.upright.max()),
+        "views that agree": int(np.sum(votes.probabilities.argmax(axis=1) == result.argmax())),
+    }
+    figure = plots.voted_views(votes.views, votes.probabilities, names, title=title)
+    return PaperFigure("Views and votes", VIEWS_TEXT, figure, facts, _view_rows(votes, names))
+
+
+def _view_rows(votes: _Votes, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Lists what each view is taken for, and its vote for the result."""
+    result = votes.probabilities.mean(axis=0).argmax()
+    return [
         {
-            "sketch of": truth,
-            "class known to the network": not unknown,
-            "voted": voted,
-            "probability by vote": float(result.max()),
-            "upright alone": alone,
-            "probability upright": float(single.max()),
-            "views that agree": int(np.sum(probabilities.argmax(axis=1) == result.argmax())),
-        },
-        [
-            {
-                "angle": float(VIEW_ANGLES[i]),
-                "flipped": bool(VIEW_FLIPS[i]),
-                "taken for": card.class_names[int(own.argmax())],
-                "probability": float(own.max()),
-                "vote for the result": float(own[result.argmax()] / len(shown)),
-            }
-            for i, own in enumerate(probabilities)
-        ],
-    )
+            "angle": float(VIEW_ANGLES[i]),
+            "flipped": bool(VIEW_FLIPS[i]),
+            "taken for": names[int(own.argmax())],
+            "probability": float(own.max()),
+            "vote for the result": float(own[result] / len(votes.views)),
+        }
+        for i, own in enumerate(votes.probabilities)
+    ]
 
 
-def retrieval(source: Source, *, count: int, top: int, layer: str) -> Picture:
-    """Makes Fig. 5: queries drawn at random, and the score over all queries."""
-    mixture = source.mixture
-    asked, there = mixture.drawings.labels, mixture.photos.labels
-    counted = np.isin(asked, there)
+def retrieval(
+    inputs: FigureInputs, *, count: int, top: int, layer: str | None = None
+) -> PaperFigure:
+    """Makes Fig. 5: queries drawn at random, and the score over all queries.
+
+    Args:
+      inputs: checkpoint and data.
+      count: number of queries shown.
+      top: number of results per query.
+      layer: feature that is compared; None takes the backbone's default.
+
+    Returns:
+      The figure.
+
+    Raises:
+      ValueError: no sketch has a photo of its class; a class to show is unknown or has no sketch.
+    """
+    mixture, layer = inputs.mixture, layer or inputs.network.model.backbone.default_feature
+    counted = np.isin(mixture.drawings.labels, mixture.photos.labels)
     if not counted.any():
         raise ValueError(
-            f"none of {len(asked)} sketches has a photo of its class among {len(there)}; choose data "
-            "sets and splits that share classes"
+            f"none of {len(counted)} sketches has a photo of its class among {len(mixture.photos)}; "
+            "choose data sets and splits that share classes"
         )
-    names = [mixture.class_names[k] for k in asked.tolist()]
-    check_classes(source.classes, mixture.class_names, {"sketch": names})
-    # By default from those that can be answered; one may ask for a class without photos.
-    eligible = np.arange(len(names)) if source.classes else np.flatnonzero(counted)
-    picked = choose([names[i] for i in eligible], source.classes, count, source.seed)
-    rows = eligible[picked].tolist()
-    nearest, precision = _ranked(source, layer, top)
-    hits = there[nearest] == asked[:, None]
+    rows = _shown_queries(inputs, counted, count)
+    nearest, precision = _ranked(inputs, layer, top)
+    hits = mixture.photos.labels[nearest] == mixture.drawings.labels[:, None]
     overall = bootstrap(precision[counted])
     shown = {row: float(precision[row]) if counted[row] else None for row in rows}
-    return Picture(
-        "Retrieval",
-        "Sketches and the photos nearest to them, best first (Fig. 5 of the paper); those of the "
-        f"sketch's class are framed. AP: {METRICS['mAP'].definition}. mAP: its mean over all queries, with a "
-        "95 % bootstrap interval.",
-        plots.ranked_results(
-            list(source.plain(mixture.drawings, rows)),
-            [[mixture.photos[int(j)]["photo"] for j in nearest[row]] for row in rows],
-            hits[rows].tolist(),
-            captions=[
-                f"{plots.short(names[row])}\n" + ("no photo" if ap is None else f"AP {ap:.2f}")
-                for row, ap in shown.items()
-            ],
-            title=f"{counted.sum()} sketches against {len(there)} photos by {layer}: mAP "
-            f"{overall.value:.3f} [{overall.low:.3f}, {overall.high:.3f}]",
-        ),
-        {
-            "layer": layer,
-            "mAP": {"mean": overall.value, "low": overall.low, "high": overall.high},
-            "queries": int(counted.sum()),
-            "queries without a photo": int((~counted).sum()),
-            "photos": len(there),
-        },
-        [
-            {"query": names[row], "AP": ap, f"hits in {nearest.shape[1]}": int(hits[row].sum())}
-            for row, ap in shown.items()
-        ],
+    names = {row: mixture.class_names[int(mixture.drawings.labels[row])] for row in rows}
+    facts = {
+        "layer": layer,
+        "mAP": {"mean": overall.value, "low": overall.low, "high": overall.high},
+        "queries": int(counted.sum()),
+        "queries without a photo": int((~counted).sum()),
+        "photos": len(mixture.photos),
+    }
+    table = [
+        {"query": names[row], "AP": ap, f"hits in {nearest.shape[1]}": int(hits[row].sum())}
+        for row, ap in shown.items()
+    ]
+    figure = plots.ranked_results(
+        list(inputs.plain(mixture.drawings, rows)),
+        [[mixture.photos[int(j)]["photo"] for j in nearest[row]] for row in rows],
+        hits[rows].tolist(),
+        captions=[_caption(names[row], ap) for row, ap in shown.items()],
+        title=f"{counted.sum()} sketches against {len(mixture.photos)} photos by {layer}: mAP "
+        f"{overall.value:.3f} [{overall.low:.3f}, {overall.high:.3f}]",
     )
+    return PaperFigure("Retrieval", RETRIEVAL_TEXT, figure, facts, table)
 
 
-def _ranked(source: Source, layer: str, top: int) -> tuple[np.ndarray, np.ndarray]:
+def _shown_queries(inputs: FigureInputs, counted: np.ndarray, count: int) -> list[int]:
+    """Chooses the queries that are shown: by default from those that can be answered, but one may ask
+    for a class without photos.
+    """
+    mixture = inputs.mixture
+    names = [mixture.class_names[k] for k in mixture.drawings.labels.tolist()]
+    check_classes(inputs.classes, mixture.class_names, {"sketch": names})
+    eligible = np.arange(len(names)) if inputs.classes else np.flatnonzero(counted)
+    picked = choose([names[i] for i in eligible], inputs.classes, count, inputs.seed)
+    return eligible[picked].tolist()
+
+
+def _caption(name: str, precision: float | None) -> str:
+    return f"{plots.short(name)}\n" + ("no photo" if precision is None else f"AP {precision:.2f}")
+
+
+def _ranked(inputs: FigureInputs, layer: str, top: int) -> tuple[np.ndarray, np.ndarray]:
     """Ranks all photos for each drawing: the places of the nearest, [q, top], and the average
     precision of the whole ranking, [q].
     """
-    card, params, mixture = source.network.card, source.network.params, source.mixture
+    mixture = inputs.mixture
     queries, gallery = (
         extract(
-            card.network(),
-            params,
+            inputs.network.model,
             examples,
             layers=(layer,),
-            batch_size=min(BATCH, len(examples)),
-            size=card.size,
+            batch_size=min(BATCH_SIZE, len(examples)),
             label=label,
         )[layer]
         for examples, label in ((mixture.drawings, "sketches"), (mixture.photos, "photos"))

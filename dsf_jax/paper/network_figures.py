@@ -1,123 +1,141 @@
-"""The paper's pictures of a network's inside: activations, filters, inversion, each with its numbers;
-no flags here.
-"""
+"""The paper's figures of a network's inside: activations and filters, each with its numbers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from dsf_jax.evaluation.extractors import NamedModel
-from dsf_jax.insight import plots
-from dsf_jax.insight.inversion import (
-    InversionConfig,
-    invert,
-    mean_distance,
-    normalised_errors,
-    stretched,
-    typical_norm,
-)
-from dsf_jax.insight.similarity import (
-    SHOWN_LAYERS,
-    Interval,
-    PairSimilarity,
-    bootstrap_interval,
-    check_layers,
+from dsf_jax.evaluation.statistics import Measure, bootstrap
+from dsf_jax.insight import network_plots
+from dsf_jax.insight.filters import (
+    FilterChange,
     filter_change,
     filter_images,
     filter_statistics,
-    pair_similarities,
+    filters_mean,
+    first_kernel,
     pixel_filters,
+)
+from dsf_jax.insight.similarity import (
+    PairSimilarity,
+    pair_similarities,
     shared_maps,
 )
-from dsf_jax.paper.figures import Picture, Source
+from dsf_jax.paper.figure_inputs import FigureInputs, PaperFigure
 
-MEASURED_LAYERS = (*SHOWN_LAYERS, "relu6", "relu7")  # maps end at relu5; L6 and L7 follow
-INVERTED_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+DRAWS = 10_000
 MAPS = 16  # channels of a layer that are shown
-BATCH = 16  # pairs at a time
-COMPARED = 100  # images whose mean distance is the unit of errors, as many as the authors took
+BATCH_SIZE = 16  # pairs at a time
+ACTIVATIONS_TEXT = (
+    "What the convolutions answer to a sketch and a photo of one class (Fig. 6 of the paper): the "
+    f"{MAPS} channels of each layer that answer most to both, the same ones on both sides. The bars: "
+    "cosine similarity of activations, their mean over each kind of image taken off, of pairs of one "
+    "class less that of pairs of two classes; 95 % bootstrap intervals over classes."
+)
+FILTERS_TEXT = (
+    "The filters of conv1 (Fig. 7 of the paper), grey where a weight is 0. Colour: fraction of a "
+    "filter's energy off the grey axis. Orientation: fraction of its spectral energy within 30 degrees "
+    "of the dominant direction, a sixth for a filter without any. Moved: length of the change of all "
+    "weights over their length."
+)
 
 
-def activations(source: Source, *, pairs: int) -> Picture:
-    """Makes Fig. 6, and measures what it claims."""
-    network, mixture = source.network, source.mixture
-    found = _balanced(source.pairs(pairs), mixture.drawings.labels)
+def activations(inputs: FigureInputs, *, pairs: int) -> PaperFigure:
+    """Makes Fig. 6, and measures what it claims.
+
+    Args:
+      inputs: checkpoint, perhaps one before fine-tuning, and data.
+      pairs: largest number of pairs that are measured.
+
+    Returns:
+      The figure.
+
+    Raises:
+      ValueError: the data's pairs of a sketch and a photo are of fewer than two classes.
+    """
+    mixture = inputs.mixture
+    found = _balanced(inputs.pairs(pairs), mixture.drawings.labels)
     drawn, photographed = zip(*found, strict=True)
-    sketches = source.plain(mixture.drawings, drawn)
-    photos = source.plain(mixture.photos, photographed)
+    sketches = inputs.plain(mixture.drawings, drawn)
+    photos = inputs.plain(mixture.photos, photographed)
     labels = mixture.drawings.labels[list(drawn)]
-    similarities = {
+    similarities = _similarities(inputs, sketches, photos, labels)
+    gaps = {
+        _named(when, network): {
+            layer: _class_mean(of.same - of.different, labels)
+            for layer, of in similarities[when].items()
+        }
+        for when, network in _by_time(inputs).items()
+    }
+    name, classes = mixture.class_names[int(labels[0])], len(np.unique(labels))
+    model = inputs.network.model
+    figure = network_plots.shared_activations(
+        sketches[0],
+        photos[0],
+        shared_maps(model, sketches[0], photos[0], layers=model.backbone.maps, count=MAPS),
+        gaps,
+        title=f"{name}: the channels that sketch and photo share most; below, {len(found)} pairs of "
+        f"{classes} classes",
+    )
+    fresh = list(inputs.before.model.config.fresh_layers) if inputs.before else []
+    facts = {
+        "class shown": name,
+        "pairs": len(found),
+        "classes": classes,
+        "random layers before": fresh,
+    }
+    rows = [_similarity_row(layer, similarities, labels) for layer in model.backbone.measured]
+    return PaperFigure("Activations", ACTIVATIONS_TEXT, figure, facts, rows)
+
+
+def _similarities(
+    inputs: FigureInputs, sketches: np.ndarray, photos: np.ndarray, labels: np.ndarray
+) -> dict[str, dict[str, PairSimilarity]]:
+    """Measures {"before" or "after": {layer: similarities}} on the same pairs."""
+    return {
         when: pair_similarities(
-            own.card.network(),
-            own.params,
+            network.model,
             sketches,
             photos,
             labels,
-            layers=MEASURED_LAYERS,
-            centred=True,
-            batch_size=min(BATCH, len(found)),
-            seed=source.seed,
+            layers=network.model.backbone.measured,
+            batch_size=min(BATCH_SIZE, len(labels)),
+            seed=inputs.seed,
             label=f"similarity {when}",
         )
-        for when, own in _by_time(source).items()
+        for when, network in _by_time(inputs).items()
     }
-    gaps = {
-        when: {
-            layer: bootstrap_interval(of.same - of.different, labels) for layer, of in own.items()
-        }
-        for when, own in similarities.items()
-    }
-    model = network.card.network()
-    maps = shared_maps(model, network.params, sketches[0], photos[0], count=MAPS)
-    name = mixture.class_names[int(labels[0])]
-    return Picture(
-        "Activations",
-        "What the convolutions answer to a sketch and a photo of one class (Fig. 6 of the paper): the "
-        f"{MAPS} channels of each layer that answer most to both, the same ones on both sides. The bars: "
-        "cosine similarity of activations, their mean over each kind of image taken off, of pairs of one "
-        "class less that of pairs of two classes; 95 % bootstrap intervals over classes.",
-        plots.shared_activations(
-            sketches[0],
-            photos[0],
-            maps,
-            {_named(when, own): gaps[when] for when, own in _by_time(source).items()},
-            title=f"{name}: the channels that sketch and photo share most; below, {len(found)} pairs of "
-            f"{len(np.unique(labels))} classes",
-        ),
-        {
-            "class shown": name,
-            "pairs": len(found),
-            "classes": len(np.unique(labels)),
-            "random layers before": list(source.before.card.fresh_layers) if source.before else [],
-        },
-        [_similarity_row(layer, similarities, labels) for layer in MEASURED_LAYERS],
-    )
 
 
 def _balanced(pairs: Sequence[tuple[int, int]], labels: np.ndarray) -> list[tuple[int, int]]:
-    """Leaves out the last pairs of a class that holds more than half of them: each needs a partner of
+    """Omits the last pairs of a class that holds more than half of them: each needs a partner of
     another class.
     """
-    classes, group = np.unique([labels[drawn] for drawn, _ in pairs], return_inverse=True)
+    classes, own = np.unique([labels[drawn] for drawn, _ in pairs], return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
             "all pairs of a sketch and a photo are of one class, and those of two classes are what they "
             "are compared with; choose data sets that share more classes"
         )
-    most = len(pairs) - np.bincount(group)  # what the others hold
-    rank = [int(np.sum(group[:i] == k)) for i, k in enumerate(group)]
-    return [pair for pair, k, before in zip(pairs, group, rank, strict=True) if before < most[k]]
+    most = len(pairs) - np.bincount(own)  # what the others hold
+    rank = [int(np.sum(own[:i] == k)) for i, k in enumerate(own)]
+    return [pair for pair, k, before in zip(pairs, own, rank, strict=True) if before < most[k]]
 
 
-def _by_time(source: Source) -> dict[str, NamedModel]:
-    before = {"before": source.before} if source.before else {}
-    return before | {"after": source.network}
+def _by_time(inputs: FigureInputs) -> dict[str, NamedModel]:
+    before = {"before": inputs.before} if inputs.before else {}
+    return before | {"after": inputs.network}
 
 
 def _named(when: str, network: NamedModel) -> str:
-    """Words a network for the picture; what is random in it says little."""
-    fresh = [layer for layer in network.card.fresh_layers if layer in ("fc6", "fc7")]
+    """Names a network for the figure, with its random layers, which show little."""
+    model = network.model
+    fresh = [
+        layer
+        for layer in model.config.fresh_layers
+        if layer != model.backbone.classifier and np.ndim(model.params[layer]["kernel"]) == 2
+    ]
     return f"{when} fine-tuning" + (f" ({' and '.join(fresh)} random)" if fresh else "")
 
 
@@ -140,156 +158,69 @@ def _similarity_row(
 
 
 def _mean(values: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    return _plain(bootstrap_interval(values, labels))
+    return _plain(_class_mean(values, labels))
 
 
-def _plain(interval: Interval) -> dict[str, float]:
-    """An interval for JSON."""
-    return dict(interval._asdict())
+def _class_mean(values: np.ndarray, labels: np.ndarray) -> Measure:
+    """Returns the mean over pairs, [n], with its bootstrap interval over classes."""
+    return bootstrap(values, labels, draws=DRAWS)
 
 
-def filters(source: Source) -> Picture:
+def _plain(measure: Measure) -> dict[str, float]:
+    """Returns a mean and its interval for JSON."""
+    return {"mean": measure.value, "low": measure.low, "high": measure.high}
+
+
+def filters(inputs: FigureInputs) -> PaperFigure:
     """Makes Fig. 7; where there is a checkpoint before, with what fine-tuning changed."""
-    variant = source.network.card.network().variant
-    kernels = {
-        when: np.asarray(own.params["conv1"]["kernel"]) for when, own in _by_time(source).items()
-    }
-    weights = {when: pixel_filters(kernel, variant=variant) for when, kernel in kernels.items()}
-    shown = {
-        f"{when} fine-tuning": filter_images(kernel, variant=variant)
-        for when, kernel in kernels.items()
-    }
-    now = filter_statistics(weights["after"])
-    shares = {"colour": now.colour, "orientation": now.orientation}
+    pixels = inputs.network.model.backbone.pixels
+    kernels = {when: first_kernel(network.model) for when, network in _by_time(inputs).items()}
+    weights = {when: pixel_filters(kernel, pixels) for when, kernel in kernels.items()}
     facts: dict[str, Any] = {"filters": len(weights["after"])}
-    rows: list[dict[str, Any]] = [
-        {"share of energy": name, "after": _plain(bootstrap_interval(values))}
-        for name, values in shares.items()
-    ]
-    title = ", ".join(
-        f"{name} {values.mean():.3f} of the energy" for name, values in shares.items()
-    )
-    if "before" in weights:
+    shown = {f"{when} fine-tuning": filter_images(own) for when, own in weights.items()}
+    if "before" not in weights:
+        rows, title = _filter_rows(weights["after"])
+    else:
         change = filter_change(weights["before"], weights["after"])
         facts["moved"] = change.moved
-        rows = [
-            {"share of energy": name}
-            | {
-                when: _plain(getattr(change, f"{name}_{when}"))
-                for when in ("before", "after", "change")
-            }
-            for name in shares
-        ]
+        rows = _change_rows(change)
         if change.moved:
             difference = kernels["after"] - kernels["before"]
             panel = "what changed, each on its own scale"
-            shown[panel] = filter_images(difference, variant=variant)
+            shown[panel] = filter_images(pixel_filters(difference, pixels))
             title = f"weights moved by {100 * change.moved:.2f} %" + "".join(
-                f"; {name} {row['before']['mean']:.3f} to {row['after']['mean']:.3f} of the energy"
-                for name, row in zip(shares, rows, strict=True)
+                f"; {row['share of energy']} {row['before']['mean']:.3f} to "
+                f"{row['after']['mean']:.3f} of the energy"
+                for row in rows
             )
         else:
             shown = {"the same before and after fine-tuning": shown["after fine-tuning"]}
-    return Picture(
-        "First filters",
-        "The filters of conv1 (Fig. 7 of the paper), grey where a weight is 0. Colour: share of a "
-        "filter's energy off the grey axis. Orientation: share of its spectral energy within 30 degrees "
-        "of the dominant direction, a sixth for a filter without any. Moved: length of the change of all "
-        "weights over their length.",
-        plots.first_filters(shown, title=title),
-        facts,
-        rows,
-    )
+            title = _filter_rows(weights["after"])[1]
+    figure = network_plots.filter_panels(shown, title=title)
+    return PaperFigure("First filters", FILTERS_TEXT, figure, facts, rows)
 
 
-class _Subject(NamedTuple):
-    """An image that is reconstructed."""
-
-    name: str
-    kind: str
-    image: np.ndarray  # [h, w, 3] uint8
-
-
-def _subjects(source: Source, count: int) -> list[_Subject]:
-    """Chooses pairs of a sketch and a photo of one class; the sketches come first."""
-    mixture = source.mixture
-    drawn, photographed = zip(*source.pairs(len(source.classes) or count), strict=True)
-    return [
-        _Subject(f"{kind} of {mixture.class_names[int(examples.labels[row])]}", kind, image)
-        for kind, examples, rows in (
-            ("sketch", mixture.drawings, drawn),
-            ("photo", mixture.photos, photographed),
-        )
-        for row, image in zip(rows, _coloured(source.plain(examples, rows)), strict=True)
+def _filter_rows(filters: np.ndarray) -> tuple[list[dict[str, Any]], str]:
+    """Measures colour and orientation of one network's filters: rows, and a title."""
+    now = filter_statistics(filters)
+    fractions = {"colour": now.colour, "orientation": now.orientation}
+    rows = [
+        {"share of energy": name, "after": _plain(filters_mean(values))}
+        for name, values in fractions.items()
     ]
-
-
-def inversion(
-    source: Source, *, count: int, layers: Sequence[str], config: InversionConfig
-) -> Picture:
-    """Makes Fig. 8, of `count` sketches and as many photos."""
-    model, params, mixture = source.network.card.network(), source.network.params, source.mixture
-    subjects = _subjects(source, count)
-    images = np.stack([subject.image for subject in subjects])
-    check_layers(model, params, images, tuple(layers))
-    rng = np.random.default_rng(source.seed)
-    for kind, examples in (("sketches", mixture.drawings), ("photos", mixture.photos)):
-        if len(examples) < 2:
-            raise ValueError(
-                f"errors are told in distances between images, and there is one among the {kind}; "
-                "choose a split with more"
-            )
-    others = {
-        kind: _coloured(source.plain(examples, rng.permutation(len(examples))[:COMPARED].tolist()))
-        for kind, examples in (("sketch", mixture.drawings), ("photo", mixture.photos))
-    }
-    typical = {kind: typical_norm(x, variant=model.variant) for kind, x in others.items()}
-    norms = np.array([typical[subject.kind] for subject in subjects])
-    found: dict[str, list[plots.Inverted]] = {}
-    for i, layer in enumerate(layers, start=1):
-        label = f"inversion {i}/{len(layers)}"
-        made = invert(model, params, images, layer=layer, norms=norms, config=config, label=label)
-        units = {kind: mean_distance(model, params, x, layer=layer) for kind, x in others.items()}
-        normalised = normalised_errors(made, np.array([units[s.kind] for s in subjects]))
-        values = zip(stretched(made.raw), made.errors.tolist(), normalised.tolist(), strict=True)
-        found[layer] = [plots.Inverted(*value) for value in values]
-    steps = sum(number for _, number in config.phases)
-    return Picture(
-        "Inversion",
-        "Images that give a layer the same activations (Fig. 8 of the paper), found by gradient descent "
-        "from noise; each shown over its own range of brightness. Error: squared distance of the "
-        "activations over their own squared length; normalised error: distance over the mean distance "
-        "of images of the same kind, each with itself among them.",
-        plots.inversions(
-            [(subject.name, subject.image) for subject in subjects],
-            found,
-            title=f"after {steps} steps; error: |Φ(x) − Φ₀|² / |Φ₀|²\n(and |Φ(x) − Φ₀| in percent of the "
-            "mean distance of images)",
-        ),
-        {
-            "steps": steps,
-            "restarts": config.restarts,
-            "seed": config.seed,
-            "images that the unit comes from": {kind: len(x) for kind, x in others.items()},
-            "typical norm": typical,
-        },
-        [_inversion_row(layer, own, subjects) for layer, own in found.items()],
+    title = ", ".join(
+        f"{name} {values.mean():.3f} of the energy" for name, values in fractions.items()
     )
+    return rows, title
 
 
-def _inversion_row(
-    layer: str, found: Sequence[plots.Inverted], subjects: Sequence[_Subject]
-) -> dict[str, Any]:
-    """One layer's errors: their means over sketches and over photos, and each."""
-    row: dict[str, Any] = {"layer": layer}
-    for kind in dict.fromkeys(subject.kind for subject in subjects):
-        own = [one for one, s in zip(found, subjects, strict=True) if s.kind == kind]
-        row[f"{kind}, error"] = [one.error for one in own]
-        row[f"{kind}, normalised"] = [one.normalised for one in own]
-        row[f"{kind}, mean normalised"] = float(np.mean([one.normalised for one in own]))
-    return row
-
-
-def _coloured(images: np.ndarray) -> np.ndarray:
-    """[n, h, w] or [n, h, w, 3] -> [n, h, w, 3]."""
-    return images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=-1)
+def _change_rows(change: FilterChange) -> list[dict[str, Any]]:
+    """Lists colour and orientation before and after fine-tuning, and their change."""
+    return [
+        {"share of energy": name}
+        | {
+            when: _plain(getattr(change, f"{name}_{when}"))
+            for when in ("before", "after", "change")
+        }
+        for name in ("colour", "orientation")
+    ]

@@ -1,101 +1,83 @@
-"""The paper's tables and Fig. 4, cell by cell: what can be run is run, once; for the rest it says
-what is missing and how to get it.
-
-Runs lie as `launch.train --fold=all --run_dir=RUNS/MIXTURE` leaves them: RUNS/S/fold0, ...
+"""The paper's tables and Fig. 4 made again, cell by cell: what can be run is run, once; for the rest
+the reason is given.
 """
 
-import pathlib
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
-from dsf_jax.data.mixtures import EDGE_PRESERVING, ClassMap
+from dsf_jax.data.datasets import DataSetSpec
+from dsf_jax.data.mixtures import ClassMap
 from dsf_jax.data.records import Records, list_datasets, open_records
 from dsf_jax.evaluation import evaluate
 from dsf_jax.evaluation.extractors import NO_LAYER, FeatureExtractor, HandCrafted, NamedModel
 from dsf_jax.evaluation.protocols.tu_berlin import join_folds
 from dsf_jax.evaluation.results import ResultRecord, over_folds
 from dsf_jax.images.descriptors import Descriptor
-from dsf_jax.paper import tables
-from dsf_jax.paper.tables import RESIZED, Found, NotRun, Table
-from dsf_jax.training.checkpoints import FOLDER, last_step, load_model
-from dsf_jax.training.run_directory import read_config
+from dsf_jax.paper import layout
+from dsf_jax.paper.numbers import EITZ, FEATURES, RUNS, SKETCHES, TABLE_3, VOC
+from dsf_jax.paper.run_checks import (
+    ReproductionConfig,
+    check_classes,
+    check_resizing,
+    check_unseen,
+    missing_data,
+    missing_runs,
+)
+from dsf_jax.paper.tables import NotRun, Outcome, ResultTable
+from dsf_jax.training.checkpoints import load_model
 
-SKETCHES, PHOTOS, EDGES = "tu_berlin/sketch", "hust_si/photo", "edge_maps/hust_si-hed"
-EITZ = ("eitz_sbir/sketch", "eitz_sbir/photo")
-VOC = ("pascal_voc_sbir/sketch", "pascal_voc_sbir/photo")
 BASELINES: tuple[Descriptor, ...] = ("HOG", "raw pixels")
 POOL5 = "pool5, not fine-tuned"
 NOT_PRETRAINED = NotRun(
     "needs the pretrained network: name what launch.port_weights wrote with --pretrained"
 )
-RESULTS = "results"  # within the folder of runs
+Curve = list[tuple[int, float, float, float]]  # (negatives, value, low, high) each
 
 
-class Setup(NamedTuple):
-    """Where things lie, and which folds are evaluated.
-
-    Attributes:
-      runs: folder of the mixtures' runs.
-      data_dir: of prepared records.
-      folds: numbers; a table's numbers are means over them.
-      pretrained: a ported checkpoint, whose pool5 is a baseline, or None.
-    """
-
-    runs: pathlib.Path
-    data_dir: str
-    folds: tuple[int, ...]
-    pretrained: str | None = None
-
-    @property
-    def results(self) -> pathlib.Path:
-        """Returns the folder that each result is kept in once it is made."""
-        return self.runs / RESULTS
-
-
-def table_1(setup: Setup, sketches: str = SKETCHES) -> Table:
+def reproduce_table_1(config: ReproductionConfig, sketches: str = SKETCHES) -> ResultTable:
     """Recognises the sketches of each fold with the run that did not see them."""
-    return tables.table_1({run: _recognition(setup, run, sketches) for run in tables.RUNS})
+    return layout.table_1({run: _recognition(config, run, sketches) for run in RUNS})
 
 
-def table_2(setup: Setup, sketches: str = SKETCHES) -> Table:
+def reproduce_table_2(config: ReproductionConfig, sketches: str = SKETCHES) -> ResultTable:
     """Recognises sketches with the run S and with linear classifiers of features that were not learned
     from sketches.
     """
     baselines = _over_baselines(
-        setup, [sketches], lambda who, layer: _linear(setup, who, layer, sketches)
+        config, [sketches], lambda extractor, layer: _linear(config, extractor, layer, sketches)
     )
-    return tables.table_2(_recognition(setup, "S", sketches), baselines)
+    return layout.table_2(_recognition(config, "S", sketches), baselines)
 
 
-def table_3(setup: Setup, sketches: str = EITZ[0], photos: str = EITZ[1]) -> Table:
+def reproduce_table_3(
+    config: ReproductionConfig, sketches: str = EITZ[0], photos: str = EITZ[1]
+) -> ResultTable:
     """Correlates distances with people's ratings."""
 
-    def make(who: FeatureExtractor, *layers: str) -> dict[str, ResultRecord]:
-        pair = [open_records(setup.data_dir, *_named(name, "test")) for name in (sketches, photos)]
+    def make(extractor: FeatureExtractor, *layers: str) -> dict[str, ResultRecord]:
+        pair = [open_records(config.data_dir, *_named(name, "test")) for name in (sketches, photos)]
         return evaluate.retrieval(
-            who,
+            extractor,
             pair[:1],
             pair[1:],
             protocol="eitz_sbir",
-            layers=layers or None,
-            results=setup.results,
+            layers=layers or FEATURES,
+            results=config.results,
         )
 
-    found: dict[tuple[str, str], Found] = {}
-    for run in tables.TABLE_3:
-        joined = _over_runs(setup, run, (sketches, photos), make)
-        for layer in tables.LAYERS:
+    found: dict[tuple[str, str], Outcome] = {}
+    for run in TABLE_3:
+        joined = _over_runs(config, run, (sketches, photos), make)
+        for layer in FEATURES:
             found[run, layer] = joined if isinstance(joined, NotRun) else joined[layer]
     baselines = _over_baselines(
-        setup, (sketches, photos), lambda who, layer: make(who, layer)[layer]
+        config, (sketches, photos), lambda extractor, layer: make(extractor, layer)[layer]
     )
-    return tables.table_3(found, baselines)
+    return layout.table_3(found, baselines)
 
 
-def figure_4(
-    setup: Setup, sketches: str = VOC[0], photos: str = VOC[1]
-) -> tuple[Table, dict[str, dict[str, list[tuple[int, float, float, float]]]]]:
+def reproduce_figure_4(
+    config: ReproductionConfig, sketches: str = VOC[0], photos: str = VOC[1]
+) -> tuple[ResultTable, dict[str, dict[str, Curve]]]:
     """Retrieves VOC's photos among more and more negatives.
 
     Returns:
@@ -103,48 +85,50 @@ def figure_4(
       value, low, high)]}}.
     """
 
-    def make(who: FeatureExtractor, layer: str = tables.LAYERS[-1]) -> ResultRecord:
-        queries = open_records(setup.data_dir, *_named(sketches, "test"))
-        every = "+".join(list_datasets(setup.data_dir)[photos.partition(":")[0]])
-        gallery = open_records(setup.data_dir, *_named(photos, every))
+    def make(extractor: FeatureExtractor, layer: str = FEATURES[-1]) -> ResultRecord:
+        queries = open_records(config.data_dir, *_named(sketches, "test"))
+        every = "+".join(list_datasets(config.data_dir)[DataSetSpec.parse(photos).name])
+        gallery = open_records(config.data_dir, *_named(photos, every))
         made = evaluate.retrieval(
-            who,
+            extractor,
             [queries],
             [gallery],
             protocol="voc_retrieval",
             layers=(layer,),
-            results=setup.results,
+            results=config.results,
         )
         return made[layer]
 
-    found: dict[str, Found] = {}
-    for run in tables.TABLE_3:  # the mixtures that the paper's retrieval compares
-        joined = _over_runs(setup, run, (sketches, photos), lambda who: {"": make(who)})
+    found: dict[str, Outcome] = {}
+    for run in TABLE_3:  # the mixtures that the paper's retrieval compares
+        joined = _over_runs(
+            config, run, (sketches, photos), lambda extractor: {"": make(extractor)}
+        )
         found[run] = joined if isinstance(joined, NotRun) else joined[""]
-    found |= _over_baselines(setup, (sketches, photos), make)
+    found |= _over_baselines(config, (sketches, photos), make)
     curves = {
         run: {
             name: [(point.negatives, *point.value) for point in curve]
-            for name, curve in tables.curves_of(record).items()
+            for name, curve in layout.curves_of(record).items()
         }
         for run, record in found.items()
         if isinstance(record, ResultRecord)
     }
-    return tables.figure_4(found), curves
+    return layout.figure_4(found), curves
 
 
-def retrieval_table(
-    setup: Setup,
+def compare_retrieval(
+    config: ReproductionConfig,
     sketches: Sequence[Records],
     photos: Sequence[Records],
     checkpoints: Mapping[str, str],
     *,
     class_map: ClassMap | None,
-) -> Table:
+) -> ResultTable:
     """Retrieves photos by sketches of their class, with baselines and checkpoints.
 
     Args:
-      setup: see `Setup`.
+      config: see `ReproductionConfig`.
       sketches: data sets of queries.
       photos: data sets of the gallery.
       checkpoints: {name: path}.
@@ -154,201 +138,96 @@ def retrieval_table(
       The table.
     """
 
-    def make(who: FeatureExtractor, *layers: str) -> dict[str, ResultRecord]:
+    def make(extractor: FeatureExtractor, *layers: str) -> dict[str, ResultRecord]:
         return evaluate.retrieval(
-            who,
+            extractor,
             sketches,
             photos,
             class_map=class_map,
             layers=layers or None,
-            results=setup.results,
+            results=config.results,
         )
 
-    baselines = _over_baselines(setup, (), lambda who, layer: make(who, layer)[layer])
-    found: dict[tuple[str, str], Found] = {(name, ""): one for name, one in baselines.items()}
+    baselines = _over_baselines(config, (), lambda extractor, layer: make(extractor, layer)[layer])
+    found: dict[tuple[str, str], Outcome] = {(name, ""): one for name, one in baselines.items()}
     for name, path in checkpoints.items():
         made = make(NamedModel(name, load_model(path)))
         found |= {(name, layer): record for layer, record in made.items()}
-    return tables.retrieval_table(found)
+    return layout.retrieval_table(found)
 
 
 def _over_baselines(
-    setup: Setup, datasets: Sequence[str], make: Callable[[FeatureExtractor, str], Found]
-) -> dict[str, Found]:
+    config: ReproductionConfig,
+    datasets: Sequence[str],
+    make: Callable[[FeatureExtractor, str], Outcome],
+) -> dict[str, Outcome]:
     """Evaluates what was not learned from sketches: hand-crafted descriptors, and pool5 of the pretrained
     network.
     """
-    if missing := _missing_data(setup, datasets):
-        return dict.fromkeys((*BASELINES, POOL5), _not_run(missing))
+    if missing := missing_data(config, datasets):
+        return dict.fromkeys((*BASELINES, POOL5), NotRun("; ".join(missing)))
     found = {name: make(HandCrafted(name), NO_LAYER) for name in BASELINES}
-    if setup.pretrained is None:
+    if config.pretrained is None:
         return found | {POOL5: NOT_PRETRAINED}
-    return found | {POOL5: make(NamedModel(POOL5, load_model(setup.pretrained)), "pool5")}
-
-
-# --- What is there, and what is missing ---
-
-
-def _named(dataset: str, split: str) -> tuple[str, str]:
-    """NAME or NAME:SPLIT -> name and split."""
-    name, _, own = dataset.partition(":")
-    return name, own or split
-
-
-def _missing_data(setup: Setup, datasets: Sequence[str]) -> list[str]:
-    there = list_datasets(setup.data_dir)
-    names = [dataset.partition(":")[0] for dataset in datasets]
-    return [f"needs {name}, {_where(name)}" for name in names if name not in there]
-
-
-def _where(name: str) -> str:
-    """Says where a data set comes from."""
-    return f"get it as data_builders/{name.partition('/')[0]}/README.md says"
-
-
-def _missing_runs(setup: Setup, run: str) -> list[str]:
-    """Names the folds of a run whose model is not finished, and the command that trains them."""
-    folders = [setup.runs / run / f"fold{fold}" for fold in setup.folds]
-    if not (states := [f"{name} ({s})" if s else name for name, s in _unfinished(setup, folders)]):
-        return []
-    needed = f"needs the model {', '.join(states)}, train it with: `{train_command(setup, run)}`"
-    return [needed, *_missing_data(setup, _training_sets(run))]
-
-
-def _unfinished(setup: Setup, folders: Sequence[pathlib.Path]) -> Iterator[tuple[str, str]]:
-    """Yields the name of each run that has no checkpoint, or not its last, and how far it is."""
-    for folder in folders:
-        name = folder.relative_to(setup.runs).as_posix()
-        step = last_step(folder / FOLDER)
-        if step is None:
-            yield name, ""
-        elif step < (steps := read_config(folder).get("steps", step)):
-            yield name, f"at step {step} of {steps}"
-
-
-def train_command(setup: Setup, run: str) -> str:
-    """Words the command that trains a run of the paper, all folds."""
-    mixture = "S" if run in RESIZED else run
-    return (
-        f"python -m launch.train --data_dir={setup.data_dir} --init=runs/ported --run_dir={setup.runs / run} "
-        f"--fold=all --datasets={','.join(_training_sets(run))} --mixture={mixture}"
-        + (f" --resizing={RESIZED[run]}" if run in RESIZED else "")
-    )
-
-
-def _training_sets(run: str) -> list[str]:
-    """Names the data sets that a run of the paper is trained on."""
-    by_letter = {"S": SKETCHES, "I": PHOTOS, "E": EDGES}
-    return [by_letter[letter] for letter in ("S" if run in RESIZED else run).split("+")]
-
-
-def _not_run(reasons: Sequence[str]) -> NotRun:
-    return NotRun("; ".join(reasons))
-
-
-def _open_run(setup: Setup, run: str, fold: int) -> NamedModel:
-    return NamedModel(f"{run}/fold{fold}", load_model(setup.runs / run / f"fold{fold}"))
+    return found | {POOL5: make(NamedModel(POOL5, load_model(config.pretrained)), "pool5")}
 
 
 def _over_runs(
-    setup: Setup,
+    config: ReproductionConfig,
     run: str,
     datasets: Sequence[str],
     make: Callable[[NamedModel], Mapping[str, ResultRecord]],
 ) -> Mapping[str, ResultRecord] | NotRun:
     """Evaluates the models of all folds on the same data and joins what they give, name by name."""
-    if missing := [*_missing_data(setup, datasets), *_missing_runs(setup, run)]:
-        return _not_run(missing)
-    folds = [make(_open_run(setup, run, fold)) for fold in setup.folds]
+    if missing := [*missing_data(config, datasets), *missing_runs(config, run)]:
+        return NotRun("; ".join(missing))
+    folds = [make(_open_run(config, run, fold)) for fold in config.folds]
     return {name: over_folds([results[name] for results in folds]) for name in folds[0]}
 
 
-# --- Recognition, fold by fold ---
-
-
-def _recognition(setup: Setup, run: str, sketches: str) -> Found:
+def _recognition(config: ReproductionConfig, run: str, sketches: str) -> Outcome:
     """Tests the model of each fold on its own fold."""
-    if missing := [*_missing_data(setup, [sketches]), *_missing_runs(setup, run)]:
-        return _not_run(missing)
+    if missing := [*missing_data(config, [sketches]), *missing_runs(config, run)]:
+        return NotRun("; ".join(missing))
     records = []
-    for fold in setup.folds:
-        test = open_records(setup.data_dir, sketches, f"fold{fold}")
-        _check_unseen(setup.runs / run / f"fold{fold}", test)
-        network = _open_run(setup, run, fold)
-        _check_resizing(network, run)
-        _check_classes(network, test)
-        records.append(evaluate.recognise(network, [test], results=setup.results, fold=fold))
+    for fold in config.folds:
+        test = open_records(config.data_dir, sketches, f"fold{fold}")
+        check_unseen(config.runs / run / f"fold{fold}", test)
+        named = _open_run(config, run, fold)
+        check_resizing(named, run)
+        check_classes(named, test)
+        records.append(evaluate.recognise(named, [test], results=config.results, fold=fold))
     return join_folds(records)
 
 
-def _check_classes(network: NamedModel, test: Records) -> None:
-    """Refuses a model that does not know all classes: it would be scored on an easier task."""
-    if unknown := sorted({*test.class_names} - {*network.model.class_names}):
-        raise ValueError(
-            f"{network.name} does not know {len(unknown)} of the {len(test.class_names)} classes of "
-            f"{test.name}, {unknown[0]} for one; train it with all of them, or score it by itself with "
-            "--checkpoint"
-        )
-
-
-def _check_unseen(run_dir: pathlib.Path, test: Records) -> None:
-    """Refuses a model that was trained on what it is to be tested on."""
-    for name, split, digest in _trained_on(run_dir):
-        if name != test.name:
-            continue
-        if test.split in split or "fold" not in split:
-            raise ValueError(
-                f"{run_dir} was trained on {name} [{split}], which holds {test.split}, and would "
-                f"be tested on it; train it with --fold={test.split.removeprefix('fold')}"
-            )
-        if digest and digest != test.digest:
-            raise ValueError(
-                f"{run_dir} was trained on files of {name} with the digest {digest}, those in "
-                f"{test.folder} have {test.digest}: their folds may be cut otherwise; train it again, "
-                "or bring the old files back"
-            )
-
-
-def _trained_on(run_dir: pathlib.Path) -> list[tuple[str, str, str]]:
-    """Reads what a run was trained on: data set, split, and digest or nothing."""
-    try:
-        lines = read_config(run_dir)["start"]["data"]
-        # A split may have brackets of its own: fold0[:50%].
-        return re.findall(
-            r"from (\S+) \[(.*?)\](?=, |; |$)(?:.*; digest (\w+)$)?", "\n".join(lines), re.M
-        )
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"{run_dir}/config.json does not say what the run was trained on; train it again"
-        ) from error
-
-
-def _check_resizing(network: NamedModel, run: str) -> None:
-    """Refuses a model whose sketches were resized otherwise than its run's name says."""
-    expected = RESIZED.get(run, EDGE_PRESERVING)
-    if network.model.config.resizing != expected:
-        raise ValueError(
-            f"{network.name} was trained with resizing={network.model.config.resizing}, expected {expected}; "
-            "move the run into a folder of another name"
-        )
-
-
-def _linear(setup: Setup, who: FeatureExtractor, layer: str, sketches: str) -> ResultRecord:
+def _linear(
+    config: ReproductionConfig, extractor: FeatureExtractor, layer: str, sketches: str
+) -> ResultRecord:
     """Trains a linear classifier on the other folds, and tests it on each fold."""
-    splits = [s for s in list_datasets(setup.data_dir)[sketches] if s.startswith("fold")]
+    splits = [s for s in list_datasets(config.data_dir)[sketches] if s.startswith("fold")]
     if len(splits) < 2:
         raise ValueError(
             f"{sketches} is not cut into folds; name a data set that is, as {SKETCHES}"
         )
     records = []
-    for fold in setup.folds:
+    for fold in config.folds:
         others = "+".join(split for split in splits if split != f"fold{fold}")
         train, test = (
-            [open_records(setup.data_dir, sketches, split)] for split in (others, f"fold{fold}")
+            [open_records(config.data_dir, sketches, split)] for split in (others, f"fold{fold}")
         )
         records.append(
             evaluate.linear_recognition(
-                who, train, test, layer=layer, results=setup.results, fold=fold
+                extractor, train, test, layer=layer, results=config.results, fold=fold
             )
         )
     return join_folds(records)
+
+
+def _named(dataset: str, split: str) -> tuple[str, str]:
+    """NAME or NAME:SPLIT -> name and split."""
+    spec = DataSetSpec.parse(dataset)
+    return spec.name, spec.split or split
+
+
+def _open_run(config: ReproductionConfig, run: str, fold: int) -> NamedModel:
+    return NamedModel(f"{run}/fold{fold}", load_model(config.runs / run / f"fold{fold}"))

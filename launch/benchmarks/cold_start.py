@@ -9,13 +9,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from launch.benchmarks.network import parameters
+from launch.benchmarks.network import start_model
 from launch.benchmarks.search import unit_vectors
 from launch.benchmarks.sketches import pixels_of, strokes
 from launch.benchmarks.work import Setting, Work
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
-IMPORT_SECONDS, RESULT_SECONDS = 2.0, 5.0
 GALLERY, SMALL_GALLERY = 10_000, 200
 FEATURES = 4096  # of layer 6
 IMPORTED = "import dsf_jax.images.points, dsf_jax.retrieval.features, dsf_jax.retrieval.euclidean"
@@ -25,7 +24,7 @@ import pathlib, sys
 import jax, numpy as np
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 from dsf_jax.images.points import pad_points, points_from_image
-from dsf_jax.models.alexnet import AlexNet
+from dsf_jax.models.model import Model, ModelConfig
 from dsf_jax.retrieval.euclidean import search
 from dsf_jax.retrieval.features import embed
 folder = pathlib.Path(sys.argv[1])
@@ -34,18 +33,19 @@ for file in folder.glob("*.kernel.npy"):
     layer = file.name.split(".")[0]
     params[layer] = {x: np.load(folder / f"{layer}.{x}.npy") for x in ("kernel", "bias")}
 points = pad_points([points_from_image(np.load(folder / "drawing.npy"))])
-model = AlexNet(params["fc8"]["bias"].size)
-query = np.asarray(embed(model, params, {"points": points}, layers=("L6",))["L6"])
+names = tuple(map(str, range(params["fc8"]["bias"].size)))
+model = Model(params, ModelConfig("caffe", names, 227, ()))
+query = np.asarray(embed(model, {"points": points}, layer="L6"))
 print(search(query, np.load(folder / "gallery.npy", mmap_mode="r"), 10).indices[0])
 """
 
 
 def cold_start(setting: Setting) -> Iterator[Work]:
     """Whole processes, from their start to their end."""
-    yield _process("cold start, import", [IMPORTED], {}, IMPORT_SECONDS)
+    yield _process("cold start, import", [IMPORTED], {})
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        for layer, values in parameters().items():
+        for layer, values in start_model().params.items():
             for part, value in values.items():
                 np.save(folder / f"{layer}.{part}.npy", np.asarray(value))
         n = SMALL_GALLERY if setting.small else GALLERY
@@ -54,10 +54,10 @@ def cold_start(setting: Setting) -> Iterator[Work]:
         np.save(folder / "drawing.npy", pixels_of(strokes()))
         # The call that warms up fills it.
         cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
-        yield _process("cold start, first result", [FIRST_RESULT, name], cache, RESULT_SECONDS)
+        yield _process("cold start, first result", [FIRST_RESULT, name], cache)
 
 
-def _process(what: str, code: list[str], more: dict[str, str], seconds: float) -> Work:
+def _process(what: str, code: list[str], more: dict[str, str]) -> Work:
     def start() -> None:
         done = subprocess.run(
             [sys.executable, "-c", *code],
@@ -67,7 +67,6 @@ def _process(what: str, code: list[str], more: dict[str, str], seconds: float) -
             text=True,
         )
         if done.returncode:
-            raise RuntimeError(f"{what} failed: {done.stderr.strip()[-300:]}; mend that first")
+            raise RuntimeError(f"{what} failed: {done.stderr.strip()[-300:]}; fix that first")
 
-    allowed = f"allowed, {seconds:g} s"
-    return Work(what, start, 1, "starts", wanted={allowed: 1.0}, allowed={allowed: seconds})
+    return Work(what, start, 1, "starts")

@@ -9,11 +9,11 @@ import jax
 import numpy as np
 
 from dsf_jax.images.points import CANVAS, ink_of, points_from_image
-from dsf_jax.images.resize import SIZE
 from dsf_jax.images.views import VIEW_ANGLES, sketch_views
-from dsf_jax.models.alexnet import CAFFE_MEAN_BGR, Params, preprocess
+from dsf_jax.models.alexnet import CAFFE
+from dsf_jax.models.model import Model
 from dsf_jax.recognition.voting import vote
-from launch.benchmarks.network import alexnet, forward_flops, parameter_bytes, parameters
+from launch.benchmarks.network import alexnet, forward_flops, parameter_bytes
 from launch.benchmarks.sketches import (
     SIDE,
     looped_views,
@@ -47,7 +47,6 @@ def resize(setting: Setting) -> Iterator[Work]:
         name = "OpenCV"
         calls[name] = lambda: warped_views(cv2, image)
         differences[name] = checked(lost_ink(ours, calls[name]()), "turned pixels", name)
-    on_cpu = jax.default_backend() == "cpu"
     yield Work(
         "resize",
         lambda: sketch_views(points).block_until_ready(),
@@ -55,7 +54,6 @@ def resize(setting: Setting) -> Iterator[Work]:
         "views",
         calls,
         differences,
-        {"NumPy loop over views": 1.5 if on_cpu else 50.0, "OpenCV": 20.0},
         moved=points.nbytes + ours.nbytes,
     )
 
@@ -88,7 +86,6 @@ def points(setting: Setting) -> Iterator[Work]:
         "drawings",
         calls,
         dict.fromkeys(calls, checked(share, "points", "skeletonize")),
-        {"skeletonize alone, all cores": 1.0},
         moved=float(sum(x.nbytes for x in (*images, *found))),
     )
 
@@ -106,22 +103,21 @@ def _lattice(columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def voting(setting: Setting) -> Iterator[Work]:
-    """A sketch's class by the vote of 18 views, points in, class out; the peers' way from its pixels."""
-    params, model = parameters(), alexnet(setting)
-    lines = strokes()
-    group, image = {"points": points_of(lines)[None]}, pixels_of(lines)
-    views = np.asarray(sketch_views(group["points"][0]))
+    """A sketch's class by the vote of 18 views, points in, class out; the peers start from its pixels."""
+    model, lines = alexnet(setting), strokes()
+    batch, image = {"points": points_of(lines)[None]}, pixels_of(lines)
+    views = np.asarray(sketch_views(batch["points"][0]))
 
     def ours() -> int:
-        return int(vote(model, params, group)[0].argmax())
+        return int(vote(model, batch)[0].argmax())
 
-    probabilities = np.asarray(vote(model, params, group)[0])
+    probabilities = np.asarray(vote(model, batch)[0])
     calls: dict[str, Callable[[], Any]] = {}
     differences = {}
     cv2 = setting.peer("opencv")
     if cv2:
         checked(lost_ink(views, warped_views(cv2, image)), "turned pixels", "OpenCV")
-    for name, network in torch_networks(setting, params, dropout_rate=0.0).items():
+    for name, network in torch_networks(setting, model.params, dropout_rate=0.0).items():
         theirs = _voted(network, views)
         difference = relative_difference(probabilities, theirs)
         checked(difference, setting.kind("probabilities"), name)
@@ -132,7 +128,7 @@ def voting(setting: Setting) -> Iterator[Work]:
             )
         else:
             who = f"NumPy loop, {name}"
-            few = unpadded(group["points"][0])
+            few = unpadded(batch["points"][0])
             calls[who] = lambda network=network, few=few: int(  # type: ignore[misc]
                 _voted(network, looped_views(few)).argmax()
             )
@@ -144,9 +140,8 @@ def voting(setting: Setting) -> Iterator[Work]:
         "sketches",
         calls,
         differences,
-        dict.fromkeys(calls, 1.5),
-        flops=sum(forward_flops(params, VIEWS).values()),
-        moved=_voting_bytes(params),
+        flops=sum(forward_flops(model, VIEWS).values()),
+        moved=_voting_bytes(model),
         dtype=setting.dtype,
     )
 
@@ -154,11 +149,12 @@ def voting(setting: Setting) -> Iterator[Work]:
 def _voted(network: Any, views: np.ndarray) -> np.ndarray:
     """Mean probabilities [k] of grey views [v, h, w], in PyTorch after the network's input is made."""
     grey = views.astype(np.float32)[..., None]
-    logits = network.logits(network.inputs(grey - CAFFE_MEAN_BGR))
+    logits = network.logits(network.inputs(grey - CAFFE.pixels.mean_colour()))
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return (shifted / shifted.sum(axis=1, keepdims=True)).mean(axis=0)
 
 
-def _voting_bytes(params: Params) -> float:
-    inputs = jax.eval_shape(preprocess, jax.ShapeDtypeStruct((VIEWS, SIZE, SIZE), np.uint8))
-    return parameter_bytes(params) + 4.0 * inputs.size
+def _voting_bytes(model: Model) -> float:
+    pictures = jax.ShapeDtypeStruct((VIEWS, model.size, model.size), np.uint8)
+    inputs = jax.eval_shape(model.backbone.preprocess, pictures)
+    return parameter_bytes(model) + 4.0 * inputs.size

@@ -1,5 +1,5 @@
 """Rows of the network's and the search's parts, each in the form that the library takes here and in
-others that compute the same: what to change where a backend is far from its limit.
+others that compute the same, where no measurement has decided yet (BUILD_NOTES.md, "AlexNet").
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,17 +11,16 @@ import numpy as np
 from jax import lax
 
 from dsf_jax.images.resize import SIZE
-from dsf_jax.models import alexnet
-from dsf_jax.models.alexnet import ARCHITECTURES, Conv
+from dsf_jax.models.alexnet import ARCHITECTURES
+from dsf_jax.models.kernels import Conv, convolve_groups
 from launch.benchmarks.work import OURS, Setting, Work, checked, relative_difference
 
 CONVOLUTIONS = {"conv1": (SIZE, 3), "conv2": (27, 96), "conv4": (13, 384)}  # side and channels
-NORMALISED = (55, 96)
 KEPT, BOUNDS = 182, (256, 16384)  # of a block of distances
 
 
 def forms(setting: Setting) -> Iterator[Work]:
-    """Convolutions, normalisation, pools with their gradients, and the choice of the nearest."""
+    """Convolutions with their gradients, and the choice of the nearest."""
     rng = np.random.default_rng(0)
     batch = setting.batch_size
 
@@ -35,17 +34,6 @@ def forms(setting: Setting) -> Iterator[Work]:
         flops = 6.0 * batch * out**2 * conv.features * np.prod(kernel.shape[:-1])
         arguments = (noise(batch, side, side, channels), kernel)
         yield _differentiated(setting, layer, _convolutions(conv), arguments, flops)
-    x = noise(batch, NORMALISED[0], NORMALISED[0], NORMALISED[1])
-    norms: dict[str, Callable[..., jax.Array]] = {
-        OURS: alexnet.response_norm,
-        "reduce_window": _window_norm,
-    }
-    yield _differentiated(setting, "normalisation", norms, (x,), 0.0)
-    pools: dict[str, Callable[..., jax.Array]] = {
-        OURS: lambda x: alexnet.max_pool(x, ceil=True),
-        "reduce_window": _window_pool,
-    }
-    yield _differentiated(setting, "pool", pools, (x,), 0.0)
     bounds = jnp.asarray(rng.standard_normal(BOUNDS, np.float32))
     choices = {
         OURS: lambda x: lax.top_k(x, KEPT),
@@ -56,15 +44,7 @@ def forms(setting: Setting) -> Iterator[Work]:
 
 def _convolutions(conv: Conv) -> dict[str, Callable[..., jax.Array]]:
     return {
-        OURS: lambda x, kernel: alexnet._convolve(x, kernel, conv),
-        "native groups": lambda x, kernel: lax.conv_general_dilated(
-            x,
-            kernel,
-            (conv.stride, conv.stride),
-            [(conv.padding, conv.padding)] * 2,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=conv.groups,
-        ),
+        OURS: lambda x, kernel: convolve_groups(x, kernel, conv),
         "native groups, NCHW": lambda x, kernel: lax.conv_general_dilated(
             x.transpose(0, 3, 1, 2),
             kernel,
@@ -95,16 +75,6 @@ def _by_cells(x: jax.Array, kernel: jax.Array, conv: Conv) -> jax.Array:
         "VALID",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-
-
-def _window_norm(x: jax.Array) -> jax.Array:
-    window = 2 * alexnet.LRN_RADIUS + 1
-    squares = lax.reduce_window(x * x, 0.0, lax.add, (1, 1, 1, window), (1, 1, 1, 1), "SAME")
-    return x * (alexnet.LRN_BIAS + alexnet.LRN_ALPHA / window * squares) ** -alexnet.LRN_BETA
-
-
-def _window_pool(x: jax.Array) -> jax.Array:
-    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "VALID")
 
 
 def _differentiated(

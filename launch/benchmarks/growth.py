@@ -18,7 +18,7 @@ from dsf_jax.images.views import sketch_views
 from dsf_jax.recognition.voting import single_angle
 from dsf_jax.retrieval.euclidean import search
 from launch.benchmarks.growth_training import status_bytes
-from launch.benchmarks.network import alexnet, parameters
+from launch.benchmarks.network import alexnet
 from launch.benchmarks.search import TOP, unit_vectors
 from launch.benchmarks.sketches import points_of, strokes
 from launch.benchmarks.timing import Timing, seconds_in_turn, timing
@@ -35,9 +35,9 @@ class SearchGrowth(NamedTuple):
 
     Attributes:
       items: n.
-      seconds: that 64 queries take.
-      own_bytes: the most memory beside the file's pages while it searched, less that before.
-      file_bytes: of the gallery.
+      seconds: time of 64 queries.
+      own_bytes: the most memory besides the file's pages while it searched, less that before.
+      file_bytes: size of the gallery.
     """
 
     items: int
@@ -51,14 +51,14 @@ class VotingGrowth(NamedTuple):
 
     Attributes:
       views: v.
-      seconds: for one sketch.
+      seconds: time for one sketch.
     """
 
     views: int
     seconds: Timing
 
 
-def alone(function: Callable[..., Any], *arguments: Any) -> Any:
+def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """Runs a function in a fresh process."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as process:
@@ -80,7 +80,7 @@ def grow_search(rounds: int, *, small: bool = False) -> list[SearchGrowth]:
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "gallery.npy"
             _write(path, items)
-            grown.append(alone(_searched, path, rounds))
+            grown.append(in_fresh_process(_searched, path, rounds))
     return grown
 
 
@@ -134,11 +134,11 @@ def grow_voting(rounds: int, *, small: bool = False) -> list[VotingGrowth]:
     Returns:
       What was measured.
     """
-    params, model = parameters(), alexnet(Setting())
+    model = alexnet(Setting())
     views = sketch_views(points_of(strokes()))
 
     def vote(number: int) -> jax.Array:
-        each = single_angle(model, params, {"drawing": views[:number]})
+        each = single_angle(model, {"drawing": views[:number]})
         return each.mean(axis=0).block_until_ready()
 
     chosen = SMALL_VIEWS if small else VIEWS

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from dsf_jax.images.resize import SIZE
-from dsf_jax.insight.inversion import InversionConfig, first_noise, invert, sigma, tv_weight
-from dsf_jax.models.alexnet import CAFFE_MEAN_BGR
-from launch.benchmarks.network import alexnet, forward_flops, parameters
+from dsf_jax.insight.inversion import InversionConfig, first_noise, invert, sigma
+from dsf_jax.models.alexnet import CAFFE
+from launch.benchmarks.network import forward_flops, start_model
 from launch.benchmarks.torch_network import TorchNetwork
 from launch.benchmarks.work import Setting, Work, checked, relative_difference
 
@@ -21,25 +20,25 @@ def inversion(setting: Setting) -> Iterator[Work]:
     images = 2 if setting.small else IMAGES
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (images, 8, 8, 3), np.uint8)
-    pictures = coarse.repeat(29, axis=1).repeat(29, axis=2)[:, :SIZE, :SIZE]
+    pictures = coarse.repeat(29, axis=1).repeat(29, axis=2)[:, : CAFFE.size, : CAFFE.size]
     config = InversionConfig(phases=((1.0, STEPS),))
-    params, model = parameters(), alexnet(Setting())
+    model = start_model()
 
     def ours() -> np.ndarray:
-        return invert(model, params, pictures, layer=LAYER, config=config).courses
+        return invert(model, pictures, layer=LAYER, config=config).trajectories
 
     calls: dict[str, Callable[[], Any]] = {}
     differences = {}
     if torch := setting.peer("torch"):
         name = "PyTorch autograd"
-        network = TorchNetwork(torch, params, layout="NCHW")
+        network = TorchNetwork(torch, model.params, layout="NCHW")
         # Both have to start from the same noise for their errors to be compared.
-        noise = first_noise(pictures, config, np.full(images, sigma(SIZE, SIZE)))
+        noise = first_noise(pictures, config, np.full(images, sigma(CAFFE.size, CAFFE.size)))
         calls[name] = lambda: _loop(network, pictures, noise, config)
         # The last error of ours comes after the last step, which theirs does not look at.
         difference = relative_difference(ours()[:, :-1], calls[name]())
         differences[name] = checked(difference, "errors", name)
-    layers = forward_flops(params, images)
+    layers = forward_flops(model, images)
     once = sum(layers[f"conv{i}"] for i in range(1, BLOCKS + 1))
     yield Work(
         f"inversion, batch {images}",
@@ -48,7 +47,6 @@ def inversion(setting: Setting) -> Iterator[Work]:
         "steps",
         calls,
         differences,
-        dict.fromkeys(calls, 1.0),
         flops=once * (2 * STEPS + 2),  # forward and the inputs' gradient; target and last error
     )
 
@@ -57,14 +55,16 @@ def _loop(
     network: TorchNetwork, pictures: np.ndarray, noise: np.ndarray, config: InversionConfig
 ) -> np.ndarray:
     """The same descent step by step; the errors before each step, [b, steps]."""
-    torch, scale, weight = network.torch, sigma(SIZE, SIZE), tv_weight(LAYER)
+    torch, scale, weight = network.torch, sigma(CAFFE.size, CAFFE.size), CAFFE.tv_weight(LAYER)
     axes = (1, 2, 3)
 
     def features(x: Any) -> Any:
         return network.features(x, BLOCKS, pool_last=False)
 
     with torch.no_grad():
-        target = features(network.inputs(pictures[..., ::-1].astype(np.float32) - CAFFE_MEAN_BGR))
+        target = features(
+            network.inputs(pictures[..., ::-1].astype(np.float32) - CAFFE.pixels.mean_colour())
+        )
         energy = (target**2).sum(axes)
     x = network.inputs(noise)
     velocity = torch.zeros_like(x)

@@ -14,7 +14,6 @@ QUERIES, ITEMS, RATED = 10_000, 1000, 40  # RATED: the images of each sketch of 
 SMALL_QUERIES = 50
 RELEVANT = 0.02  # of the gallery
 LOOPED = 10  # a peer loops over one query in ten: its loop's time is the same for every query
-WANTED = 20.0
 
 
 def metrics(setting: Setting) -> Iterator[Work]:
@@ -68,7 +67,6 @@ def _work(
             name: checked(float(np.abs(np.array(call()) - values).max()), "scores", name)
             for name, call in peers.items()
         },
-        dict.fromkeys(peers, WANTED),
         repeats=dict.fromkeys(peers, LOOPED),
         moved=moved,
     )

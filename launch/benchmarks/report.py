@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from launch.benchmarks.growth import SearchGrowth, VotingGrowth
-from launch.benchmarks.growth_training import PodStep, TrainingGrowth
+from launch.benchmarks.growth_training import TrainingGrowth
 from launch.benchmarks.timing import Timing, same_machine
 from launch.benchmarks.work import OURS, Row
 
@@ -30,7 +30,7 @@ def rows_table(rows: Sequence[Row], recorded: Mapping[tuple[str, str], Mapping[s
       rows: what was measured.
       recorded: rows of an earlier run on the same machine, by `what` and `who`.
     """
-    titles = ("what", "who", "seconds", "a second", "of the limit", "time over ours", "wanted",
+    titles = ("what", "who", "seconds", "per second", "of the limit", "time over ours",
               "recorded", "difference")  # fmt: skip
     return markdown(
         titles,
@@ -39,7 +39,6 @@ def rows_table(rows: Sequence[Row], recorded: Mapping[tuple[str, str], Mapping[s
              f"{row.of_limit:.0%}" if row.of_limit else "",
              "1" if row.who == OURS else
              f"{row.ratio.median:.2f} ({row.ratio.lower:.2f} to {row.ratio.upper:.2f})",
-             "" if row.wanted is None else f"{row.wanted:g}{'' if reached(row) else ', missed'}",
              _beside(row, recorded.get((row.what, row.who))),
              "" if row.difference is None else f"{row.difference:.0e}")
             for row in rows
@@ -47,13 +46,8 @@ def rows_table(rows: Sequence[Row], recorded: Mapping[tuple[str, str], Mapping[s
     )  # fmt: skip
 
 
-def reached(row: Row) -> bool:
-    """Tells whether a row's ratio is what is wanted of it."""
-    return row.wanted is None or row.ratio.median >= row.wanted
-
-
 def regressed(row: Row, before: Mapping[str, Any]) -> bool:
-    """Tells whether a ratio fell by more than the spread: the middle halves of the rounds, then and
+    """Returns whether a ratio fell by more than the spread: the middle halves of the rounds, then and
     now, do not meet.
     """
     return row.who != OURS and row.ratio.upper < before["ratio"]["lower"]
@@ -106,28 +100,17 @@ def record(result: Any) -> Any:
     return result
 
 
-def training_tables(measured: Sequence[TrainingGrowth], pod: Sequence[PodStep]) -> str:
-    """The measured and the modelled steps as Markdown."""
-    here = markdown(
+def training_table(measured: Sequence[TrainingGrowth]) -> str:
+    """The measured steps as Markdown."""
+    return markdown(
         ("batch", "virtual devices", "seconds", "images/s", "peak memory, GB",
-         "temporary a device, GB"),
+         "temporary per device, GB"),
         [
             (str(g.batch_size), str(g.devices), spread(g.seconds), f"{g.images_per_second:.1f}",
              f"{g.peak_bytes / 1e9:.2f}", f"{g.temporary_bytes / 1e9:.2f}")
             for g in measured
         ],
     )  # fmt: skip
-    there = markdown(
-        ("devices", "compute, s", "reading, s", "all-reduce by Ethernet, s",
-         "all-reduce between chips, s", "images/s, Ethernet", "images/s, chips"),
-        [
-            (str(p.devices), f"{p.compute:.3f}", f"{p.reading:.3f}", f"{p.ethernet:.4f}",
-             f"{p.interchip:.4f}", f"{p.images_per_second_ethernet:.0f}",
-             f"{p.images_per_second_interchip:.0f}")
-            for p in pod
-        ],
-    )  # fmt: skip
-    return f"{here}\n\n{there}"
 
 
 def growth_tables(searched: Sequence[SearchGrowth], voted: Sequence[VotingGrowth]) -> str:

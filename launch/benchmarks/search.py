@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,16 +19,8 @@ BLOCK = 4096  # rows made at a time
 PEER_QUERIES = 64  # whose distances NumPy and PyTorch hold at a time
 
 
-class Peer(NamedTuple):
-    """Another library's search, its gallery in place.
-
-    Attributes:
-      find: queries [q, d] -> squared distances [q, k] and rows [q, k], both nearest first.
-      wanted: by number of queries, how many times our time its own should be.
-    """
-
-    find: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-    wanted: Callable[[int], float]
+# Queries [q, d] -> squared distances [q, k] and rows [q, k], both nearest first, from a gallery in place.
+Peer = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def unit_vectors(rng: np.random.Generator, n: int, d: int) -> Iterator[np.ndarray]:
@@ -60,7 +52,7 @@ def _work(queries: np.ndarray, gallery: Any, peers: dict[str, Peer], top: int) -
     found = exact_search(queries, gallery, top)
     differences = {}
     for name, peer in peers.items():
-        distances, rows = peer.find(queries)
+        distances, rows = peer(queries)
         difference = relative_difference(found.squared_distances, distances)
         differences[name] = checked(difference, "distances", name)
         checked(_others(found.indices, rows), "neighbours", name)
@@ -69,39 +61,37 @@ def _work(queries: np.ndarray, gallery: Any, peers: dict[str, Peer], top: int) -
         lambda: exact_search(queries, gallery, top),
         q,
         "queries",
-        {name: functools.partial(peer.find, queries) for name, peer in peers.items()},
+        {name: functools.partial(peer, queries) for name, peer in peers.items()},
         differences,
-        {name: peer.wanted(q) for name, peer in peers.items()},
         flops=2.0 * q * n * d,
         moved=gallery.nbytes + queries.nbytes,
     )
 
 
 def _others(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Share of the rows [q, k] found that the other did not find."""
+    """Fraction of the rows [q, k] found that the other did not find."""
     return float(np.mean([1 - np.isin(a, b).mean() for a, b in zip(ours, theirs, strict=True)]))
 
 
 def _peers(setting: Setting, gallery: np.ndarray, top: int) -> dict[str, Peer]:
-    peers = {}
+    peers: dict[str, Peer] = {}
     if faiss := setting.peer("faiss"):
         faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
         index = faiss.IndexFlatL2(gallery.shape[1])
         index.add(gallery)
-        peers["FAISS"] = Peer(lambda q: index.search(q, top), lambda q: 3.0 if q == 64 else 1.0)
+        peers["FAISS"] = lambda q: index.search(q, top)
     torch = setting.peer("torch")
     if torch and jax.default_backend() == "gpu":
-        peers["PyTorch"] = Peer(_torch_search(torch, gallery, top), lambda q: 1.0)
+        peers["PyTorch"] = _torch_search(torch, gallery, top)
     if setting.peer("numpy"):
-        peers["NumPy"] = Peer(_numpy_search(gallery, top), lambda q: 1.0)
+        peers["NumPy"] = _numpy_search(gallery, top)
     return peers
 
 
-def _numpy_search(gallery: np.ndarray, top: int) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+def _numpy_search(gallery: np.ndarray, top: int) -> Peer:
     def find(queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        squares = np.einsum(
-            "nd,nd->n", gallery, gallery
-        )  # as ours, which keeps nothing of a gallery
+        # As ours, which keeps nothing of a gallery.
+        squares = np.einsum("nd,nd->n", gallery, gallery)
         parts = []
         for first in range(0, len(queries), PEER_QUERIES):
             some = queries[first : first + PEER_QUERIES]
@@ -116,9 +106,7 @@ def _numpy_search(gallery: np.ndarray, top: int) -> Callable[..., tuple[np.ndarr
     return find
 
 
-def _torch_search(
-    torch: Any, gallery: np.ndarray, top: int
-) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+def _torch_search(torch: Any, gallery: np.ndarray, top: int) -> Peer:
     """On the GPU, where FAISS is seldom installed; float32 products, as ours."""
     rows = torch.from_numpy(gallery).cuda()
     squares = (rows**2).sum(1)

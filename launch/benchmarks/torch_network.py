@@ -7,11 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from dsf_jax.models.alexnet import ARCHITECTURES, POOLED_BLOCKS, Params
-from dsf_jax.training.optimiser import Optimisation
+from dsf_jax.models.alexnet import ARCHITECTURES, POOLED_BLOCKS
+from dsf_jax.models.backbone import Params
+from dsf_jax.training.optimiser import SGDConfig
 from launch.benchmarks.work import Setting
 
-SETTINGS = Optimisation(
+SGD = SGDConfig(
     learning_rate=0.001,
     momentum=0.9,
     weight_decay=5e-4,
@@ -46,7 +47,7 @@ class TorchNetwork:
             torch.set_num_threads(len(os.sched_getaffinity(0)))
         elif not torch.cuda.is_available():
             raise RuntimeError(
-                "the peer torch finds no GPU and we have one; install torch for it, or leave it out of --peers"
+                "the peer torch finds no GPU and we have one; install torch for it, or omit it from --peers"
             )
         self.channels_last, self.dropout_rate = layout == "NHWC", dropout_rate
         self.dtype, self.compiled = dtype, compiled
@@ -129,18 +130,18 @@ class TorchNetwork:
         return step
 
     def _optimiser(self) -> Any:
-        """SGD with SETTINGS: at a constant rate it is Caffe's."""
+        """SGD with SGD: at a constant rate it is Caffe's."""
         groups = [
             {
                 "params": [tensor],
-                "lr": SETTINGS.learning_rate
-                * (SETTINGS.fresh_multiplier if layer in SETTINGS.fresh_layers else 1.0)
-                * (SETTINGS.bias_multiplier if name == "bias" else 1.0),
-                "weight_decay": SETTINGS.weight_decay if name == "kernel" else 0.0,
+                "lr": SGD.learning_rate
+                * (SGD.fresh_multiplier if layer in SGD.fresh_layers else 1.0)
+                * (SGD.bias_multiplier if name == "bias" else 1.0),
+                "weight_decay": SGD.weight_decay if name == "kernel" else 0.0,
             }
             for (layer, name), tensor in self.params.items()
         ]
-        return self.torch.optim.SGD(groups, momentum=SETTINGS.momentum)
+        return self.torch.optim.SGD(groups, momentum=SGD.momentum)
 
     def exported(self) -> dict[str, dict[str, np.ndarray]]:
         """The parameters as ours are laid out."""
@@ -161,7 +162,7 @@ def torch_networks(
     setting: Setting, params: Params, *, dropout_rate: float
 ) -> dict[str, TorchNetwork]:
     """Makes the peers of a network by name, none without torch: run as they are, in both layouts;
-    where PyTorch compiles, channels last alone, as it is and compiled.
+    where PyTorch compiles, only channels last, as it is and compiled.
     """
     torch = setting.peer("torch")
     if torch is None:

@@ -33,11 +33,11 @@ TOLERANCE = {
     "bfloat16 updates": 2e-1,
     "probabilities": 1e-4,
     "bfloat16 probabilities": 5e-2,
-    "turned pixels": 2e-2,  # share of our ink that theirs has not, a pixel's width allowed
-    "maps": 1e-4,  # share of pixels: a point that lies on a border rounds to either side
-    "points": 0.0,  # share of pixels
+    "turned pixels": 2e-2,  # fraction of our ink that theirs has not, a pixel's width allowed
+    "maps": 1e-4,  # fraction of pixels: a point that lies on a border rounds to either side
+    "points": 0.0,  # fraction of pixels
     "distances": 1e-4,
-    "neighbours": 1e-3,  # share of rows: rounding decides between some at the last place
+    "neighbours": 1e-3,  # fraction of rows: rounding decides between some at the last place
     "scores": 1e-5,
     "errors": 2e-2,
     "nothing": 0.0,
@@ -50,7 +50,7 @@ class Setting(NamedTuple):
     Attributes:
       batch_size: images in a batch of the network.
       peers: libraries that do the same work, by their names in `PEERS`.
-      dtype: of the network's computation.
+      dtype: type of the network's computation.
       compiled: whether PyTorch compiles its network.
       data_dir: folder of prepared records, for the input pipeline.
       small: sizes that take no time, to try things out.
@@ -86,17 +86,15 @@ class Work(NamedTuple):
 
     Attributes:
       what: the work.
-      ours: does it once and waits for it.
+      ours: call that does it once and waits for it.
       items: what one call works on.
-      unit: of the items.
+      unit: unit of the items.
       peers: the same by others' names.
-      differences: of a peer's results from ours, checked.
-      wanted: the least that a peer's time should be, as a multiple of ours.
-      repeats: calls of a peer that are one of ours; 1 where nothing is said.
-      allowed: seconds by name, for work that is measured by the clock and not by a peer.
-      flops: in matrix products of one call.
+      differences: differences of the peers' results from ours, checked.
+      repeats: calls of a peer that are one of ours; 1 by default.
+      flops: operations of one call's matrix products.
       moved: bytes that a call cannot but read or write.
-      dtype: of the matrix products.
+      dtype: type of the matrix products.
     """
 
     what: str
@@ -105,9 +103,7 @@ class Work(NamedTuple):
     unit: str
     peers: Mapping[str, Callable[[], Any]] = {}
     differences: Mapping[str, float] = {}
-    wanted: Mapping[str, float] = {}
     repeats: Mapping[str, int] = {}
-    allowed: Mapping[str, float] = {}
     flops: float = 0.0
     moved: float = 0.0
     dtype: str = "float32"
@@ -118,14 +114,13 @@ class Row(NamedTuple):
 
     Attributes:
       what: the work.
-      who: this library, another, or a time that is allowed.
-      seconds: for the work.
-      rate: items a second, by the median.
-      unit: of the items.
+      who: this library or another.
+      seconds: time of the work.
+      rate: items per second, by the median.
+      unit: unit of the items.
       of_limit: the least time at the machine's measured rates, over the median; 0 if not known.
       ratio: its time over ours, round by round.
-      wanted: what the ratio should be at least; None where nothing is said.
-      difference: of its results from ours; None for ours.
+      difference: difference of its results from ours; None for ours.
     """
 
     what: str
@@ -135,7 +130,6 @@ class Row(NamedTuple):
     unit: str
     of_limit: float
     ratio: Ratio
-    wanted: float | None
     difference: float | None
 
 
@@ -161,7 +155,7 @@ def checked(difference: float, kind: str, who: str) -> float:
     if not difference <= TOLERANCE[kind]:
         raise DifferentWorkError(
             f"the {kind} of {who} differ from ours by {difference:.1e}, at most {TOLERANCE[kind]:.0e} "
-            "is rounding; what would be timed is not the same work: mend one of the two first"
+            "is rounding; what would be timed is not the same work: fix one of the two first"
         )
     return difference
 
@@ -172,13 +166,13 @@ def timed(
     """Times a work's calls and the machine's limits in turn.
 
     Args:
-      work: from one of the rows.
+      work: piece of work of one of the rows.
       rounds: timings of each call.
       most_seconds: see `seconds_in_turn`.
       small: measures the limits in no time.
 
     Returns:
-      A row for ours, one a peer, one a time allowed.
+      A row for ours, and one per peer.
     """
     best = limits(work.dtype, small=small)
     calls = {**best.calls, OURS: work.ours, **work.peers}
@@ -187,8 +181,6 @@ def timed(
     del rounds_of[MATRIX], rounds_of[COPY]
     for name, repeats in work.repeats.items():
         rounds_of[name] = [repeats * x for x in rounds_of[name]]
-    for name, allowed in work.allowed.items():
-        rounds_of[name] = [allowed] * len(rounds_of[OURS])
     rows = []
     for who, each in rounds_of.items():
         seconds = timing(each)
@@ -199,9 +191,8 @@ def timed(
                 seconds,
                 work.items / seconds.median,
                 work.unit,
-                0.0 if who in work.allowed else least / seconds.median,
+                least / seconds.median,
                 ratio(each, rounds_of[OURS]),
-                work.wanted.get(who),
                 work.differences.get(who),
             )
         )

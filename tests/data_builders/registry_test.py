@@ -52,7 +52,7 @@ def test_what_is_wrong_is_one_line(source, tmp_path):
     assert len(unknown.stderr.splitlines()) == 1
     foreign = _run("--dataset=openmoji", "--source=x", f"--data_dir={tmp_path}")
     assert foreign.returncode == 1
-    assert foreign.stderr == "error: openmoji takes no --source; leave it away\n"
+    assert foreign.stderr == "error: openmoji takes no --source; omit it\n"
     assert list_datasets(tmp_path) == {}
 
 

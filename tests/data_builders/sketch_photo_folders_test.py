@@ -286,7 +286,7 @@ def test_a_killed_build_leaves_no_process_and_the_next_one_is_whole(tmp_path):
     source = write_tree(tmp_path / "src", {f"sketches/cat/{i}.png": large for i in range(160)})
     data_dir = tmp_path / "data"
     command = [sys.executable, "-m", "launch.build_data", f"--dataset={NAME}"]
-    command += [f"--source={source}", f"--data_dir={data_dir}", "--processes=2"]
+    command += [f"--source={source}", f"--data_dir={data_dir}", "--workers=2"]
     killed = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

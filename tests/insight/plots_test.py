@@ -10,30 +10,17 @@ from dsf_jax.images.views import VIEW_ANGLES
 from dsf_jax.insight.plots import (
     HIT,
     MISS,
-    Inverted,
     contact_sheet,
-    first_filters,
-    inversions,
-    kept_strokes,
     png_bytes,
     ranked_results,
-    resized,
     resizing,
     retrieval_curves,
     save_figure,
-    shared_activations,
     short,
     training_curves,
     voted_views,
 )
-from dsf_jax.insight.similarity import Interval, SharedMaps
-
-
-def pictures(count, seed=0):
-    """Grey and colour, wide and tall."""
-    rng = np.random.default_rng(seed)
-    shapes = [(20, 20), (20, 30, 3), (35, 20, 3), (9, 9)]
-    return [rng.integers(0, 256, shapes[i % 4]).astype(np.uint8) for i in range(count)]
+from tests.insight.panels import check_equal_files, pictures, shown
 
 
 def sketches(count, side=100):
@@ -44,11 +31,6 @@ def sketches(count, side=100):
         for width in range(9):
             drawn[i, along, (along + 10 * i + width) % side] = 0
     return list(drawn)
-
-
-def shown(figure):
-    """The images of all panels, in order."""
-    return [image.get_array() for axes in figure.axes for image in axes.images]
 
 
 def frame(axes):
@@ -204,25 +186,6 @@ def test_captions_stand_left_of_the_queries():
     ]
 
 
-def test_kept_strokes_by_hand():
-    """Two lines, of which the small picture holds one, or a part of one."""
-    sketch = np.full((681, 681), 255, np.uint8)
-    sketch[100, 50:650] = sketch[500, 50:650] = 0
-    small = np.full((227, 227), 255, np.uint8)
-    assert kept_strokes(sketch, small) == 0
-    small[100 // 3] = 0
-    assert kept_strokes(sketch, small) == 0.5
-    small[500 // 3, : 350 // 3] = 127  # dark enough
-    assert kept_strokes(sketch, small) == pytest.approx(0.75, abs=0.01)
-    small[500 // 3, : 350 // 3] = 128
-    assert kept_strokes(sketch, small) == 0.5
-    made = resized(sketch)
-    assert (
-        kept_strokes(sketch, made["thinned"]) == kept_strokes(sketch, made["edge-preserving"]) == 1
-    )
-    assert kept_strokes(sketch, made["cubic > .3"]) < 0.5
-
-
 def votes(seed=0, classes=7):
     drawn = np.random.default_rng(seed).random((18, classes)) ** 4
     return drawn / drawn.sum(axis=1, keepdims=True)
@@ -270,78 +233,6 @@ def test_every_view_says_what_it_is_taken_for():
     assert angles == [f"{angle:g}°" for angle in VIEW_ANGLES[::2]] and "0°" in angles
 
 
-def shared(count=5, seed=0):
-    drawn = np.random.default_rng(seed).integers(0, 256, (2, count, 6, 6)).astype(np.uint8)
-    return SharedMaps(np.arange(count), *drawn)
-
-
-GAPS = {
-    "before": {"relu1": Interval(0.1, 0.05, 0.2), "relu6": Interval(-0.1, -0.2, 0.0)},
-    "after": {"relu1": Interval(0.3, 0.2, 0.45), "relu6": Interval(0.5, 0.4, 0.55)},
-}
-
-
-def test_sketch_and_photo_show_the_same_channels_side_by_side():
-    maps = {"relu1": shared(), "relu2": shared(seed=1)}
-    figure = shared_activations(*pictures(2), maps, GAPS, title="cat")
-    assert len(figure.axes) == 2 + 2 * 2 + 1
-    titles = [axes.get_title() for axes in figure.axes]
-    for name, picture in zip(("sketch", "photo"), pictures(2), strict=True):
-        np.testing.assert_array_equal(
-            figure.axes[titles.index(name)].images[0].get_array(), picture
-        )
-        for layer, of in maps.items():
-            image = figure.axes[titles.index(f"{layer}, {name}")].images[0].get_array()
-            assert image.shape == (2 * 6 + 1, 3 * 6 + 2)
-            tiles = getattr(of, name)
-            np.testing.assert_array_equal(image[:6, :6], tiles[0])
-            np.testing.assert_array_equal(image[7:, 7:13], tiles[4])
-            assert (image[7:, 13:] == 255).all()  # no sixth tile
-
-
-@pytest.mark.parametrize("networks", [("after",), ("before", "after")])
-def test_gaps_are_bars_with_their_intervals(networks):
-    gaps = {name: GAPS[name] for name in networks}
-    axes = shared_activations(*pictures(2), {"relu1": shared()}, gaps).axes[-1]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["relu1", "relu6"]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(networks)
-    heights = [bar.get_height() for bar in axes.patches]
-    assert heights == [own.mean for name in networks for own in GAPS[name].values()]
-    ends = {
-        tuple(np.round(part.vertices[:, 1], 6).tolist())
-        for group in axes.collections
-        for part in group.get_paths()
-    }
-    assert ends >= {(own.low, own.high) for name in networks for own in GAPS[name].values()}
-
-
-@pytest.mark.parametrize(("count", "shape"), [(64, (8, 8)), (96, (8, 12)), (5, (1, 5))])
-def test_filters_fill_their_rows(count, shape):
-    tiles = np.random.default_rng(0).integers(0, 256, (count, 3, 3, 3)).astype(np.uint8)
-    figure = first_filters({"before": tiles, "after": 255 - tiles}, title="moved")
-    assert [axes.get_title() for axes in figure.axes] == ["before", "after"]
-    for image, expected in zip(shown(figure), (tiles, 255 - tiles), strict=True):
-        assert image.shape == (shape[0] * 4 - 1, shape[1] * 4 - 1, 3)
-        np.testing.assert_array_equal(image[-3:, -3:], expected[-1])
-
-
-def test_reconstructions_stand_beside_their_errors():
-    found = {
-        layer: [Inverted(picture, 0.1 * i + error, 0.2) for i, picture in enumerate(pictures(2, 3))]
-        for layer, error in (("conv1", 0.012), ("fc8", 0.5))
-    }
-    figure = inversions(
-        list(zip(["sketch of cat", "photo of cat"], pictures(2), strict=True)), found
-    )
-    assert [axes.get_title() for axes in figure.axes[:3]] == ["original", "conv1", "fc8"]
-    assert [axes.get_xlabel() for axes in figure.axes] == [
-        "sketch of cat", "0.012 (20 %)", "0.500 (20 %)",
-        "photo of cat", "0.112 (20 %)", "0.600 (20 %)",
-    ]  # fmt: skip
-    for got, want in zip(shown(figure)[1::3], pictures(2, 3), strict=True):
-        np.testing.assert_array_equal(got, want)
-
-
 def test_long_names_are_cut():
     assert short("cat") == "cat" and len(short("x" * 40)) == 18
     assert short("leftwards arrow with hook", 11) == "leftwards…"
@@ -356,11 +247,6 @@ FIGURES = {
     "curves": lambda: training_curves(METRICS),
     "retrieval": lambda: retrieval_curves(CURVES, score="bounded mAP@150"),
     "views": lambda: voted_views(np.stack(pictures(1) * 18), votes(), list("abcdefg")),
-    "activations": lambda: shared_activations(*pictures(2), {"relu1": shared()}, GAPS),
-    "filters": lambda: first_filters({"after": np.stack([pictures(2)[1][:3, :3]] * 4)}),
-    "inversions": lambda: inversions(
-        [("a", pictures(1)[0])], {"conv1": [Inverted(pictures(2)[1], 0.1, 0.2)]}
-    ),
     "one line of metrics": lambda: training_curves(METRICS[:1]),
 }
 
@@ -368,14 +254,7 @@ FIGURES = {
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.filterwarnings("ignore:Glyph .* missing from font")  # the machine's fonts, not ours
 def test_equal_figures_are_equal_files(tmp_path, name):
-    for file in ("a.png", "b.png"):
-        save_figure(FIGURES[name](), tmp_path / file)
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert (tmp_path / "a.png").read_bytes() == png_bytes(FIGURES[name]())
-    with Image.open(tmp_path / "a.png") as picture:
-        assert picture.format == "PNG" and min(picture.size) > 50
-        assert not {"Software", "Creation Time", "date"} & set(picture.info)
-        assert len(np.unique(np.asarray(picture))) > 2
+    check_equal_files(FIGURES[name], tmp_path)
 
 
 def test_other_hits_make_another_file(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsf_jax.insight.report import Section, html_report, worded
+from dsf_jax.insight.report import Section, format_value, html_report
 
 HOSTILE = """<script>alert("x")</script> & 'cats' <img src=http://evil.example/x.png>"""
 VOID = {"meta", "img"}
@@ -123,5 +123,5 @@ def test_texts_are_shown_as_they_are(page, text):
         ({"mean": 1.0, "low": 0.5, "high": 2.0}, "1 [0.5, 2]"),
     ],
 )  # fmt: skip
-def test_values_are_worded(value, words):
-    assert worded(value) == words
+def test_values_are_formatted(value, words):
+    assert format_value(value) == words

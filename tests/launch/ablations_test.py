@@ -3,7 +3,7 @@
 import pytest
 
 from dsf_jax.retrieval.features import LAYERS
-from tests.launch.experiments_test import table_of
+from tests.launch.reproduce_test import table_of
 
 
 @pytest.fixture

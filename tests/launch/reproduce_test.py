@@ -1,4 +1,4 @@
-"""launch.evaluate's tables, on data sets of a few pictures and networks of random values."""
+"""launch.reproduce: its tables, on data sets of a few pictures and networks of random values."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ def results_in(runs):
 
 def test_table_1(launch, given, runs, tmp_path):
     out = tmp_path / "tables"
-    first = launch("evaluate", table="1", out=out, **given)
+    first = launch("reproduce", table="1", out=out, **given)
     assert first.status == 0, first.err
     table = table_of(first.out)
     # Each fold's 4 sketches are right or wrong: the mean of two folds is some eighth.
@@ -67,25 +67,25 @@ def test_table_1(launch, given, runs, tmp_path):
     # Again, with one result lost: that one is made, the other is taken.
     kept, lost = files
     lost.unlink()
-    launch("evaluate", table="1", out=out, **given).failed(out / "table1.md", "exists")
-    assert launch("evaluate", table="1", **given).out == first.out
+    launch("reproduce", table="1", out=out, **given).failed(out / "table1.md", "exists")
+    assert launch("reproduce", table="1", **given).out == first.out
     assert results_in(runs)[kept] == files[kept] and lost in results_in(runs)
 
 
 def test_a_run_of_other_values_has_results_of_its_own(launch, given, runs):
     shutil.rmtree(runs / "S-bilinear")
-    launch("evaluate", table="1", **given | {"folds": "0"})
+    launch("reproduce", table="1", **given | {"folds": "0"})
     (before,) = results_in(runs)
     shutil.rmtree(runs / "S" / "fold0")
     make_run(runs / "S" / "fold0", 0, seed=9)
-    launch("evaluate", table="1", **given | {"folds": "0"})
+    launch("reproduce", table="1", **given | {"folds": "0"})
     (new,) = results_in(runs).keys() - {before}
     checkpoints = [read_result(path).configuration["checkpoint"] for path in (before, new)]
     assert checkpoints[0]["fingerprint"] != checkpoints[1]["fingerprint"]
 
 
 def test_bilinear_sketches_are_resized_so_when_tested_too(launch, given, runs):
-    result = launch("evaluate", table="1", **given | {"folds": "0"})
+    result = launch("reproduce", table="1", **given | {"folds": "0"})
     assert re.match(r"0.690 / 0.\d+ \[", table_of(result.out)["S, bilinear resizing"][0])
     resizings = {
         read_result(path).configuration["checkpoint"]["resizing"] for path in results_in(runs)
@@ -93,7 +93,7 @@ def test_bilinear_sketches_are_resized_so_when_tested_too(launch, given, runs):
     assert resizings == {"bilinear", "edge_preserving"}
     shutil.rmtree(runs / "S" / "fold0")
     shutil.copytree(runs / "S-bilinear" / "fold0", runs / "S" / "fold0", copy_function=os.link)
-    launch("evaluate", table="1", **given | {"folds": "0"}).failed(
+    launch("reproduce", table="1", **given | {"folds": "0"}).failed(
         "S/fold0 was trained with resizing=bilinear, expected edge_preserving", "move the run"
     )
 
@@ -102,7 +102,7 @@ def test_bilinear_sketches_are_resized_so_when_tested_too(launch, given, runs):
 def test_a_model_is_never_tested_on_what_it_was_trained_on(split, launch, given, runs):
     shutil.rmtree(runs / "S" / "fold1")
     make_run(runs / "S" / "fold1", 1, seed=1, trained_on=split)
-    result = launch("evaluate", table="1", **given | {"folds": "1"})
+    result = launch("reproduce", table="1", **given | {"folds": "1"})
     result.failed(
         runs / "S" / "fold1", f"trained on tu_berlin/sketch [{split}]", "train it with --fold=1"
     )
@@ -112,11 +112,11 @@ def test_a_model_trained_on_other_files_is_not_tested(launch, given, runs):
     """The folds of a data set that was built anew may be cut otherwise."""
     shutil.rmtree(runs / "S" / "fold1")
     make_run(runs / "S" / "fold1", 1, seed=1, digest="0123456789ab")
-    launch("evaluate", table="1", **given | {"folds": "1"}).failed(
+    launch("reproduce", table="1", **given | {"folds": "1"}).failed(
         runs / "S" / "fold1", "with the digest 0123456789ab", "train it again"
     )
     (runs / "S" / "fold1" / "config.json").write_text("{}")
-    launch("evaluate", table="1", **given | {"folds": "1"}).failed(
+    launch("reproduce", table="1", **given | {"folds": "1"}).failed(
         "does not say what the run was trained on", "train it again"
     )
 
@@ -125,14 +125,15 @@ def test_a_model_that_does_not_know_all_classes_is_not_tested(launch, given, run
     folder = runs / "S" / "fold1"
     shutil.rmtree(folder)
     make_run(folder, 1, seed=1, classes=CLASSES[1:])
-    launch("evaluate", table="1", **given | {"folds": "1"}).failed(
+    launch("reproduce", table="1", **given | {"folds": "1"}).failed(
         "S/fold1 does not know 1 of the 2 classes of tu_berlin/sketch", CLASSES[0], "train it"
     )
 
 
-def test_a_class_map_is_not_for_the_papers_tables(launch, given, tmp_path):
-    result = launch("evaluate", table="1", class_map=tmp_path / "map.json", **given)
-    result.failed("--class_map is not for the paper's tables", status=2)
+@pytest.mark.parametrize("chosen", [{"table": "1"}, {"figure": "4"}])
+def test_a_class_map_is_not_for_the_papers_tables(chosen, launch, given, tmp_path):
+    result = launch("reproduce", class_map=tmp_path / "map.json", **chosen, **given)
+    result.failed("--class_map", "for --table=retrieval only; omit", status=2)
 
 
 def test_a_run_that_is_not_finished_is_not_tested(launch, given, runs):
@@ -140,13 +141,13 @@ def test_a_run_that_is_not_finished_is_not_tested(launch, given, runs):
     content = json.loads(config.read_text()) | {"steps": 5}
     config.unlink()  # a link to what other tests read
     config.write_text(json.dumps(content))
-    told = launch("evaluate", table="1", **given)
+    told = launch("reproduce", table="1", **given)
     assert table_of(told.succeeded())["S"][0].startswith("0.747 / not run (")
     assert "needs the model S/fold1 (at step 0 of 5), train it with: `python -m" in told.out
 
 
 def test_table_2_runs_baselines_on_the_same_sketches(launch, given, runs):
-    told = launch("evaluate", table="2", **given)
+    told = launch("reproduce", table="2", **given)
     assert told.status == 0, told.err
     table = table_of(told.out)
     assert table["Sketch-a-Net"] == ["0.749 / not run (1)"]
@@ -161,7 +162,7 @@ def test_table_2_runs_baselines_on_the_same_sketches(launch, given, runs):
 
 
 def test_table_3(launch, given, runs):
-    told = launch("evaluate", table="3", pretrained=runs / "S" / "fold0", **given).succeeded()
+    told = launch("reproduce", table="3", pretrained=runs / "S" / "fold0", **given).succeeded()
     table = table_of(told)
     assert all(re.match(r"0.2\d{3} / -?[01].\d{4} \[", cell) for cell in table["S"])
     assert table["S+I+E"][2].startswith("0.4773 / not run (")
@@ -174,7 +175,7 @@ def test_table_3(launch, given, runs):
 
 def test_figure_4(launch, given, runs, tmp_path):
     out = tmp_path / "tables"
-    told = launch("evaluate", figure="4", out=out, **given).succeeded()
+    told = launch("reproduce", figure="4", out=out, **given).succeeded()
     assert (out / "figure4.md").read_text() == told
     header = next(line for line in told.splitlines() if line.startswith("| |"))
     assert header.count("negatives") == 8
@@ -213,7 +214,7 @@ def test_figure_4(launch, given, runs, tmp_path):
 )
 def test_what_is_missing_is_named_with_the_way_to_it(flags, words, launch, tmp_path):
     told = launch(
-        "evaluate", data_dir=tmp_path / "none", runs=tmp_path / "runs", **flags
+        "reproduce", data_dir=tmp_path / "none", runs=tmp_path / "runs", **flags
     ).succeeded()
     assert all(word in told for word in words), told
     assert "needs the model S/fold0, S/fold1, S/fold2, train it with" in told
@@ -221,10 +222,57 @@ def test_what_is_missing_is_named_with_the_way_to_it(flags, words, launch, tmp_p
 
 
 def test_wrong_names_in_tables(launch, given):
-    launch("evaluate", table="1", sketches="a/sketch,b/sketch", **given).failed("take one each")
-    launch("evaluate", table="1", sketches="tu_berlin/sketch:fold0", **given).failed(
-        "names a split", "leave it out"
+    launch("reproduce", table="1", sketches="a/sketch,b/sketch", **given).failed("take one each")
+    launch("reproduce", table="1", sketches="tu_berlin/sketch:fold0", **given).failed(
+        "names a split", "omit it"
     )
-    launch("evaluate", table="retrieval", checkpoints="runs/S", **given).failed(
+    del given["folds"]
+    launch("reproduce", table="retrieval", checkpoints="runs/S", **given).failed(
         "--checkpoints=runs/S", "NAME=FOLDER"
     )
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"table": "1", "figure": "4"}, ("ask for one",)),
+        (
+            {"table": "1", "checkpoints": "S=runs/x"},
+            ("--checkpoints is for --table=retrieval only",),
+        ),
+        ({"figure": "4", "checkpoints": "S=runs/x"}, ("--table=retrieval only",)),
+        ({"table": "4"}, ("--table=4", "1|2|3|retrieval")),
+        ({"table": "1", "folds": "0,0"}, ("--folds", "each once")),
+        ({"table": "1", "folds": "a"}, ("--folds", "must be numbers")),
+    ],
+)
+def test_flags_that_do_not_go_together(flags, words, launch):
+    result = launch("reproduce", **flags)
+    assert result.status == 2 and all(word in result.err for word in words), result.err
+
+
+def test_a_table_of_checkpoints_and_baselines(launch, data_dir, run, port, tmp_path):
+    flags = {"table": "retrieval", "data_dir": data_dir, "runs": tmp_path}
+    told = launch("reproduce", checkpoints=f"trained={run[1]}", **flags).succeeded()
+    rows = (line.strip("| ").split(" | ") for line in told.splitlines() if line.startswith("| "))
+    table = {name: cells for name, *cells in rows if name not in ("", "|")}
+    names = [
+        "HOG",
+        "raw pixels",
+        "pool5, not fine-tuned",
+        "trained L6",
+        "trained L7",
+        "trained L6+L7",
+    ]
+    assert [name for name in table if name in names] == names
+    for name in names:
+        if name.startswith("pool5"):
+            assert table[name] == ["not run (2)", "not run (2)"]
+        else:
+            # Three pictures are too few for P@10.
+            assert re.match(r"[01].\d+ \[", table[name][0]) and table[name][1] == "no value (1)"
+    assert "(2) not run: needs the pretrained network" in told and "--pretrained" in told
+    again = launch("reproduce", pretrained=port[1], **flags).succeeded()
+    (hog,) = (line for line in told.splitlines() if line.startswith("| HOG"))
+    assert hog in again
+    assert re.search(r"^\| pool5, not fine-tuned \| [01].\d+ \[", again, re.MULTILINE)
