@@ -59,7 +59,7 @@ _BEFORE = flags.DEFINE_string(
 )
 _DATA_DIR = common.define_data_dir()
 _SKETCHES = common.define_sketches()
-_PHOTOS = common.define_photos()
+_PHOTOS = common.define_photo_sets()
 _SPLIT = flags.DEFINE_string(
     "split", None, "Split of data sets named without one; by default test, for records train."
 )

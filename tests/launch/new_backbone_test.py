@@ -71,7 +71,7 @@ def test_it_embeds_and_retrieves(launch, trained, data_dir, tmp_path):
     np.testing.assert_allclose(np.linalg.norm(np.load(features), axis=1), 1, rtol=1e-5)
     out = launch(
         "evaluate", what="retrieval", checkpoint=trained[2], data_dir=data_dir,
-        sketches="openmoji/sketch:test", photos="openmoji/photo:test",
+        sketches="openmoji/sketch:test", photo_sets="openmoji/photo:test",
     ).succeeded()  # fmt: skip
     assert "mAP" in out
 
@@ -116,7 +116,7 @@ def test_it_is_looked_into(launch, trained, data_dir, tmp_path, what):
     out = tmp_path / "figure.png"
     facts = launch(
         "figures", what=what, checkpoint=trained[2], data_dir=data_dir, out=out,
-        sketches="openmoji/sketch:test", photos="openmoji/photo:test", **own,
+        sketches="openmoji/sketch:test", photo_sets="openmoji/photo:test", **own,
     ).succeeded()  # fmt: skip
     assert out.stat().st_size > 1000
     rows = json.loads(facts)["rows"]
