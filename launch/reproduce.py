@@ -21,7 +21,7 @@ from typing import Any
 from absl import flags
 
 from dsf_jax.data import datasets
-from dsf_jax.data.files import write_whole
+from dsf_jax.data.files import write_atomic
 from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records
 from dsf_jax.insight.plots import retrieval_curves, save_figure
@@ -99,7 +99,7 @@ def main() -> None:
     print(markdown(table), end="")
     for kind, text in (("md", markdown(table)), ("csv", csv_text(table))):
         if kind in files:
-            write_whole(files[kind], text)
+            write_atomic(files[kind], text)
     if "png" in files and curves:
         save_figure(retrieval_curves(curves, score=FIGURE_4_NUMBER), files["png"])
 
