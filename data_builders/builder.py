@@ -17,16 +17,13 @@ from data_builders.faults import (
     Attempt,
     BadFile,
     OnError,
-    Outcome,
     Skipped,
     check_classes,
     without_repeats,
 )
 from data_builders.ordered_map import ordered_map
-from data_builders.records_format import Domain, record_features
+from data_builders.records_format import Domain, Record, keyed_record, record_features
 from data_builders.sources import SourceFile
-
-Record = dict[str, Any]
 
 
 class DomainAbsent(FileNotFoundError):
@@ -45,7 +42,7 @@ class FileExample:
     Attributes:
       key: unique in the data set; becomes the record's `source_id`.
       class_name: its class.
-      file: where its content is.
+      file: the file with its content.
     """
 
     key: str
@@ -63,7 +60,7 @@ class Plan:
     """What a builder is going to build.
 
     Attributes:
-      class_names: in label order.
+      class_names: names of the k classes in label order.
       splits: {split: its examples}; an example has `key`, `where`, `class_name`, and is picklable.
       make: example -> the record's own fields, at least `image`: a top-level function, or a
         functools.partial of one. The fields label, class_name, domain and source_id are added.
@@ -81,7 +78,7 @@ class RecordsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  
     DOWNLOADS: ClassVar[Mapping[str, Download]] = {}  # {configuration: the public file}
     HOMEPAGE: ClassVar[str] = ""
     LICENSE: ClassVar[str] = ""
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "See the README.md beside the builder."
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "See the README.md next to the builder."
 
     def __init__(
         self,
@@ -99,9 +96,9 @@ class RecordsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  
         Args:
           source: a path or URL of the data; by default TFDS's folder for what was downloaded by
             hand (`--manual_dir`) if it is there, else the public address if there is one.
-          options: of the builder's `OPTIONS`; its defaults if None.
+          options: instance of the builder's `OPTIONS`; its defaults if None.
           on_error: what a broken file does: "raise" stops, "skip" counts it in the summary.
-          processes: worker processes; by default one a core.
+          processes: number of worker processes; by default one per core.
           beam: run the per-example work as an Apache Beam pipeline instead.
           file_format: TFDS's other formats need TensorFlow, or have no random access.
           **tfds_options: TFDS's own: `config`, `data_dir`, `version`.
@@ -110,7 +107,7 @@ class RecordsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  
         self.options = self.OPTIONS() if options is None else options
         self.skipped = Skipped()
         super().__init__(file_format=file_format, **tfds_options)
-        # What TFDS pickles a builder as: the arguments to make it anew with.
+        # What TFDS pickles a builder as: the arguments to create it with again.
         self._original_state.update(
             source=source,
             options=options,
@@ -137,7 +134,7 @@ class RecordsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  
         raise NotImplementedError
 
     def features(self) -> dict[str, Any]:
-        """Describes the fields that the builder's records have beside those of the domain."""
+        """Describes the fields that the builder's records have besides those of the domain."""
         return {}
 
     def find_source(self, dl_manager: tfds.download.DownloadManager) -> Path:
@@ -153,13 +150,13 @@ class RecordsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  
             return Path(self.source).expanduser().absolute()
         try:
             return Path(dl_manager.manual_dir)
-        except AssertionError:  # TFDS's word for a folder that does not exist
+        except AssertionError:  # TFDS's error for a folder that does not exist
             pass
         if public := self.DOWNLOADS.get(self.builder_config.name):
             return fetch(self._known_download(public.url), downloads)
         raise FileNotFoundError(
             f"{self.name} has no public address to download it from; give --source=PATH_OR_URL "
-            f"(data_builders/{self.name}/README.md tells what it accepts)"
+            f"(data_builders/{self.name}/README.md lists what it accepts)"
         )
 
     def _known_download(self, url: str) -> Download:
@@ -169,7 +166,7 @@ class RecordsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  
         return dataclasses.replace(known[0] if known else Download(url), sha256=sha256)
 
     def skip(self, fault: BadFile) -> None:
-        """Leaves a file out: raises, or counts it, as `on_error` says."""
+        """Omits a file: raises, or counts it, as `on_error` says."""
         if self.on_error == "raise":
             raise fault
         self.skipped.add(fault)
@@ -208,7 +205,7 @@ class RecordsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        """Plans the build; TFDS then runs what this returns, a generator or pipeline a split."""
+        """Plans the build; TFDS then runs what this returns, one generator or pipeline per split."""
         source = self.find_source(dl_manager)
         tfds.disable_progress_bar()  # ours knows the total
         plan = self.plan(source)
@@ -256,18 +253,6 @@ class RecordsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  
         for fault in skipped_files(pipeline_result):
             self.skipped.add(fault)
         self.info.metadata["skipped"] = self.skipped.counts
-
-
-def keyed_record(outcome: Outcome[Any], domain: Domain) -> tuple[str, Record]:
-    """Returns the key and the whole record of an example that came out well."""
-    example = outcome.example
-    return example.key, {
-        **(outcome.record or {}),
-        "label": example.class_name,
-        "class_name": example.class_name,
-        "domain": domain,
-        "source_id": example.key,
-    }
 
 
 def _unique(

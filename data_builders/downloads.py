@@ -27,8 +27,8 @@ class Download:
 
     Attributes:
       url: its address.
-      md5: in hexadecimal; "" where it is not known.
-      sha256: likewise.
+      md5: checksum in hexadecimal; "" where it is not known.
+      sha256: the same by SHA-256.
     """
 
     url: str
@@ -37,7 +37,7 @@ class Download:
 
 
 def is_address(source: str | Path) -> bool:
-    """Whether a source is an address on the web rather than a path."""
+    """Returns whether a source is an address on the web rather than a path."""
     return str(source).startswith(_SCHEMES)
 
 
@@ -46,7 +46,8 @@ def fetch(download: Download, folder: Path) -> Path:
 
     Args:
       download: the file.
-      folder: it goes to a folder of its own in here, under the name that its address has.
+      folder: folder of all downloads; the file goes to a sub-folder of its own, under the name that
+        its address has.
 
     Returns:
       Its path.
@@ -59,20 +60,25 @@ def fetch(download: Download, folder: Path) -> Path:
     name = Path(urllib.parse.unquote(address.path)).name or "download"
     target = folder / hashlib.sha256(download.url.encode()).hexdigest()[:8] / name
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{name}.part")
-        try:
-            _receive(download.url, part)
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        _download(download.url, target)
     try:
         _compare(target, download)
     except ValueError:
         target.unlink()
         raise
     return target
+
+
+def _download(url: str, target: Path) -> None:
+    """Downloads to a file, which appears under its name when it is complete."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    try:
+        _receive(url, part)
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _receive(url: str, part: Path) -> None:

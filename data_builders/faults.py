@@ -21,7 +21,7 @@ class BadFile(ValueError):
 
         Args:
           where: the file, as `SourceFile.where` has it.
-          reason: what is wrong, without names or numbers of this file alone where that is possible:
+          reason: what is wrong, where possible without names or numbers that only this file has:
             skipped files are counted by it.
           remedy: what to do about it.
         """
@@ -87,7 +87,7 @@ class Attempt(Generic[ExampleT]):
 
 
 class Skipped:
-    """Counts what was skipped, by reason, and words it."""
+    """Counts what was skipped, by reason, and formats the summary."""
 
     def __init__(self) -> None:
         """Starts with nothing skipped."""
@@ -126,7 +126,7 @@ def without_repeats(
     """Returns the examples, each key once.
 
     Args:
-      examples: in order; of two with the same key, the first stays.
+      examples: the examples in order; of two with the same key, the first stays.
       on_error: whether a repeated key stops the build or is counted.
       skipped: counts them.
 
@@ -152,7 +152,7 @@ def without_repeats(
 def check_classes(class_names: Sequence[str], where: str) -> None:
     """Raises ValueError unless there are classes, each named once and on one line."""
     if not class_names:
-        raise ValueError(f"{where}: no class found; name a folder with one folder a class")
+        raise ValueError(f"{where}: no class found; name a folder with one folder per class")
     for name, count in collections.Counter(class_names).items():
         if count > 1 or not name.strip() or len(name.splitlines()) > 1:
             raise ValueError(
@@ -161,7 +161,7 @@ def check_classes(class_names: Sequence[str], where: str) -> None:
 
 
 def _as_bad_file(error: ValueError | OSError, where: str) -> BadFile:
-    """Words any error about one file as a BadFile."""
+    """Turns any error about one file into a BadFile."""
     if isinstance(error, BadFile):
         return error
     if isinstance(error, OSError) and error.strerror:

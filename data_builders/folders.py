@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data_builders.builder import DomainAbsent, FileExample, Record
-from data_builders.pictures import photo_bytes
+from data_builders.builder import DomainAbsent, FileExample
+from data_builders.record_images import photo_bytes
+from data_builders.records_format import Record
 from data_builders.sources import SourceFile, below, class_folders, source_files
 
 SKETCHES, PHOTOS = "sketches", "photos"
@@ -30,7 +31,7 @@ def classes_of_domains(
     folders = {"sketch": SKETCHES, "photo": PHOTOS}
     domains = {
         domain: examples_by_class(
-            below(files, folder, beside=folders.values()), class_map=class_map or {}
+            below(files, folder, siblings=folders.values()), class_map=class_map or {}
         )
         for domain, folder in folders.items()
     }

@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 # late.
 _FEW_ITEMS = 64
 _CHUNK = 16
-# Chunks under way a process: enough that none waits, few enough that results do not pile up in
+# Chunks under way per process: enough that none waits, few enough that results do not pile up in
 # memory when whoever takes them is slower.
 _AHEAD = 4
 
@@ -30,9 +30,9 @@ def ordered_map(
 
     Args:
       function: a pure function at the top level of a module that is cheap to import: every worker
-        imports it anew.
-      items: what to work on.
-      processes: number of worker processes; by default one a core, and none at all for few items.
+        imports it again.
+      items: arguments of the function.
+      processes: number of worker processes; by default one per core, and none at all for few items.
 
     Yields:
       The results in order. The first exception of `function` ends the work and is raised here as it
@@ -45,17 +45,9 @@ def ordered_map(
         return
     # "spawn", because forking a process in which JAX runs threads may hang.
     context = multiprocessing.get_context("spawn")
-    chunks = (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
     with ProcessPoolExecutor(processes, context, _start_worker) as pool:
-        under_way: collections.deque[Future[list[Result]]] = collections.deque()
         try:
-            for chunk in itertools.islice(chunks, _AHEAD * processes):
-                under_way.append(pool.submit(_map_chunk, function, chunk))
-            while under_way:
-                results = under_way.popleft().result()
-                for chunk in itertools.islice(chunks, 1):
-                    under_way.append(pool.submit(_map_chunk, function, chunk))
-                yield from results
+            yield from _results(pool, function, items, ahead=_AHEAD * processes)
         except BrokenProcessPool as error:
             raise ChildProcessError(
                 "a worker process died, probably for want of memory; free some, or start fewer "
@@ -63,6 +55,25 @@ def ordered_map(
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _results(
+    pool: ProcessPoolExecutor,
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    ahead: int,
+) -> Iterator[Result]:
+    """Yields results in order, with `ahead` chunks under way."""
+    chunks = (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
+    under_way: collections.deque[Future[list[Result]]] = collections.deque()
+    for chunk in itertools.islice(chunks, ahead):
+        under_way.append(pool.submit(_map_chunk, function, chunk))
+    while under_way:
+        results = under_way.popleft().result()
+        for chunk in itertools.islice(chunks, 1):
+            under_way.append(pool.submit(_map_chunk, function, chunk))
+        yield from results
 
 
 def _map_chunk(function: Callable[[Item], Result], chunk: Sequence[Item]) -> list[Result]:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_builders.faults import BadFile
-from data_builders.pictures import png_bytes
+from data_builders.record_images import png_bytes
 from dsf_jax.images.points import CANVAS, canvas_strokes, points_from_strokes
 
 PICTURE_SIZE = CANVAS // 3  # 227, the network's input
@@ -16,8 +16,9 @@ _FARTHEST = np.iinfo(np.int16)
 
 
 def stroke_feature() -> tfds.features.FeatureConnector:
-    """Describes the field `strokes`: [n, 3] int16, x and y in canvas units and the number of the
-    stroke, in drawing order; [0, 3] where the source has pixels alone.
+    """Describes the field `strokes`, in drawing order.
+
+    It is [n, 3] int16: x and y in canvas units, and the number of the stroke; [0, 3] where the source has only pixels.
     """
     return tfds.features.Tensor(shape=(None, 3), dtype=np.int16, encoding="zlib")
 
@@ -55,7 +56,7 @@ def stroke_record(
 
 
 def picture_of(points: np.ndarray) -> np.ndarray:
-    """Draws points with a pen three cells wide, a pixel of the picture.
+    """Draws points with a pen three cells wide, which is one pixel of the picture.
 
     Args:
       points: [p, 2] uint16 canvas points.

@@ -1,6 +1,6 @@
 """The per-example work of a builder as an Apache Beam pipeline, for more files than one machine takes.
 
-The only importer of Beam, which is an extra of its own. TFDS writes what the pipeline yields.
+The only importer of Beam, which is an optional extra. TFDS writes what the pipeline yields.
 """
 
 import dataclasses
@@ -9,9 +9,8 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from data_builders.builder import Record, keyed_record
 from data_builders.faults import Attempt, BadFile
-from data_builders.records_format import Domain
+from data_builders.records_format import Domain, Record, keyed_record
 
 try:
     import apache_beam as beam
@@ -32,7 +31,7 @@ def record_pipeline(
     Args:
       examples: small and picklable; workers must find the files at the same absolute path.
       attempt: the per-example function under its policy.
-      domain: of the records.
+      domain: domain of the records.
     """
     return beam.Create(examples, reshuffle=True) | "records" >> beam.FlatMap(
         _MakeRecord(attempt, domain)

@@ -1,4 +1,4 @@
-"""Running a builder so that it ends whole, or not at all with one clear line."""
+"""Runs a builder: the data set is built completely, or not at all and one line says why."""
 
 import contextlib
 import errno
@@ -19,13 +19,13 @@ _HALF_BUILT = "incomplete.*"  # TFDS's name for the folder it writes into
 def prepare(builder: tfds.core.DatasetBuilder, **options: Any) -> None:
     """Builds a data set, unless it is there already.
 
-    TFDS writes into a folder `incomplete.*` beside the final one, renames it at the very end, and
+    TFDS writes into a folder `incomplete.*` next to the final one, renames it at the very end, and
     removes it on any exception: what lies in the final place is whole. What a killed build left
     behind is removed here.
 
     Args:
       builder: any builder of data_builders.
-      **options: of TFDS's `download_and_prepare`.
+      **options: options of TFDS's `download_and_prepare`.
 
     Raises:
       OSError: when the disk is full, or another process is building the same data set here;
@@ -51,12 +51,12 @@ def prepare(builder: tfds.core.DatasetBuilder, **options: Any) -> None:
 
 
 def build(name: str, data_dir: Path, **options: Any) -> None:
-    """Builds all configurations of a data set that are not there yet, and prints what came of each.
+    """Builds all configurations of a data set that are not there yet, and prints the outcome of each.
 
     Args:
-      name: of `DATASETS`.
-      data_dir: made if absent.
-      **options: of the builder.
+      name: one of `DATASETS`.
+      data_dir: folder of prepared records; created if absent.
+      **options: options of the builder.
 
     Raises:
       FileNotFoundError: when the source has nothing of any configuration.
@@ -71,15 +71,19 @@ def build(name: str, data_dir: Path, **options: Any) -> None:
             absent.append(str(error))
             print(f"{name}/{config}: left out, {error}")
             continue
-        splits = builder.info.splits.items()
-        counts = ", ".join(f"{split} {info.num_examples}" for split, info in splits)
-        done = "there already" if there else "built"
-        written = f"{name}/{builder.builder_config.name}"  # as --datasets and --photos take it
-        print(f"{written}: {counts} ({done}, {builder.data_dir})")
-        if skipped := str(getattr(builder, "skipped", "")):
-            print(f"{written}: {skipped}")
+        _print_outcome(builder, "there already" if there else "built")
     if len(absent) == len(configurations(name)):
         raise FileNotFoundError(f"nothing to build: {'; '.join(absent)}")
+
+
+def _print_outcome(builder: tfds.core.DatasetBuilder, done: str) -> None:
+    """Prints the splits of a data set, and what was skipped."""
+    splits = builder.info.splits.items()
+    counts = ", ".join(f"{split} {info.num_examples}" for split, info in splits)
+    written = f"{builder.name}/{builder.builder_config.name}"  # as --datasets and --photos take it
+    print(f"{written}: {counts} ({done}, {builder.data_dir})")
+    if skipped := str(getattr(builder, "skipped", "")):
+        print(f"{written}: {skipped}")
 
 
 def _remove_if_bare(root: Path) -> None:

@@ -1,16 +1,19 @@
-"""The records that every builder writes and the library reads: one feature dictionary a domain.
+"""The records that every builder writes and the library reads: one feature dictionary per domain.
 
 All three domains hold `image` (encoded), `label`, `class_name`, `domain` and `source_id`. Sketches
-and edge maps, which are black on white, hold their canvas `points` too (dsf_jax.images.points), so
+and edge maps, which are black on white, also hold their canvas `points` (dsf_jax.images.points), so
 that training never decodes or thins a drawing.
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data_builders.faults import Outcome
+
+Record = dict[str, Any]
 Domain = Literal["sketch", "photo", "edge"]
 DOMAINS: tuple[Domain, ...] = get_args(Domain)
 
@@ -26,7 +29,7 @@ def record_features(
         while it builds and then sets `features["label"].names`.
 
     Returns:
-      `image` uint8 [h, w, 3] for photos and [h, w, 1] else; for sketches and edge maps `points`
+      `image` uint8 [h, w, 3] for photos, else [h, w, 1]; for sketches and edge maps `points`
       uint16 [p, 2]; `label` int64 []; `class_name`, `domain` and `source_id` text.
 
     Raises:
@@ -48,3 +51,15 @@ def record_features(
         # bytes parse faster than a list of numbers.
         features["points"] = tfds.features.Tensor(shape=(None, 2), dtype=np.uint16, encoding="zlib")
     return tfds.features.FeaturesDict(features)
+
+
+def keyed_record(outcome: Outcome[Any], domain: Domain) -> tuple[str, Record]:
+    """Returns the key and the whole record of an example that came out well."""
+    example = outcome.example
+    return example.key, {
+        **(outcome.record or {}),
+        "label": example.class_name,
+        "class_name": example.class_name,
+        "domain": domain,
+        "source_id": example.key,
+    }

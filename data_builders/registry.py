@@ -16,7 +16,7 @@ def builder_class(name: str) -> type[tfds.core.GeneratorBasedBuilder]:
     """Imports a builder; only then are the packages needed that it renders or parses with.
 
     Args:
-      name: of `DATASETS`.
+      name: one of `DATASETS`.
 
     Raises:
       ValueError: for another name; lists the known ones.

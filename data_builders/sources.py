@@ -26,13 +26,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from data_builders.faults import BadFile
+from dsf_jax.data.pictures import SUFFIXES
 
 MAX_FILE_BYTES = 512 * 2**20
 # Deflate shrinks at most 1032 times; a blank drawing in PNG or SVG shrinks ten times again at most.
 MAX_RATIO = 200
 _RATIO_FROM = 2**20  # a small file bombs nobody
 _MAX_TAR_BYTES = 64 * 2**30
-PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 _COMPRESSED_TARS: dict[str, Any] = {  # what opens them
     ".tar.gz": gzip.open,
@@ -51,7 +51,7 @@ class SourceFile:
 
     Attributes:
       name: its path inside the source, "png/airplane/1.png", in NFC.
-      where: how messages name it, "sketches_png.zip: png/airplane/1.png".
+      where: its name in messages, "sketches_png.zip: png/airplane/1.png".
       source: the folder or archive on disk.
       entry: what the file is called there: a relative path, the index of the zip's entry, or the
         place (offset, size) of its bytes in the tar.
@@ -114,13 +114,13 @@ class SourceFile:
             )
 
 
-def source_files(source: Path, *, suffixes: Collection[str] = PICTURE_SUFFIXES) -> list[SourceFile]:
+def source_files(source: Path, *, suffixes: Collection[str] = SUFFIXES) -> list[SourceFile]:
     """Lists the files of a folder, .zip or .tar (also .tar.gz, .tar.bz2, .tar.xz).
 
     Args:
       source: the folder or archive.
-      suffixes: which files, by the end of their name, ".png" or the like, in small letters; files
-        with other suffixes, hidden ones and __MACOSX are passed over.
+      suffixes: ends of the names of the files to list, ".png" or the like, in small letters; files
+        with other suffixes, hidden ones and __MACOSX are skipped.
 
     Returns:
       The files in natural order of their names: "2.png" before "10.png".
@@ -153,7 +153,7 @@ def natural_order(name: str) -> tuple[tuple[int, str] | str, ...]:
     """Returns a key to sort names by, in which numbers count as numbers: "a/2" before "a/10"."""
     parts: list[tuple[int, str] | str] = []
     for i, part in enumerate(re.split(r"([0-9]+)", name)):
-        # The digits themselves tell "01" from "1", so that the order is total.
+        # The digits themselves distinguish "01" from "1", so that the order is total.
         parts.append((int(part), part) if i % 2 else part)
     return tuple(parts)
 
@@ -164,7 +164,7 @@ def class_folders(
     """Groups files by the class that a folder of their path names.
 
     Args:
-      files: of one source.
+      files: files of one source.
       level: "last" takes the folder right above the file, so that leading folders do not matter
         ("png/airplane/1.png" is an airplane); "first" the first folder of the path, so that a class
         may have folders of its own ("airplane/2024/1.png" is one, too).
@@ -187,7 +187,7 @@ def class_folders(
 
 
 def below(
-    files: Iterable[SourceFile], folder: str, *, beside: Collection[str] = ()
+    files: Iterable[SourceFile], folder: str, *, siblings: Collection[str] = ()
 ) -> list[SourceFile]:
     """Returns the files of a folder of the source, named from there on.
 
@@ -196,14 +196,14 @@ def below(
     happens to be called "photos" is not mistaken for the photos.
 
     Args:
-      files: of one source.
-      folder: "photos" or "VOC2007/JPEGImages", in small or capital letters.
-      beside: folders that lie beside it.
+      files: files of one source.
+      folder: its path, as "photos" or "VOC2007/JPEGImages", in small or capital letters.
+      siblings: names of folders that lie next to it.
     """
     files = list(files)
     depths = {file: _depth(file, folder) for file in files}
     known = [
-        depth for name in beside for file in files if (depth := _depth(file, name)) is not None
+        depth for name in siblings for file in files if (depth := _depth(file, name)) is not None
     ]
     shallowest = min(
         [*known, *(depth for depth in depths.values() if depth is not None)], default=0
@@ -235,7 +235,7 @@ def only_one(files: Sequence[SourceFile], name: str, source: Path) -> SourceFile
 
 
 def _depth(file: SourceFile, folder: str) -> int | None:
-    """How many folders lie above the first occurrence of a folder in a file's path."""
+    """Counts the folders above the first occurrence of a folder in a file's path."""
     wanted = [part.lower() for part in PurePosixPath(folder).parts]
     folders = [part.lower() for part in file.path.parts[:-1]]
     starts = range(len(folders) - len(wanted) + 1)
@@ -345,7 +345,7 @@ def _is_hidden(name: str) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _open_zip(source: Path, process: int) -> zipfile.ZipFile:
-    """Opens a zip once a process: reading its directory takes longer than reading a file."""
+    """Opens a zip once per process: reading its directory takes longer than reading a file."""
     del process  # a forked process must not share its parent's file position
     return zipfile.ZipFile(source)
 

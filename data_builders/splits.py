@@ -9,7 +9,7 @@ from data_builders.faults import ExampleT
 def shuffled(examples: Sequence[ExampleT], seed: int) -> list[ExampleT]:
     """Orders examples by the SHA-256 of "SEED:KEY".
 
-    Each key's place depends on that key alone: neither the order of files nor the machine moves it,
+    Each key's place depends only on that key: neither the order of files nor the machine moves it,
     and an example more or less moves others by one place at most.
     """
     return sorted(
@@ -21,20 +21,20 @@ def shuffled(examples: Sequence[ExampleT], seed: int) -> list[ExampleT]:
 def train_and_test(
     classes: Mapping[str, Sequence[ExampleT]], *, test_share: float, seed: int
 ) -> dict[str, list[ExampleT]]:
-    """Cuts a share of every class off for testing.
+    """Cuts off a fraction of every class for testing.
 
     Args:
       classes: {class name: its examples}.
-      test_share: in [0, 1). Of n examples of a class round(test_share * n) are for testing, but at
+      test_share: fraction for testing, in [0, 1). Of n examples of a class round(test_share * n) are for testing, but at
         least one, and never the last one left: a class with one example is for training.
-      seed: of the draw (`shuffled`).
+      seed: seed of the draw (`shuffled`).
 
     Returns:
-      {"train": examples, "test": examples}, each in the given order; "test" is empty for a share
-      of 0.
+      {"train": examples, "test": examples}, each in the given order; "test" is empty for a
+      fraction of 0.
 
     Raises:
-      ValueError: for a share outside [0, 1).
+      ValueError: for a fraction outside [0, 1).
     """
     if not 0.0 <= test_share < 1.0:
         raise ValueError(f"test_share={test_share} must be at least 0 and less than 1")

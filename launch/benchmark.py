@@ -1,11 +1,11 @@
-r"""Times this library's work beside the same work in other libraries, in one run.
+r"""Times this library's work next to the same work in other libraries, in one run.
 
 python -m launch.benchmark --peers
 python -m launch.benchmark --what=forward,train_step --peers=torch --json=benchmark.json
 
-That all compute the same is checked first; a row where they do not is left out, and says why. The
+That all compute the same is checked first; a row where they do not is omitted, and says why. The
 calls that are compared take turns, so that whatever else the machine does meets all of them; a ratio
-is one of medians over rounds. A row that needs a library or data that is not there is left out by
+is one of medians over rounds. A row that needs a library or data that is not there is omitted by
 name, and so is a peer. `--what=growth` shows how searching, voting and training grow.
 
 On an accelerator the network computes in bfloat16 and PyTorch compiles its own:
@@ -29,7 +29,7 @@ from launch.benchmarks import report
 from launch.benchmarks.cold_start import cold_start
 from launch.benchmarks.drawings import points, resize, voting
 from launch.benchmarks.forms import forms
-from launch.benchmarks.growth import alone, grow_search, grow_voting
+from launch.benchmarks.growth import grow_search, grow_voting, in_fresh_process
 from launch.benchmarks.growth_training import grow_training
 from launch.benchmarks.inversion import inversion
 from launch.benchmarks.metrics import metrics
@@ -59,7 +59,7 @@ CANNOT_RUN = (ImportError, FileNotFoundError, MemoryError, RuntimeError)  # the 
 
 
 class _PeersParser(flags.ArgumentParser):
-    """`--peers` alone means all, `--nopeers` none, `--peers=torch,faiss` these."""
+    """`--peers` without a value means all, `--nopeers` none, `--peers=torch,faiss` these."""
 
     syntactic_help = f"true, false, or a list of {', '.join(PEERS)}"
 
@@ -82,12 +82,17 @@ _WHAT = flags.DEFINE_list(
     f"What to time: {', '.join(ROWS)}; or forms, other forms of the same computation; or {GROWTH}, which takes longer.",
 )
 _PEERS: flags.FlagHolder[frozenset[str]] = flags.DEFINE(
-    _PeersParser(), "peers", (), "Libraries that do the same work in turn; --peers alone: all."
+    _PeersParser(),
+    "peers",
+    (),
+    "Libraries that do the same work in turn; --peers without a value: all.",
 )
 flags.FLAGS["peers"].boolean = True  # may stand without a value
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images in a batch.", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "Timings of each call, at most.", lower_bound=1)
-_SECONDS = flags.DEFINE_float("seconds", 60.0, "No round of a row begins after so many, but three.")
+_SECONDS = flags.DEFINE_float(
+    "seconds", 60.0, "Time limit per row: no round begins after it, but three."
+)
 _JSON = flags.DEFINE_string("json", None, "File that the results go to as well; never overwritten.")
 _RECORDED = flags.DEFINE_string(
     "recorded", str(RECORDED), "File of an earlier --json to compare ratios with."
@@ -103,7 +108,7 @@ _COMPILE = flags.DEFINE_boolean(
     "torch_compile", None, "Whether PyTorch compiles its network; by default not on a CPU."
 )
 _PROFILE = flags.DEFINE_string(
-    "profile", None, "Folder for JAX's profiles of our side of each row; left out by default."
+    "profile", None, "Folder for JAX's profiles of our side of each row; none by default."
 )
 _SMALL = flags.DEFINE_boolean("small", False, "Sizes that take no time: to try the rows out.")
 
@@ -137,15 +142,15 @@ def run_rows(
     chosen: list[str], setting: Setting, keep: Callable[[list[Row], dict[str, str]], None]
 ) -> tuple[list[Row], dict[str, str]]:
     """Times the chosen rows; what cannot run here (a library, data or memory is missing), or whose peer
-    computes something else, is left out with its reason, so that the others are not lost for it.
+    computes something else, is omitted with its reason, so that the others are not lost for it.
 
     Args:
-      chosen: of `ROWS` and `MORE_ROWS`.
+      chosen: names of `ROWS` and `MORE_ROWS`.
       setting: how they are run.
-      keep: is given what there is after each piece of work, in case that the next is the last.
+      keep: function that takes what there is after each piece of work, in case that the next fails.
 
     Returns:
-      The rows, and the reasons by name of what was left out.
+      The rows, and the reasons by name of what was omitted.
     """
     rows: list[Row] = []
     left_out: dict[str, str] = {}
@@ -164,7 +169,7 @@ def grow(setting: Setting) -> dict[str, Any]:
     """Measures and prints growth; returns it as JSON keeps it."""
     rounds, small = _ROUNDS.value, setting.small
     searched, voted = grow_search(rounds, small=small), grow_voting(rounds, small=small)
-    trained = grow_training(alone, setting.batch_size, rounds, small=small)
+    trained = grow_training(in_fresh_process, setting.batch_size, rounds, small=small)
     print(f"\n{report.growth_tables(searched, voted)}")
     print(f"\n{report.training_table(trained)}\n")
     parts: dict[str, list[Any]] = {

@@ -38,11 +38,11 @@ def main() -> None:
         raise ValueError(
             f"--out={out} must end in {' or '.join(endings)} for --format={_FORMAT.value}; rename it"
         )
-    card, params = load_model(_CHECKPOINT.value)
-    write(out, params, card)
-    print(f"{card.variant}, {len(card.class_names)} classes, written to {out}")
-    if card.fresh_layers:
-        print(f"random values still: {', '.join(card.fresh_layers)}")
+    model = load_model(_CHECKPOINT.value)
+    write(out, model)
+    print(f"{model.backbone.name}, {len(model.class_names)} classes, written to {out}")
+    if fresh := model.config.fresh_layers:
+        print(f"random values still: {', '.join(fresh)}")
 
 
 if __name__ == "__main__":

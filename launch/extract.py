@@ -19,24 +19,13 @@ from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.parallel import is_primary
 from launch import common, distributed
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run or checkpoint folder.", required=True)
-_DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of prepared records.")
-_DATASETS = flags.DEFINE_list(
-    "datasets",
-    None,
-    "Prepared data sets, each of one domain, as NAME or NAME:SPLIT.",
-    required=True,
-)
-_SPLIT = flags.DEFINE_string("split", "test", "Split of data sets named without one.")
-_LAYERS = flags.DEFINE_list(
-    "layers",
-    None,
-    "Features to compute, of those of the checkpoint's network; by default those that it compares.",
-)
+_CHECKPOINT = common.define_checkpoint()
+_DATA_DIR = common.define_data_dir()
+_DATASETS = common.define_datasets()
+_SPLIT = common.define_split("test")
+_LAYERS = common.define_layers()
 _OUT = flags.DEFINE_string("out", None, "Folder that gets a folder per data set.", required=True)
-_BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 64, "Images that are computed, and written, at a time.", lower_bound=1
-)
+_BATCH_SIZE = common.define_batch_size()
 
 
 def main() -> None:

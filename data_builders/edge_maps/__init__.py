@@ -1,1 +1,1 @@
-"""Edge maps of the photos of another data set: see README.md beside this file."""
+"""Edge maps of the photos of another data set: see README.md next to this file."""

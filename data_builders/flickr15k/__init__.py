@@ -1,1 +1,1 @@
-"""The Flickr15k benchmark: see README.md beside this file."""
+"""The Flickr15k benchmark: see README.md next to this file."""

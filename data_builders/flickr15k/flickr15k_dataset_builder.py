@@ -1,4 +1,4 @@
-"""The TFDS builder `flickr15k`: query sketches and photos of 33 classes, for testing alone.
+"""The TFDS builder `flickr15k`: query sketches and photos of 33 classes, only for testing.
 
 python -m launch.build_data --dataset=flickr15k --source=FOLDER_OR_ZIP --data_dir=prepared
 """
@@ -10,9 +10,10 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from data_builders.builder import FileExample, Plan, Record, RecordsBuilder
+from data_builders.builder import FileExample, Plan, RecordsBuilder
 from data_builders.folders import classes_of_domains, photo_record, present
-from data_builders.pictures import sketch_record
+from data_builders.record_images import sketch_record
+from data_builders.records_format import Record
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""The HUST SI photos: see README.md beside this file."""
+"""The HUST SI photos: see README.md next to this file."""

@@ -19,7 +19,7 @@ class Options:
     """What can be chosen.
 
     Attributes:
-      test_share: share of every class that is kept for testing; the paper trains on all photos.
+      test_share: fraction of every class that is kept for testing; the paper trains on all photos.
       split_seed: seed of that cut.
     """
 

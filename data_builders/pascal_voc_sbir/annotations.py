@@ -41,7 +41,7 @@ class VocObject:
     """One annotated object.
 
     Attributes:
-      class_name: of `CLASSES`.
+      class_name: one of `CLASSES`.
       difficult: VOC's flag: hard to recognise without the rest of the picture.
       box: (xmin, ymin, xmax, ymax) in pixels; the first pixel is 1, and the last one belongs to it.
     """
@@ -93,7 +93,7 @@ def _parse(data: bytes, where: str) -> ElementTree.Element:
 
     tree = ElementTree.TreeBuilder()
     parser = xml.parsers.expat.ParserCreate()
-    # Entities are declared in the document type alone: whoever stops at its first character never
+    # Entities are declared only in the document type: whoever stops at its first character never
     # expands one, nor opens what one refers to.
     parser.StartDoctypeDeclHandler = refuse
     parser.StartElementHandler = tree.start

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders.builder import DomainAbsent, FileExample, Plan, Record, RecordsBuilder
+from data_builders.builder import DomainAbsent, FileExample, Plan, RecordsBuilder
 from data_builders.faults import BadFile
 from data_builders.folders import examples_by_class
 from data_builders.pascal_voc_sbir.annotations import (
@@ -22,8 +22,10 @@ from data_builders.pascal_voc_sbir.annotations import (
     main_object,
     read_objects,
 )
-from data_builders.pictures import photo_bytes, sketch_record
-from data_builders.sources import ARCHIVES, PICTURE_SUFFIXES, SourceFile, below, source_files
+from data_builders.record_images import photo_bytes, sketch_record
+from data_builders.records_format import Record
+from data_builders.sources import ARCHIVES, SourceFile, below, source_files
+from dsf_jax.data.pictures import SUFFIXES
 from dsf_jax.images.points import Polarity
 
 QUERIES = "queries"
@@ -50,7 +52,7 @@ class Photo(FileExample):
 
     Attributes:
       key: VOC's number of it, "000005".
-      class_name: of its main object.
+      class_name: class of its main object.
       file: the JPEG.
       objects: all its objects.
     """
@@ -116,7 +118,7 @@ class Builder(RecordsBuilder):
         photos: dict[str, SourceFile],
         annotations: dict[str, SourceFile],
     ) -> Photo | None:
-        """Joins a photo with its objects, or passes it over."""
+        """Joins a photo with its objects, or skips it."""
         try:
             if name not in photos:
                 raise BadFile(where, "lists a photo that is not in JPEGImages", _get_all(name))
@@ -168,11 +170,11 @@ def _voc_files(source: Path) -> list[SourceFile]:
             for path in sorted(source.iterdir())
             if path.name.lower().startswith(_VOC_ARCHIVES) and path.name.lower().endswith(ARCHIVES)
         ]
-    suffixes = (*PICTURE_SUFFIXES, ".txt", ".xml")
+    suffixes = (*SUFFIXES, ".txt", ".xml")
     files = [
         file for part in archives or [source] for file in source_files(part, suffixes=suffixes)
     ]
-    files = below(files, "VOC2007") or files  # VOCdevkit may hold other years beside it
+    files = below(files, "VOC2007") or files  # VOCdevkit may hold other years, too
     if not below(files, "JPEGImages"):
         raise DomainAbsent(
             f"{source} holds no photos in JPEGImages; give VOCtrainval_06-Nov-2007.tar, "

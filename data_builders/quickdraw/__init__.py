@@ -1,1 +1,1 @@
-"""The Quick, Draw! data set: see README.md beside this file."""
+"""The Quick, Draw! data set: see README.md next to this file."""

@@ -27,10 +27,10 @@ class Options:
     """What can be chosen.
 
     Attributes:
-      drawings_per_file: how many to take from the start of each file, which holds one class; 0
+      drawings_per_file: number to take from the start of each file, which holds one class; 0
         takes all.
       recognized_only: leave out drawings that the game did not recognise.
-      test_share: share of every class that is kept for testing.
+      test_share: fraction of every class that is kept for testing.
       split_seed: seed of that cut.
     """
 
@@ -72,7 +72,7 @@ class Builder(RecordsBuilder):
         return Plan(list(classes), splits, record)
 
     def _wanted(self, file: SourceFile) -> Iterator[Drawing]:
-        """Yields the drawings of a file that the options do not leave out."""
+        """Yields the drawings of a file that the options do not exclude."""
         for found in drawings_in(file):
             if isinstance(found, BadFile):
                 self.skip(found)

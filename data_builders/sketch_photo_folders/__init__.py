@@ -1,1 +1,1 @@
-"""Folders of one's own sketches and photos: see README.md beside this file."""
+"""Folders of one's own sketches and photos: see README.md next to this file."""

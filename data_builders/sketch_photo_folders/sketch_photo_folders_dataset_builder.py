@@ -7,12 +7,14 @@ import dataclasses
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
 import tensorflow_datasets as tfds
 
-from data_builders.builder import FileExample, Plan, Record, RecordsBuilder
+from data_builders.builder import FileExample, Plan, RecordsBuilder
 from data_builders.folders import classes_of_domains, photo_record, present
-from data_builders.pictures import sketch_record
+from data_builders.record_images import sketch_record
+from data_builders.records_format import Record
 from data_builders.splits import train_and_test
 from dsf_jax.images.points import Polarity
 
@@ -22,7 +24,7 @@ class Options:
     """What can be chosen.
 
     Attributes:
-      test_share: share of every class that is kept for testing, of sketches and of photos.
+      test_share: fraction of every class that is kept for testing, of sketches and of photos.
       split_seed: seed of that cut.
       class_map: JSON file that names the classes of folders: {"class": ["folder", "other folder"]}.
       polarity: whether strokes are darker or lighter than the paper.
@@ -73,7 +75,7 @@ def read_class_map(path: str) -> dict[str, str]:
     """Reads {folder name: class name} from a JSON file that says it the other way round.
 
     Args:
-      path: of {"class": "folder"} or {"class": ["folder", ...]}; "" stands for no map.
+      path: file of {"class": "folder"} or {"class": ["folder", ...]}; "" stands for no map.
 
     Raises:
       ValueError: when it is not JSON of that form, or gives a folder to two classes.
@@ -82,14 +84,7 @@ def read_class_map(path: str) -> dict[str, str]:
     if not path:
         return {}
     try:
-        classes = json.loads(Path(path).read_text(encoding="utf-8"))
-        pairs = [
-            (folder, name)
-            for name, folders in classes.items()
-            for folder in ([folders] if isinstance(folders, str) else folders)
-        ]
-        if not all(isinstance(folder, str) for folder, _ in pairs):
-            raise TypeError("a folder's name is not text")
+        pairs = _folders_and_classes(json.loads(Path(path).read_text(encoding="utf-8")))
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(
             f"{path} is not a class map ({error}); write JSON of the form "
@@ -103,3 +98,15 @@ def read_class_map(path: str) -> dict[str, str]:
                 f"{name!r}; leave one"
             )
     return folder_classes
+
+
+def _folders_and_classes(classes: Any) -> list[tuple[str, str]]:
+    """{class: folder or folders} -> (folder, class) of every folder."""
+    pairs = [
+        (folder, name)
+        for name, folders in classes.items()
+        for folder in ([folders] if isinstance(folders, str) else folders)
+    ]
+    if not all(isinstance(folder, str) for folder, _ in pairs):
+        raise TypeError("a folder's name is not text")
+    return pairs

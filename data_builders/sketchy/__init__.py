@@ -1,1 +1,1 @@
-"""The Sketchy database: see README.md beside this file."""
+"""The Sketchy database: see README.md next to this file."""

@@ -11,10 +11,11 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from data_builders.builder import DomainAbsent, FileExample, Plan, Record, RecordsBuilder
+from data_builders.builder import DomainAbsent, FileExample, Plan, RecordsBuilder
 from data_builders.faults import BadFile
 from data_builders.folders import photo_record
-from data_builders.pictures import sketch_record
+from data_builders.record_images import sketch_record
+from data_builders.records_format import Record
 from data_builders.sources import SourceFile, below, class_folders, source_files
 from data_builders.splits import train_and_test
 
@@ -30,7 +31,7 @@ class Options:
     Attributes:
       sketch_variant: folder of the rendering of sketches, in the official layout.
       photo_variant: folder of the rendering of photos, in the official layout.
-      test_share: share of every class's photos that is kept for testing, with their sketches.
+      test_share: fraction of every class's photos that is kept for testing, with their sketches.
       split_seed: seed of that cut.
       thinned: thin the strokes to centre lines.
     """
@@ -59,7 +60,7 @@ class Photo:
 
     Attributes:
       key: CLASS/NAME.
-      where: a file that tells of it.
+      where: a file that names it.
     """
 
     key: str
@@ -88,7 +89,7 @@ class Builder(RecordsBuilder):
         variants = {"sketch": self.options.sketch_variant, "photo": self.options.photo_variant}
         domains = {
             domain: self._examples(
-                _of_variant(below(files, domain, beside=variants), variant), domain
+                _of_variant(below(files, domain, siblings=variants), variant), domain
             )
             for domain, variant in variants.items()
         }
@@ -111,7 +112,7 @@ class Builder(RecordsBuilder):
         return Plan(names, splits, make if self.domain == "sketch" else photo_record)
 
     def _examples(self, files: Sequence[SourceFile], domain: str) -> list[Example]:
-        """Makes the files of a domain into examples; leaves out sketches that name no photo."""
+        """Makes the files of a domain into examples; omits sketches that name no photo."""
         examples = []
         for class_name, members in class_folders(files).items():
             for file in members:
@@ -143,7 +144,7 @@ def drawn_record(example: Example, *, thinned: bool) -> Record:
 def _photos(domains: Mapping[str, Sequence[Example]]) -> dict[str, list[Photo]]:
     """Lists the photos of each class, those included that are only drawn.
 
-    Photos that were drawn and photos that were not are listed apart, so that a share of both is cut
+    Photos that were drawn and photos that were not are listed apart, so that a fraction of both is cut
     off: every class then has sketches for testing, also where few of its photos have any.
     """
     drawn = {example.photo_id for example in domains["sketch"]}
@@ -164,7 +165,7 @@ def _of_variant(files: Sequence[SourceFile], variant: str) -> list[SourceFile]:
     renderings = {file.path.parts[0] for file in files if file.path.parts[0].startswith(_VARIANT)}
     if renderings and variant not in renderings:
         raise ValueError(
-            f"{files[0].where}: there is no rendering {variant!r} beside it, only "
+            f"{files[0].where}: there is no rendering {variant!r} next to it, only "
             f"{', '.join(sorted(renderings))}; choose one with --sketch_variant or --photo_variant"
         )
     return [file for file in files if not renderings or file.path.parts[0] == variant]

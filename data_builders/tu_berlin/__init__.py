@@ -1,1 +1,1 @@
-"""The TU-Berlin sketches: see README.md beside this file."""
+"""The TU-Berlin sketches: see README.md next to this file."""

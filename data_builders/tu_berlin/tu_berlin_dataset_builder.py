@@ -11,14 +11,16 @@ from typing import Any, Literal
 
 import tensorflow_datasets as tfds
 
-from data_builders.builder import FileExample, Plan, Record, RecordsBuilder
+from data_builders.builder import FileExample, Plan, RecordsBuilder
 from data_builders.downloads import Download, fetch
 from data_builders.faults import BadFile
 from data_builders.pen import no_strokes, stroke_feature, stroke_record
-from data_builders.pictures import sketch_record
-from data_builders.sources import PICTURE_SUFFIXES, SourceFile, class_folders, source_files
+from data_builders.record_images import sketch_record
+from data_builders.records_format import Record
+from data_builders.sources import SourceFile, class_folders, source_files
 from data_builders.splits import shuffled
 from data_builders.svg import strokes_from_svg
+from dsf_jax.data.pictures import SUFFIXES
 
 FOLDS = 3
 FOLD_SEED = 2012  # the year of the data set; any other number would do
@@ -95,7 +97,7 @@ def folds(
 
     Args:
       classes: {class name: its examples}; the order of both does not matter.
-      seed: of `shuffled`, which decides by the keys alone.
+      seed: seed of `shuffled`, which decides only by the keys.
 
     Returns:
       {"fold0": its examples, "fold1": ..., "fold2": ...}, sorted by class.
@@ -121,8 +123,8 @@ def record(example: FileExample, *, thinned: bool) -> Record:
 def _files(source: Path, form: Form) -> list[SourceFile]:
     """Lists the files of one form, pictures or SVGs."""
     suffixes = {
-        "any": (*PICTURE_SUFFIXES, _SVG),
-        "pixels": PICTURE_SUFFIXES,
+        "any": (*SUFFIXES, _SVG),
+        "pixels": SUFFIXES,
         "strokes": (_SVG,),
     }
     files = source_files(source, suffixes=suffixes[form])

@@ -1,5 +1,5 @@
-"""What every request passes: names of this machine alone, one line for every error, and headers that
-leave a page no other source than this server.
+"""What every request passes: a check of the name that the server is called by, and headers that leave
+a page no source other than this server.
 """
 
 import ipaddress
@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-HEADERS = {
+SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -21,16 +21,16 @@ HEADERS = {
 }
 
 
-class Guard:
-    """ASGI middleware."""
+class SecurityMiddleware:
+    """ASGI middleware that refuses foreign host names and sets security headers."""
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
         """Wraps an application.
 
         Args:
-          app: to wrap.
-          hosts: the names, in lower case, that the server may be called by, beside addresses in figures. A
-            page of elsewhere whose name someone made to point here (DNS rebinding) calls it by another.
+          app: application to wrap.
+          hosts: names, in lower case, that the server may be called by, besides IP addresses. A foreign
+            page whose name someone made to point here (DNS rebinding) calls it by another.
         """
         self._app, self._hosts = app, hosts
 
@@ -42,14 +42,14 @@ class Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                MutableHeaders(scope=message).update(SECURITY_HEADERS)
             await send(message)
 
         name = _host_name(Headers(scope=scope).get("host", ""))
         if name not in self._hosts and not _is_address(name):
             detail = (
                 f"the server is not called {name[:100]!r} but {', '.join(sorted(self._hosts))}; use one "
-                "of these names or its address in figures, or start it with --host"
+                "of these names or its IP address, or start it with --host"
             )
             refusal = JSONResponse({"detail": detail}, 421)
             await refusal(scope, receive, send_with_headers)
@@ -58,7 +58,7 @@ class Guard:
 
 
 def _is_address(name: str) -> bool:
-    """Tells an address in figures from a name: nobody can make it point elsewhere."""
+    """Returns whether a name is an IP address: nobody can make it point elsewhere."""
     try:
         ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
     except ValueError:
@@ -67,6 +67,6 @@ def _is_address(name: str) -> bool:
 
 
 def _host_name(host: str) -> str:
-    """Takes the port off."""
+    """Removes the port."""
     name, colon, port = host.rpartition(":")
     return (name if colon and port.isdecimal() else host).lower()

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, Tag, TypeAdapter
 
 Point = tuple[float, float]
-# The first error is told alone: a list of a million would take seconds and a gigabyte.
+# Only the first error is reported: a list of a million would take seconds and a gigabyte.
 Stroke = Annotated[list[Point], FailFast()]
 
 HOUSE: dict[str, Any] = {
@@ -14,83 +14,93 @@ HOUSE: dict[str, Any] = {
 }
 
 
-class Drawing(BaseModel):
+class DrawingQuery(BaseModel):
     """Pen strokes, as a query."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [HOUSE]})
 
     strokes: Annotated[list[Stroke], FailFast()] = Field(
         min_length=1,
-        description="Each the pen's way from touch to lift: points (x, y), y down.",
+        description="The path of the pen from touch to lift, per stroke: points (x, y), y down.",
     )
     box: tuple[float, float, float, float] = Field(
         description="Left, top, width and height of the surface, in the units of the points."
     )
 
 
-class Stored(BaseModel):
+class PictureQuery(BaseModel):
     """A picture of the gallery, as a query: more like this one."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"picture": "3f2a9c"}]}
     )
 
-    picture: str = Field(min_length=1, max_length=200, description="Its id.")
+    picture: str = Field(min_length=1, max_length=200, description="Id of the picture.")
 
 
-class Listed(BaseModel):
+QUERY: TypeAdapter[DrawingQuery | PictureQuery] = TypeAdapter(
+    Annotated[
+        Annotated[DrawingQuery, Tag("strokes")] | Annotated[PictureQuery, Tag("picture")],
+        Discriminator(
+            lambda query: "picture" if isinstance(query, dict) and "picture" in query else "strokes"
+        ),
+    ]
+)
+
+
+class PictureSchema(BaseModel):
     """A picture of the gallery."""
 
     id: str = Field(description="Digest of its content.")
-    label: str | None = Field(description="The folder that it lies in.")
-    path: str = Field(description="Where it lies on the server's machine.")
+    label: str | None = Field(description="Name of the folder that it lies in.")
+    path: str = Field(description="Path of its file on the server's machine.")
     width: int
     height: int
 
 
-class Found(Listed):
+class SearchResultSchema(PictureSchema):
     """A picture that was found."""
 
-    distance: float = Field(description="Euclidean, between features.")
-    closer_than: float = Field(description="Share of the gallery that is further away, 0 to 1.")
+    distance: float = Field(description="Euclidean distance between features.")
+    closer_than: float = Field(description="Fraction of the gallery that is further away, 0 to 1.")
     steps: Annotated[int, Field(ge=1, le=5)] = Field(
         description="How far it stands out: 1 usual for this query, then 2, 3, 4, 5 deviations closer."
     )
 
 
-class Guessed(BaseModel):
+class ClassGuessSchema(BaseModel):
     """A class that the query may show."""
 
     name: str
     probability: float = Field(description="0 to 1.")
     label: str | None = Field(description="The gallery's label of that name, to filter by.")
-    pictures: int = Field(description="How many pictures of the gallery have that label.")
+    pictures: int = Field(description="Number of pictures in the gallery with that label.")
 
 
-Taken = Literal["drawing", "photo", "picture"]
+Interpretation = Literal["drawing", "photo", "picture"]
 
 
-class SearchAnswer(BaseModel):
+class SearchResponse(BaseModel):
     """What was found."""
 
-    results: list[Found] = Field(description="Nearest first.")
-    guesses: list[Guessed] = Field(
+    results: list[SearchResultSchema] = Field(description="Nearest first.")
+    guesses: list[ClassGuessSchema] = Field(
         description="By a single view, likeliest first; none where a picture of the gallery is the "
         "query. POST /api/guesses has the vote of 18."
     )
-    taken: Taken = Field(description="What the query was taken for.")
-    pictures: int = Field(description="How many pictures the gallery holds.")
+    taken: Interpretation = Field(description="What the query was taken for.")
+    pictures: int = Field(description="Number of pictures in the gallery.")
     milliseconds: float
 
 
-class GuessAnswer(BaseModel):
+class GuessesResponse(BaseModel):
     """The vote of 18 views."""
 
-    guesses: list[Guessed]
+    guesses: list[ClassGuessSchema]
     milliseconds: float
 
 
-class Side(BaseModel):
+class MatchMapSchema(BaseModel):
     """One of two pictures that were compared."""
 
     view: str = Field(description="What the network sees of it: a PNG, as a data: URL.")
@@ -99,25 +109,25 @@ class Side(BaseModel):
     )
 
 
-class WhyAnswer(BaseModel):
-    """Where query and result agree, by the maps of conv5."""
+class WhyResponse(BaseModel):
+    """Where query and result agree, by the maps of the last convolution."""
 
-    query: Side
-    result: Side
+    query: MatchMapSchema
+    result: MatchMapSchema
     milliseconds: float
 
 
-class Health(BaseModel):
-    """Of the server."""
+class HealthResponse(BaseModel):
+    """What the server serves."""
 
     status: Literal["ok"] = "ok"
     pictures: int
     labels: int
-    classes: int = Field(description="How many the network knows.")
+    classes: int = Field(description="Number of classes that the network knows.")
     layer: str = Field(description="The feature that is compared.")
 
 
-class Refusal(BaseModel):
+class ErrorResponse(BaseModel):
     """What is wrong with a request, in one line."""
 
     detail: str

@@ -1,4 +1,4 @@
-"""Writes files so that they are there whole or not at all, by one process at a time."""
+"""Writes files atomically, one process at a time."""
 
 import contextlib
 import fcntl
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Writes a file through a temporary one beside it, which a failure removes.
+    """Writes a file through a temporary one next to it, which a failure removes.
 
     Args:
-      path: replaced if it exists.
+      path: file that is replaced if it exists.
       content: text, written as UTF-8, or bytes.
 
     Raises:
@@ -33,7 +33,7 @@ def only_writer(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Locks a folder against other processes that do; a killed process's lock goes with it.
 
     Args:
-      folder: made if absent.
+      folder: folder to lock, made if absent.
 
     Raises:
       OSError: when another process holds it.

@@ -185,14 +185,16 @@ class Mixture(NamedTuple):
     drawings: Examples
     photos: Examples
     counts: tuple[Count, ...]
-    not_used: tuple[str, ...] = ()  # data sets whose domain the mixture does not have, in words
+    not_used: tuple[
+        str, ...
+    ] = ()  # data sets whose domain the mixture does not have, one line each
 
     def __str__(self) -> str:
-        """Returns the counts as a table, one line a data set."""
+        """Returns the counts as a table, one line per data set."""
         return "\n".join(self._lines())
 
     def per_class(self) -> str:
-        """Returns one line a class: how many examples of each data set it has."""
+        """Returns one line per class: how many examples of each data set it has."""
         return "\n".join(
             f"{name}: {', '.join(f'{c.per_class[k]} {c.domain}' for c in self.counts)}"
             for k, name in enumerate(self.class_names)
@@ -205,8 +207,8 @@ class Mixture(NamedTuple):
 
 
 def training_fields(domain: str, resizing: Resizing = EDGE_PRESERVING) -> tuple[str, ...]:
-    """Returns the record fields that a network is shown: of drawings the points alone or, where
-    resizing interpolates, the image alone.
+    """Returns the record fields that a network is shown: of drawings only the points or, where
+    resizing interpolates, only the image.
     """
     points = domain in DRAWN and resizing == EDGE_PRESERVING
     return ("points", "label") if points else ("image", "label")

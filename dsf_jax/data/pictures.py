@@ -17,7 +17,7 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     """Reads a picture upright, in RGB, transparent parts on white.
 
     Args:
-      path: of a file that Pillow can decode.
+      path: file that Pillow can decode.
 
     Returns:
       [h, w, 3] uint8.
@@ -57,9 +57,8 @@ def decode_picture(file: BinaryIO, where: str) -> np.ndarray:
         raise ValueError(f"{where} has more than {MAX_PIXELS} pixels; shrink it first") from error
     except UnidentifiedImageError as error:
         raise ValueError(f"{where} is not a picture; replace or remove it") from error
-    except (
-        Exception
-    ) as error:  # Pillow raises SyntaxError, struct.error, ValueError, ... for damage
+    # Pillow raises SyntaxError, struct.error, ValueError, ... for damage.
+    except Exception as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(
             f"{where} cannot be read as a picture ({reason}); replace or remove it"
@@ -68,7 +67,7 @@ def decode_picture(file: BinaryIO, where: str) -> np.ndarray:
 
 def _in_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode in ("I", "F"):
-        raise ValueError("32 bits a value have no known white; save it with 8 or 16")
+        raise ValueError("32 bits per value have no known white; save it with 8 or 16")
     if picture.mode.startswith("I;16"):  # Pillow's own conversion cuts at 255
         picture = Image.fromarray((np.asarray(picture) / 257).round().astype(np.uint8))
     return _on_white(picture).convert("RGB")
@@ -85,7 +84,7 @@ def picture_files(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
     """Lists the picture files of a folder and its sub-folders, sorted by path.
 
     Args:
-      folder: to walk; hidden files and folders are passed over.
+      folder: folder to walk; hidden files and folders are passed over.
 
     Returns:
       The files whose suffix is one of `SUFFIXES`.

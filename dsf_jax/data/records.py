@@ -181,7 +181,7 @@ def open_dataset(data_dir: str | Path, name: str, split: str) -> DataSet:
         how to build it.
       ValueError: for an unknown or empty split, or files that are incomplete.
     """
-    folders = _version_folders(Path(data_dir))
+    folders = dataset_folders(data_dir)
     if name not in folders:
         there = ", ".join(sorted(folders)) if Path(data_dir).is_dir() else "no such folder"
         raise FileNotFoundError(
@@ -211,11 +211,13 @@ def list_datasets(data_dir: str | Path) -> dict[str, dict[str, int]]:
     Returns:
       {data set name: {split: number of records}}, sorted by name.
     """
-    listing = {}
-    for name, folder in sorted(_version_folders(Path(data_dir)).items()):
-        splits = _open_builder(folder).info.splits
-        listing[name] = {split: info.num_examples for split, info in splits.items()}
-    return listing
+    return {name: split_sizes(folder) for name, folder in sorted(dataset_folders(data_dir).items())}
+
+
+def split_sizes(folder: Path) -> dict[str, int]:
+    """Returns the number of records of every split of a version folder."""
+    splits = _open_builder(folder).info.splits
+    return {split: info.num_examples for split, info in splits.items()}
 
 
 @functools.lru_cache(maxsize=1024)
@@ -229,8 +231,16 @@ def _file_digest(path: Path, size: int, changed: int) -> bytes:
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
-def _version_folders(data_dir: Path) -> dict[str, Path]:
-    """Finds the highest version of every data set; what is half built has no version's name yet."""
+def dataset_folders(data_dir: str | Path) -> dict[str, Path]:
+    """Finds the highest version of every data set; what is half built has no version's name yet.
+
+    Args:
+      data_dir: folder that `launch.build_data` wrote to.
+
+    Returns:
+      {data set name: version folder}; opens none of them.
+    """
+    data_dir = Path(data_dir)
     folders: dict[str, Path] = {}
     for pattern in ("*/*/dataset_info.json", "*/*/*/dataset_info.json"):
         for info in data_dir.glob(pattern):

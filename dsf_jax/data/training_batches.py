@@ -1,6 +1,7 @@
 """Examples to host batches for training: shuffled, in fixed proportions, random access by step (grain)."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import grain
 import numpy as np
@@ -11,8 +12,8 @@ from dsf_jax.images.points import padded_length
 
 
 def drawings_per_batch(mixture: Mixture, batch_size: int) -> int:
-    """Returns how many of a batch's examples are drawings: their share of the mixture, so that shapes
-    never change.
+    """Returns the number of drawings per batch: in the mixture's proportion, so that shapes never
+    change.
     """
     drawings, photos = len(mixture.drawings), len(mixture.photos)
     if not drawings or not photos:
@@ -24,22 +25,32 @@ def drawings_per_batch(mixture: Mixture, batch_size: int) -> int:
     return min(max(round(batch_size * drawings / (drawings + photos)), 1), batch_size - 1)
 
 
+class _Kind(NamedTuple):
+    """Drawings or photos, and their place in each batch."""
+
+    examples: Examples
+    order: grain.MapDataset  # rows of `examples`, one list per batch
+    first: int  # number of the first one within the batch
+    size: int  # examples per batch
+    points_length: int | None
+
+
 def training_batches(
     mixture: Mixture, *, batch_size: int, seed: int, process: int = 0, processes: int = 1
 ) -> grain.MapDataset:
-    """Lists the batches of an endless training run: batch `step` depends on (seed, step) alone, so
+    """Lists the batches of an endless training run: batch `step` depends on (seed, step) only, so
     that a run resumes anywhere.
 
-    Drawings and photos are shuffled apart, each anew in every one of its epochs, and stand in every
-    batch in the same proportion. Every process reads its own part of a batch and no other; parts
-    are padded with weight 0 to one size.
+    Drawings and photos are shuffled separately, each again in every one of its epochs, and stand in
+    every batch in the same proportion. Every process reads only its own shard of a batch; shards are
+    padded with weight 0 to one size.
 
     Args:
-      mixture: the examples.
-      batch_size: examples of a batch over all devices and processes.
-      seed: of the order.
-      process: which part to read, from 0.
-      processes: number of parts.
+      mixture: drawings and photos.
+      batch_size: examples per batch over all devices and processes.
+      seed: seed of the shuffling order.
+      process: number of the shard to read, from 0.
+      processes: number of shards.
 
     Returns:
       A random-access data set of batches.
@@ -47,36 +58,43 @@ def training_batches(
     Raises:
       ValueError: when a batch has fewer drawings or photos than there are processes.
     """
-    drawn = drawings_per_batch(mixture, batch_size)
-    length = longest_list(mixture.drawings)
-    kinds = {
-        "drawings": (mixture.drawings, 0, drawn),
-        "photos": (mixture.photos, drawn, batch_size - drawn),
-    }
-    orders = {}
-    for number, (kind, (examples, _, count)) in enumerate(kinds.items()):
-        if 0 < count < processes:
+    kinds = _kinds(mixture, batch_size, seed)
+    for name, kind in kinds.items():
+        if kind.size < processes:
             raise ValueError(
-                f"batch_size={batch_size} gives {count} {kind} to {processes} processes; raise it"
+                f"batch_size={batch_size} gives {kind.size} {name} to {processes} processes; raise it"
             )
-        if count:
-            # Each kind has a seed of its own: kinds of one size would come in one order otherwise.
-            own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-            rows = grain.MapDataset.range(len(examples)).seed(own_seed).shuffle().repeat()
-            orders[kind] = rows.batch(count, batch_fn=list)
 
     def read(step: int) -> TrainingBatch:
         batch = {}
-        for kind, order in orders.items():
-            examples, first, count = kinds[kind]
-            start, stop = (count * part // processes for part in (process, process + 1))
+        for name, (examples, order, first, size, points_length) in kinds.items():
+            start, stop = (size * shard // processes for shard in (process, process + 1))
             own = [examples[row] for row in order[step][start:stop]]
-            points_length = length if kind == "drawings" else None
-            group = collate(own, first=first + start, points_length=points_length)
-            batch[kind] = pad_batch(group, -(-count // processes))
+            collated = collate(own, first=first + start, points_length=points_length)
+            batch[name] = pad_batch(collated, -(-size // processes))
         return batch
 
     return grain.MapDataset.range(2**31 - 1).map(read)
+
+
+def _kinds(mixture: Mixture, batch_size: int, seed: int) -> dict[str, _Kind]:
+    """Shuffles the kinds of examples that a mixture has."""
+    drawn = drawings_per_batch(mixture, batch_size)
+    length = longest_list(mixture.drawings)
+    kinds = {}
+    for number, (name, examples, first, size, points_length) in enumerate(
+        [
+            ("drawings", mixture.drawings, 0, drawn, length),
+            ("photos", mixture.photos, drawn, batch_size - drawn, None),
+        ]
+    ):
+        if size:
+            # Each kind has a seed of its own: kinds of one size would come in one order otherwise.
+            own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+            rows = grain.MapDataset.range(len(examples)).seed(own_seed).shuffle().repeat()
+            order = rows.batch(size, batch_fn=list)
+            kinds[name] = _Kind(examples, order, first, size, points_length)
+    return kinds
 
 
 def held_out_batches(
@@ -85,11 +103,11 @@ def held_out_batches(
     """Lists the batches that show every example once, in order: drawings, then photos.
 
     Args:
-      mixture: the examples.
-      batch_size: examples of a batch over all devices and processes, a multiple of `processes`; the
+      mixture: drawings and photos.
+      batch_size: examples per batch over all devices and processes, a multiple of `processes`; the
         last batch of each kind is padded with weight 0.
-      process: which part to read, from 0.
-      processes: number of parts.
+      process: number of the shard to read, from 0.
+      processes: number of shards.
 
     Returns:
       A random-access data set of batches of one kind each.
@@ -107,14 +125,14 @@ def held_out_batches(
         start = first + process * each
         own = [examples[row] for row in range(start, min(start + each, len(examples)))]
         # A process that has nothing left shows the last example, with weight 0.
-        group = collate(
+        batch = collate(
             own or [examples[len(examples) - 1]],
             first=start,
             points_length=length if kind == "drawings" else None,
         )
         if not own:
-            group["weight"][:] = 0.0
-        return {kind: pad_batch(group, each)}
+            batch["weight"][:] = 0.0
+        return {kind: pad_batch(batch, each)}
 
     return grain.MapDataset.range(len(parts)).map(read)
 
@@ -134,10 +152,10 @@ def prefetch(
     """Reads batches `start` to `stop` - 1 in order, some ahead of their use, on threads.
 
     Args:
-      batches: from `training_batches`.
+      batches: data set of `training_batches`.
       start: first step.
       stop: step to end before.
-      threads: that read and decode.
+      threads: number of threads that read and decode.
 
     Yields:
       Host batches.

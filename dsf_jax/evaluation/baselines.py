@@ -75,7 +75,8 @@ class LinearClassifier(NamedTuple):
 
     def classes(self, features: np.ndarray) -> np.ndarray:
         """Classifies features [n, d]: [n] int."""
-        return np.argmax(features @ self.weights + self.bias, axis=1)
+        scores: np.ndarray = features @ self.weights + self.bias
+        return scores.argmax(axis=1)
 
 
 def fit_linear(

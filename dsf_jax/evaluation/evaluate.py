@@ -33,10 +33,10 @@ def open_sets(
     """Opens data sets that must be of certain domains.
 
     Args:
-      data_dir: of prepared records.
-      datasets: NAME or NAME:SPLIT.
-      split: of those that name none.
-      domains: allowed.
+      data_dir: folder of prepared records.
+      datasets: NAME or NAME:SPLIT of each.
+      split: split of those that name none.
+      domains: domains that are allowed.
 
     Returns:
       Their records.
@@ -48,7 +48,7 @@ def open_sets(
 
 
 def all_classes(sets: Sequence[Records], class_map: ClassMap | None) -> list[str]:
-    """All classes that data sets have, by the names that a class map gives them: a photo whose class
+    """Returns all classes that data sets have, by the names that a class map gives them: a photo whose class
     no sketch shows stays in the gallery, and a sketch without photos is counted.
     """
     names: set[str] = set()
@@ -62,7 +62,7 @@ class Protocol(NamedTuple):
 
     Attributes:
       score: (queries, query_labels, gallery, gallery_labels, *, configuration, **options) -> result.
-      options: gallery_labels and other arguments of `score`, of one data set of sketches and photos.
+      options: function that reads gallery_labels and the options of `score` from the data sets.
       by_name: whether classes of any data sets are matched by name; otherwise there is one data set of
         each, with the same classes.
     """
@@ -144,16 +144,12 @@ def retrieval(
     layers = layers or extractor.layers
     score, options, by_name = PROTOCOLS[protocol]
     names = {layer: "-".join(filter(None, (protocol, extractor.name, layer))) for layer in layers}
-    wanted = {
-        names[layer]: {
-            "layer": layer,
-            "method": METHOD,
-            **extractor.configuration(),
-            "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
-        }
-        | ({"class_map": map_identity(class_map)} if by_name else {})
-        for layer in layers
-    }
+    shared = {
+        "method": METHOD,
+        **extractor.configuration(),
+        "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
+    } | ({"class_map": map_identity(class_map)} if by_name else {})
+    wanted = {name: {"layer": layer, **shared} for layer, name in names.items()}
 
     def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
         sets = [*sketches, *photos]
@@ -161,17 +157,10 @@ def retrieval(
         mixture = extractor.mixture(sets, classes, class_map)
         queries = extractor.features(mixture.drawings, layers, "sketches", progress)
         gallery = extractor.features(mixture.photos, layers, "photos", progress)
-        more = options(mixture, sketches, photos)
-        gallery_labels = more.pop("gallery_labels")
-        labels = mixture.drawings.labels
+        given = {"query_labels": mixture.drawings.labels, **options(mixture, sketches, photos)}
         return {
             name: score(
-                queries[layer],
-                labels,
-                gallery[layer],
-                gallery_labels,
-                configuration=wanted[name],
-                **more,
+                queries=queries[layer], gallery=gallery[layer], configuration=wanted[name], **given
             )
             for layer, name in names.items()
         }

@@ -43,14 +43,15 @@ def bootstrap(
       ValueError: when there are no values, one is not finite, or the groups do not fit them.
     """
     values = np.asarray(values, np.float64)
-    _check(values, groups)
+    labels = None if groups is None else np.asarray(groups)
+    _check(values, labels)
     rng = np.random.default_rng(seed)
-    if groups is None:
+    if labels is None:
         n = len(values)
         means = np.array([values[rng.integers(n, size=n)].mean() for _ in range(draws)])
         tail = TAIL
     else:
-        means, tail = _grouped_means(values, np.asarray(groups), draws, rng), GROUPS_TAIL
+        means, tail = _grouped_means(values, labels, draws, rng), GROUPS_TAIL
     low, high = np.quantile(means, [tail, 1 - tail])
     # A mean of equal numbers may differ from them in its last digit.
     bounds = np.clip([values.mean(), low, high], values.min(), values.max())
@@ -68,16 +69,16 @@ def _grouped_means(
     return (times @ sums) / (times @ sizes)
 
 
-def _check(values: np.ndarray, groups: Sequence[object] | np.ndarray | None) -> None:
+def _check(values: np.ndarray, groups: np.ndarray | None) -> None:
     if values.ndim != 1 or not values.size or not np.isfinite(values).all():
         what = f"shape {values.shape}" if values.ndim != 1 or not values.size else "NaN or infinity"
         raise ValueError(
             f"the values of a bootstrap have {what}, expected [q] finite numbers, q at least 1; "
             "leave out the queries without a value"
         )
-    if groups is not None and np.shape(groups) != values.shape:
+    if groups is not None and groups.shape != values.shape:
         raise ValueError(
-            f"values are {list(values.shape)} and groups {list(np.shape(groups))}, expected [q] both; "
+            f"values are {list(values.shape)} and groups {list(groups.shape)}, expected [q] both; "
             "give one group per value"
         )
 

@@ -1,8 +1,8 @@
 """Loads a model from the folder that `launch.export` of dsf_jax wrote, and checks that it is whole.
 
 Needs jax, flatbuffers (jax reads exported functions with it), numpy and safetensors, and nothing of
-dsf_jax: a copy of this file lies in every such folder as load.py. README.md beside it shows how to
-use it.
+dsf_jax: a copy of this file lies in every such folder as load.py. README.md next to it shows how
+to use it.
 """
 
 import functools
@@ -17,42 +17,40 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 CONFIG = "config.json"
 PARAMS = "params.safetensors"
 CHECKPOINTS = "checkpoints"  # for training on with dsf_jax; serving works without it
 FORMAT = 1
 
-_AGAIN = "copy the whole folder again, or make it anew with python -m launch.export"
+_AGAIN = "copy the whole folder again, or export it again with python -m launch.export"
 
 
 class ExportedModel(NamedTuple):
-    """What an export folder holds, ready to run; each function compiles once for every new shape.
+    """What an export folder holds, ready to run; each function compiles once per shape.
 
     Attributes:
       config: the content of config.json.
-      params: {layer: {"kernel", "bias"}} float32, on the device.
-      photo_features: [b, 256, 256, 3] uint8 RGB -> {"L6", "L7", "L6+L7": [b, d] float32 of
-        length 1}.
+      params: {layer: {"kernel", "bias"}} float32, on the device; layers may be nested.
+      photo_features: [b, 256, 256, 3] uint8 RGB -> {feature: [b, d] float32 of length 1}, named
+        by config["feature_layers"], such as "L6+L7".
       sketch_features: [b, p, 2] uint16 canvas points, padded with 65535 -> the same.
-      sketch_classes: [b, p, 2] uint16 -> [b, k] float32 probabilities, voted by 18 views, in the
-        order of config["class_names"].
+      sketch_classes: [b, p, 2] uint16 -> [b, k] float32 probabilities, averaged over the views of
+        a sketch, in the order of config["class_names"].
     """
 
     config: dict[str, Any]
-    params: dict[str, dict[str, jax.Array]]
+    params: dict[str, Any]
     photo_features: Callable[[Any], dict[str, jax.Array]]
     sketch_features: Callable[[Any], dict[str, jax.Array]]
     sketch_classes: Callable[[Any], jax.Array]
 
 
 def load_export(folder: str | os.PathLike[str]) -> ExportedModel:
-    """Reads an export folder; nothing is returned unless all of it fits together.
+    """Reads an export folder; it returns nothing unless all of it fits together.
 
     Args:
-      folder: as launch.export wrote it. Its sub-folder checkpoints may be left out.
+      folder: folder that launch.export wrote. Its sub-folder checkpoints may be omitted.
 
     Returns:
       The model.
@@ -79,12 +77,11 @@ def load_export(folder: str | os.PathLike[str]) -> ExportedModel:
     )
 
 
-def fingerprint(params: Mapping[str, Mapping[str, Any]]) -> str:
-    """Digests parameters: SHA-256 over each one's name, type, shape and little-endian bytes, in the
-    order of names.
+def digest_of_parameters(params: Mapping[str, Any]) -> str:
+    """Digests parameters: SHA-256 over each array's name, type, shape and little-endian bytes.
 
     Args:
-      params: {layer: {"kernel", "bias"}}.
+      params: {layer: {"kernel", "bias"}}; layers may be nested, and their order does not matter.
 
     Returns:
       64 hexadecimal digits.
@@ -97,19 +94,37 @@ def fingerprint(params: Mapping[str, Mapping[str, Any]]) -> str:
     return digest.hexdigest()
 
 
-def flat(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def flat(params: Mapping[str, Any]) -> dict[str, Any]:
     """Names parameters as the files do: {layer: {leaf: x}} -> {"layer/leaf": x}."""
-    return {f"{layer}/{leaf}": x for layer, leaves in params.items() for leaf, x in leaves.items()}
+    named: dict[str, Any] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            named |= {f"{name}/{rest}": array for rest, array in flat(value).items()}
+        else:
+            named[name] = value
+    return named
+
+
+def _nested(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Undoes `flat`."""
+    params: dict[str, Any] = {}
+    for name, array in named.items():
+        *layers, leaf = name.split("/")
+        inner = params
+        for layer in layers:
+            inner = inner.setdefault(layer, {})
+        inner[leaf] = array
+    return params
 
 
 def checksum(config: Mapping[str, Any]) -> str:
-    """Digests a configuration without its own entry "checksum"."""
+    """Returns the SHA-256 of a configuration without its own entry "checksum"."""
     rest = {name: value for name, value in config.items() if name != "checksum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def file_digest(path: pathlib.Path) -> str:
-    """Digests a file's content by SHA-256."""
+    """Returns the SHA-256 of a file's content."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -129,13 +144,13 @@ def _read_config(folder: pathlib.Path) -> dict[str, Any]:
         ) from error
     if written != found:
         raise ValueError(
-            f"{path} was changed: its content gives the checksum {found[:16]}, it says "
-            f"{str(written)[:16]}; {_AGAIN}"
+            f"{path} was changed: its content has the checksum {found[:16]}, but it "
+            f"states {str(written)[:16]}; {_AGAIN}"
         )
     if config["format"] != FORMAT:
         raise ValueError(
             f"{path} is of format {config['format']}, this loader reads {FORMAT}; "
-            "use the load.py that lies beside it"
+            "use the load.py next to it"
         )
     return config
 
@@ -161,7 +176,7 @@ def _check_runtime(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
     if not lowest <= version <= highest:
         raise ValueError(
             f"{folder} has functions of calling convention {version}, and jax {jax.__version__} runs "
-            f"{lowest} to {highest}; install jax {oldest}, or make the folder anew with this jax"
+            f"{lowest} to {highest}; install jax {oldest}, or export the model again with this jax"
         )
 
 
@@ -185,9 +200,11 @@ def _check_files(folder: pathlib.Path, digests: Mapping[str, str]) -> None:
             )
 
 
-def _read_params(
-    folder: pathlib.Path, config: Mapping[str, Any]
-) -> dict[str, dict[str, np.ndarray]]:
+def _read_params(folder: pathlib.Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    # Here only: digests are taken where networks run without this library, too.
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
     path = folder / PARAMS
     try:
         arrays = load_file(path)
@@ -196,17 +213,15 @@ def _read_params(
     expected = config["params"]
     if differing := sorted(arrays.keys() ^ expected.keys()):
         raise ValueError(f"{path} and {CONFIG} differ in the parameters {differing}; {_AGAIN}")
-    params: dict[str, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
         got = {"shape": list(array.shape), "dtype": array.dtype.name}
         if got != expected[name]:
             raise ValueError(f"{path}: {name} is {got}, {CONFIG} says {expected[name]}; {_AGAIN}")
-        layer, _, leaf = name.partition("/")
-        params.setdefault(layer, {})[leaf] = array
-    found = fingerprint(params)
+    params = _nested(arrays)
+    found = digest_of_parameters(params)
     if found != config["fingerprint"]:
         raise ValueError(
-            f"{path} holds another model: its fingerprint is {found[:16]}..., {CONFIG} says "
+            f"{path} holds another model: its digest is {found[:16]}..., {CONFIG} says "
             f"{config['fingerprint'][:16]}...; {_AGAIN}"
         )
     return params
@@ -215,18 +230,30 @@ def _read_params(
 def _read_function(
     folder: pathlib.Path, name: str, config: Mapping[str, Any], params: Mapping[str, Any]
 ) -> Callable[..., Any]:
-    """Reads one function and checks that it is made for these parameters and this input."""
+    """Reads one function and checks that it fits the parameters and the configuration."""
     from jax import export
 
     path = folder / config["functions"][name]["file"]
     try:
         exported = export.deserialize(bytearray(path.read_bytes()))
-    except Exception as error:  # whatever jax trips over, it cannot read the file
+    except Exception as error:  # whatever jax fails on, it cannot read the file
         reason = str(error).partition("\n")[0]
         raise ValueError(
             f"{path}, written by jax {config['versions']['jax']}, cannot be read by jax "
-            f"{jax.__version__} ({reason}); install that version, or make the folder anew"
+            f"{jax.__version__} ({reason}); install that version, or export the model again"
         ) from error
+    _check_function(path, name, exported, config, params)
+    return jax.jit(exported.call)
+
+
+def _check_function(
+    path: pathlib.Path,
+    name: str,
+    exported: Any,
+    config: Mapping[str, Any],
+    params: Mapping[str, Any],
+) -> None:
+    """Raises ValueError unless a function has this name and takes these parameters and inputs."""
     if exported.fun_name != name:
         raise ValueError(f"{path} holds the function {exported.fun_name}, not {name}; {_AGAIN}")
     wanted = config["functions"][name]["input"]
@@ -239,17 +266,17 @@ def _read_function(
     classes = len(config["class_names"])
     if name == "sketch_classes" and exported.out_avals[0].shape[-1] != classes:
         raise ValueError(
-            f"{path} tells {exported.out_avals[0].shape[-1]} classes apart, {CONFIG} names {classes}; "
+            f"{path} distinguishes {exported.out_avals[0].shape[-1]} classes, {CONFIG} names {classes}; "
             f"{_AGAIN}"
         )
-    return jax.jit(exported.call)
 
 
 def _run(
     name: str, config: Mapping[str, Any], call: Callable[..., Any], params: Any, inputs: Any
 ) -> Any:
-    """Runs one function on inputs of the right kind: values in 0..1, or points off the canvas, would
-    give wrong features unseen.
+    """Runs one function, but only on inputs of its type and range.
+
+    Others, such as photos with values in 0..1, would give wrong features without any error.
     """
     wanted = config["functions"][name]["input"]
     shape, dtype = wanted["shape"], wanted["dtype"]
@@ -260,7 +287,7 @@ def _run(
     if not fits or str(getattr(inputs, "dtype", None)) != dtype:
         raise ValueError(
             f"{name} takes {dtype} [{', '.join(map(str, shape))}], got "
-            f"{getattr(inputs, 'dtype', type(inputs).__name__)} {list(got)}; README.md says how to "
+            f"{getattr(inputs, 'dtype', type(inputs).__name__)} {list(got)}; README.md shows how to "
             "prepare them"
         )
     if name.startswith("sketch"):

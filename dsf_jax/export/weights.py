@@ -1,28 +1,12 @@
-"""Writes AlexNet's parameters as the weight files of other frameworks; the way back of
+"""Writes a model's parameters as the weight files of other frameworks; the way back of
 `weights_port`.
 
 Formats are written by hand, so that neither Caffe nor torch is needed, and every number stays as it
-is, bit for bit.
+is, bit for bit. What other frameworks call a layer is data of the backbone.
 
-``.caffemodel`` holds the layers of bvlc_alexnet under their own names, to be loaded with its
-prototxt (fc8's num_output being the number of classes).
-
-The PyTorch state dict of the torchvision variant has torchvision's names and loads into
-`torchvision.models.alexnet(num_classes=k)`. Caffe's network has the same two sequences, counted the
-same way, with its own layers in them::
-
-    features = Sequential(
-        Conv2d(3, 96, 11, 4), ReLU(), LocalResponseNorm(5), MaxPool2d(3, 2, ceil_mode=True),
-        Conv2d(96, 256, 5, padding=2, groups=2), ReLU(), LocalResponseNorm(5),
-        MaxPool2d(3, 2, ceil_mode=True),
-        Conv2d(256, 384, 3, padding=1), ReLU(),
-        Conv2d(384, 384, 3, padding=1, groups=2), ReLU(),
-        Conv2d(384, 256, 3, padding=1, groups=2), ReLU(), MaxPool2d(3, 2, ceil_mode=True),
-    )
-    classifier = Sequential(  # of flatten(features(x), 1)
-        Linear(9216, 4096), ReLU(), Dropout(), Linear(4096, 4096), ReLU(), Dropout(),
-        Linear(4096, k),
-    )
+``.caffemodel`` holds the layers under their own names, to be loaded with the network's prototxt (the
+classifier's num_output being the number of classes). A PyTorch state dict loads into the module of
+these names; `dsf_jax.models.alexnet` has those of Caffe's network.
 """
 
 import io
@@ -34,95 +18,78 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from dsf_jax.models.alexnet import LAYERS, Params, Variant, check_variant
-
-# Where each layer stands in torch's two sequences.
-PYTORCH_NAMES: dict[Variant, dict[str, str]] = {
-    "caffe": {
-        "conv1": "features.0",
-        "conv2": "features.4",
-        "conv3": "features.8",
-        "conv4": "features.10",
-        "conv5": "features.12",
-        "fc6": "classifier.0",
-        "fc7": "classifier.3",
-        "fc8": "classifier.6",
-    },
-    "torchvision": {
-        "conv1": "features.0",
-        "conv2": "features.3",
-        "conv3": "features.6",
-        "conv4": "features.8",
-        "conv5": "features.10",
-        "fc6": "classifier.1",
-        "fc7": "classifier.4",
-        "fc8": "classifier.6",
-    },
-}
+from dsf_jax.models.backbone import Params
+from dsf_jax.models.backbones import BACKBONES
+from dsf_jax.models.model import Model
 
 
-def caffemodel(params: Params, *, variant: str) -> bytes:
-    """Encodes parameters as Caffe's NetParameter.
+def caffemodel(model: Model) -> bytes:
+    """Encodes a model's parameters as Caffe's NetParameter.
 
     Args:
-      params: {layer: {"kernel", "bias"}} of AlexNet.
-      variant: must be "caffe".
+      model: model whose backbone has a network in Caffe.
 
     Returns:
       The content of a .caffemodel file.
 
     Raises:
-      ValueError: for torchvision's network, which bvlc_alexnet's prototxt does not describe; for
-        missing or unknown layers, another type, or values that are not finite.
+      ValueError: for a backbone that no prototxt describes; for missing or unknown layers, another
+        type, or values that are not finite.
     """
-    check_variant(variant)
-    if variant != "caffe":
+    backbone = model.backbone
+    if backbone.caffe_network is None:
+        described = " or ".join(b.title for b in BACKBONES.values() if b.caffe_network)
         raise ValueError(
-            f"a .caffemodel is of Caffe's AlexNet, and this model is of {variant}'s; "
-            "write a PyTorch file instead"
+            f"a .caffemodel is of {described}, and this is a model of {backbone.title} "
+            f"(backbone {backbone.name}); write {'a PyTorch file' if backbone.torch_names else 'a folder'} instead"
         )
     layers = []
-    for layer, kernel, bias in _in_order(params):
+    for layer, kernel, bias in _in_order(model):
         kind = "InnerProduct" if kernel.ndim == 2 else "Convolution"
         blobs = [_chunk(7, *_blob(array)) for array in (kernel, bias)]
         parts = [_chunk(1, layer.encode()), _chunk(2, kind.encode()), *blobs]
         layers.append(_chunk(100, *parts))  # field 100 of NetParameter: layers of version 2
-    return b"".join((_chunk(1, b"AlexNet"), *layers))
+    return b"".join((_chunk(1, backbone.caffe_network.encode()), *layers))
 
 
-def state_dict(params: Params, *, variant: str) -> bytes:
-    """Encodes parameters as `torch.save(model.state_dict(), path)` does.
+def state_dict(model: Model) -> bytes:
+    """Encodes a model's parameters as `torch.save(module.state_dict(), path)` does.
 
     Args:
-      params: {layer: {"kernel", "bias"}} of AlexNet.
-      variant: "caffe" or "torchvision"; the module's docstring has the network of each.
+      model: model whose backbone has names in PyTorch.
 
     Returns:
       The content of a .pth file; `torch.load(path, weights_only=True)` reads it.
 
     Raises:
-      ValueError: for an unknown variant, missing or unknown layers, another type, or values that
-        are not finite.
+      ValueError: for a backbone without names in PyTorch, missing or unknown layers, another type,
+        or values that are not finite.
     """
-    check_variant(variant)
-    names = PYTORCH_NAMES[variant]  # type: ignore[index]
+    backbone = model.backbone
+    names = backbone.torch_names
+    if not names:
+        raise ValueError(
+            f"a PyTorch file needs the names that torch gives to layers, and {backbone.title} "
+            f"(backbone {backbone.name}) has none; write a folder instead"
+        )
     tensors = {
         f"{names[layer]}.{leaf}": array
-        for layer, kernel, bias in _in_order(params)
+        for layer, kernel, bias in _in_order(model)
         for leaf, array in (("weight", kernel), ("bias", bias))
     }
     return _torch_zip(tensors)
 
 
-def _in_order(params: Params) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def _in_order(model: Model) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Goes through the layers: name, kernel [o, i, h, w] or [o, i], bias, little-endian."""
-    if set(params) != set(LAYERS):
+    layers = model.backbone.layers
+    if set(model.params) != set(layers):
         raise ValueError(
-            f"the parameters have the layers {sorted(params)}, expected {list(LAYERS)}; "
-            "give those of an AlexNet"
+            f"the parameters have the layers {sorted(model.params)}, expected {list(layers)}; "
+            f"give those of {model.backbone.title}"
         )
-    for layer in LAYERS:
-        kernel, bias = (_checked(params, layer, leaf) for leaf in ("kernel", "bias"))
+    for layer in layers:
+        kernel, bias = (_checked(model.params, layer, leaf) for leaf in ("kernel", "bias"))
         kernel = kernel.T if kernel.ndim == 2 else kernel.transpose(3, 2, 0, 1)
         yield layer, np.ascontiguousarray(kernel), np.ascontiguousarray(bias)
 
@@ -144,9 +111,9 @@ def _checked(params: Params, layer: str, leaf: str) -> np.ndarray:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; the eighth bit says that more follow."""
-    groups = [value >> shift & 0x7F for shift in range(0, max(value.bit_length(), 1), 7)]
-    return bytes([*(group | 0x80 for group in groups[:-1]), groups[-1]])
+    """Encodes seven bits per byte, the lowest first; the eighth bit says that more follow."""
+    digits = [value >> shift & 0x7F for shift in range(0, max(value.bit_length(), 1), 7)]
+    return bytes([*(digit | 0x80 for digit in digits[:-1]), digits[-1]])
 
 
 def _chunk(field: int, *content: bytes) -> bytes:
@@ -160,7 +127,7 @@ def _blob(array: np.ndarray) -> tuple[bytes, bytes]:
     return _chunk(5, array.tobytes()), _chunk(7, shape)
 
 
-# --- torch's zip: a pickle of the structure, and one entry a storage -----------------------------
+# --- torch's zip: a pickle of the structure, and one entry per storage ---------------------------
 
 _ALIGNMENT = 64  # torch's own, so that files can be mapped into memory
 
@@ -176,7 +143,10 @@ def _torch_zip(tensors: Mapping[str, np.ndarray]) -> bytes:
 
 
 def _aligned_entry(name: str, offset: int) -> zipfile.ZipInfo:
-    """Describes an entry whose content starts at a multiple of the alignment: an extra field pads its header."""
+    """Describes an entry whose content starts at a multiple of the alignment.
+
+    An extra field pads its header.
+    """
     entry = zipfile.ZipInfo(name)  # dated 1980: equal parameters give equal files
     header = 30 + len(name) + 4  # of a zip entry with an empty extra field
     padding = -(offset + header) % _ALIGNMENT
@@ -193,7 +163,7 @@ def _state_pickle(tensors: Mapping[str, np.ndarray]) -> bytes:
 
 
 def _tensor(key: int, array: np.ndarray) -> bytes:
-    """A call of torch's _rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)."""
+    """Pickles a call of torch's _rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)."""
     storage = _tuple(
         _text("storage"),
         _global("torch", "FloatStorage"),

@@ -10,7 +10,7 @@ import os
 import pathlib
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -24,15 +24,11 @@ from dsf_jax.export import load
 from dsf_jax.export.weights import caffemodel, state_dict
 from dsf_jax.images.points import CANVAS, PADDED_LENGTHS, PADDING
 from dsf_jax.images.views import PHOTO_SIZE, VIEW_ANGLES
-from dsf_jax.models.alexnet import (
-    CAFFE_MEAN_BGR,
-    TORCHVISION_MEAN_RGB,
-    TORCHVISION_STD_RGB,
-    Params,
-)
+from dsf_jax.models.backbone import Backbone, Params
+from dsf_jax.models.model import Model
 from dsf_jax.recognition.voting import vote
-from dsf_jax.retrieval.features import LAYERS, PAPER_LAYERS, embed
-from dsf_jax.training.checkpoints import FOLDER, ModelCard, check_space, fingerprint, save_model
+from dsf_jax.retrieval.features import embed_layers
+from dsf_jax.training.checkpoints import FOLDER, check_space, save_model
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 LOADER = "load.py"
@@ -52,22 +48,21 @@ _PACKAGES = (
 class _Function(NamedTuple):
     """What is exported under one name."""
 
-    call: Callable[[Params, dict[str, jax.Array]], Any]
-    field: str  # of the group that its input becomes
+    call: Callable[[Model, dict[str, jax.Array]], Any]
+    field: str  # field of the batch that its input becomes
 
 
-def write_export(folder: str | os.PathLike[str], params: Params, card: ModelCard) -> None:
-    """Writes a model as a folder that runs without this package; `load_export`
-    reads it, here or from the copy in the folder.
+def write_export(folder: str | os.PathLike[str], model: Model) -> None:
+    """Writes a model as a folder that runs without this package; `load_export` reads it, here or from
+    the copy in the folder.
 
     It holds the parameters (params.safetensors, and as a checkpoint of this package), three
     functions compiled to StableHLO with the parameters as arguments, config.json with what they
     are and the SHA-256 of every file, and a README.md to start from.
 
     Args:
-      folder: must not exist. It appears under its name when it is complete.
-      params: {layer: {"kernel", "bias"}} float32.
-      card: of the parameters.
+      folder: folder that must not exist. It appears under its name when it is complete.
+      model: network with its parameters.
 
     Raises:
       FileExistsError: when the folder is there already.
@@ -75,84 +70,86 @@ def write_export(folder: str | os.PathLike[str], params: Params, card: ModelCard
       ValueError: for values that are not finite, or a model that does not take drawings as points.
     """
     folder = pathlib.Path(folder).absolute()
-    if card.resizing != "edge_preserving":
+    if model.config.resizing != "edge_preserving":
         raise ValueError(
-            f"the model was trained with resizing={card.resizing}, and what is exported takes points; "
-            "export a model trained with edge_preserving, or its weights alone with another format"
+            f"the model was trained with resizing={model.config.resizing}, and what is exported takes "
+            "points; export a model trained with edge_preserving, or only its weights with another "
+            "format"
         )
     if folder.exists():
         raise FileExistsError(f"{folder} exists, and nothing is overwritten; choose another name")
-    check_space(folder.parent, (params, params))
-    host = _checked(params)
-    functions = _export_functions(card, host)
+    check_space(folder.parent, (model.params, model.params))
+    model = model.replace(params=_checked(model.params))
+    functions = _export_functions(model)
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         part.mkdir()
-        save_model(part / FOLDER, params, card)
-        _forget_paths(part / FOLDER)
-        (part / load.PARAMS).write_bytes(save(load.flat(host)))
-        for name, function in functions.items():
-            (part / _file_of(name)).write_bytes(function.serialize())
-        (part / LOADER).write_text(inspect.getsource(load), encoding="utf-8")
-        # Last: it has the digests of the rest, but for the README, which people may add to.
-        config = _config(card, host, functions, part)
-        (part / load.CONFIG).write_text(config, encoding="utf-8")
-        (part / README).write_text(_readme(card), encoding="utf-8")
+        _fill(part, model, functions)
         part.rename(folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
 
 
-def write_caffemodel(path: str | os.PathLike[str], params: Params, card: ModelCard) -> None:
-    """Writes parameters for Caffe, to be loaded with bvlc_alexnet's prototxt.
+def _fill(part: pathlib.Path, model: Model, functions: Mapping[str, export.Exported]) -> None:
+    """Writes the files of an export folder."""
+    save_model(part / FOLDER, model)
+    _forget_paths(part / FOLDER)
+    (part / load.PARAMS).write_bytes(save(load.flat(model.params)))
+    for name, function in functions.items():
+        (part / _file_of(name)).write_bytes(function.serialize())
+    (part / LOADER).write_text(inspect.getsource(load), encoding="utf-8")
+    # Last: it has the digests of the rest, but for the README, which people may add to.
+    (part / load.CONFIG).write_text(_config(model, functions, part), encoding="utf-8")
+    (part / README).write_text(_readme(model), encoding="utf-8")
+
+
+def write_caffemodel(path: str | os.PathLike[str], model: Model) -> None:
+    """Writes parameters for Caffe, to be loaded with the network's prototxt.
 
     Args:
-      path: of the .caffemodel; replaced if it exists.
-      params: {layer: {"kernel", "bias"}}.
-      card: of the parameters.
+      path: the .caffemodel; replaced if it exists.
+      model: network with its parameters.
 
     Raises:
-      ValueError: for torchvision's variant, or values that are not finite.
+      ValueError: for a backbone that Caffe does not know, or values that are not finite.
       OSError: when it cannot be written, or the disk has too little space.
     """
-    content = caffemodel(params, variant=card.variant)
-    check_space(pathlib.Path(path).absolute().parent, params)
+    content = caffemodel(model)
+    check_space(pathlib.Path(path).absolute().parent, model.params)
     write_whole(path, content)
 
 
-def write_state_dict(path: str | os.PathLike[str], params: Params, card: ModelCard) -> None:
-    """Writes parameters for PyTorch; `dsf_jax.export.weights` has the network of each
-    variant.
+def write_state_dict(path: str | os.PathLike[str], model: Model) -> None:
+    """Writes parameters for PyTorch, under the backbone's names there.
 
     Args:
-      path: of the .pth; replaced if it exists.
-      params: {layer: {"kernel", "bias"}}.
-      card: of the parameters.
+      path: the .pth; replaced if it exists.
+      model: network with its parameters.
 
     Raises:
-      ValueError: for values that are not finite.
+      ValueError: for a backbone that PyTorch does not know, or values that are not finite.
       OSError: when it cannot be written, or the disk has too little space.
     """
-    content = state_dict(params, variant=card.variant)
-    check_space(pathlib.Path(path).absolute().parent, params)
+    content = state_dict(model)
+    check_space(pathlib.Path(path).absolute().parent, model.params)
     write_whole(path, content)
 
 
-def _functions(card: ModelCard) -> dict[str, _Function]:
-    model, layers = card.network(), PAPER_LAYERS
+def _exported_features(backbone: Backbone) -> tuple[str, ...]:
+    """Returns the names of the features that an export computes."""
+    return tuple(dict.fromkeys((*backbone.compared_features, backbone.default_feature)))
 
-    def features(params: Params, group: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        return embed(model, params, group, layers=layers, size=card.size)
 
-    def classes(params: Params, group: dict[str, jax.Array]) -> jax.Array:
-        return vote(model, params, group, size=card.size)
+def _features(model: Model, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    return embed_layers(model, batch, _exported_features(model.backbone))
 
-    return {
-        "photo_features": _Function(features, "photo"),
-        "sketch_features": _Function(features, "points"),
-        "sketch_classes": _Function(classes, "points"),
-    }
+
+_FUNCTIONS = {
+    "photo_features": _Function(_features, "photo"),
+    "sketch_features": _Function(_features, "points"),
+    "sketch_classes": _Function(vote, "points"),
+}
 
 
 def _inputs() -> dict[str, jax.ShapeDtypeStruct]:
@@ -164,24 +161,27 @@ def _inputs() -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-def _export_functions(card: ModelCard, params: Any) -> dict[str, export.Exported]:
+def _export_functions(model: Model) -> dict[str, export.Exported]:
     """Lowers each function for all platforms, parameters being its first argument."""
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), model.params)
     inputs = _inputs()
     with _no_source_paths():
         return {
-            name: export.export(jax.jit(_named(name, function)), platforms=PLATFORMS)(
+            name: export.export(jax.jit(_named(name, function, model)), platforms=PLATFORMS)(
                 shapes, inputs[function.field]
             )
-            for name, function in _functions(card).items()
+            for name, function in _FUNCTIONS.items()
         }
 
 
-def _named(name: str, function: _Function) -> Callable[[Params, jax.Array], Any]:
-    """The name goes into the exported function, where the loader compares it with the file's."""
+def _named(name: str, function: _Function, model: Model) -> Callable[[Params, jax.Array], Any]:
+    """Makes a function of parameters and inputs.
+
+    Its name goes into the exported function, where the loader compares it with the file's.
+    """
 
     def call(params: Params, inputs: jax.Array) -> Any:
-        return function.call(params, {function.field: inputs})
+        return function.call(model.replace(params=params), {function.field: inputs})
 
     call.__name__ = name
     return call
@@ -200,8 +200,8 @@ def _no_source_paths() -> Iterator[None]:
 
 
 def _forget_paths(folder: pathlib.Path) -> None:
-    """Orbax marks what is complete with files that name this machine's folders; that they exist is
-    all it asks of them.
+    """Removes the names of this machine's folders from the files by which orbax marks what is complete;
+    it only asks whether they exist.
     """
     for mark in folder.rglob("commit_success.txt"):
         mark.write_text("complete\n", encoding="utf-8")
@@ -220,19 +220,18 @@ def _file_of(name: str) -> str:
     return f"{name}.stablehlo"
 
 
-def _config(
-    card: ModelCard,
-    params: dict[str, dict[str, np.ndarray]],
-    functions: dict[str, export.Exported],
-    folder: pathlib.Path,
-) -> str:
+def _config(model: Model, functions: Mapping[str, export.Exported], folder: pathlib.Path) -> str:
     """Describes what lies in the folder, and takes every file's digest."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
+    backbone, digest = model.backbone, model.digest()
     config = {
         "format": load.FORMAT,
-        **card._asdict(),
-        "feature_layers": {layer: LAYERS[layer] for layer in PAPER_LAYERS},
-        "preprocessing": _preprocessing(card),
+        "variant": backbone.name,  # what earlier versions called the backbone
+        **model.config._asdict(),
+        "feature_layers": {
+            name: backbone.features[name].activations for name in _exported_features(backbone)
+        },
+        "preprocessing": _preprocessing(model),
         "functions": {
             name: {"file": _file_of(name), "input": _described(function.in_avals[-1])}
             for name, function in functions.items()
@@ -244,9 +243,9 @@ def _config(
         "calling_convention_version": functions["sketch_classes"].calling_convention_version,
         "versions": {name: _version(name) for name in _PACKAGES}
         | {"python": platform.python_version()},
-        "params": {name: _described(x) for name, x in load.flat(params).items()},
-        "fingerprint": load.fingerprint(params),
-        "checkpoint_fingerprint": fingerprint(params),  # as checkpoints give it
+        "params": {name: _described(x) for name, x in load.flat(model.params).items()},
+        "fingerprint": digest,
+        "checkpoint_fingerprint": digest,  # digest of the checkpoint in the folder
         "files": {path.relative_to(folder).as_posix(): load.file_digest(path) for path in files},
     }
     config["checksum"] = load.checksum(config)
@@ -265,8 +264,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _preprocessing(card: ModelCard) -> dict[str, Any]:
-    caffe = card.variant == "caffe"
+def _preprocessing(model: Model) -> dict[str, Any]:
+    pixels = model.backbone.pixels
     return {
         "photo": {
             "by": "caller",
@@ -285,26 +284,28 @@ def _preprocessing(card: ModelCard) -> dict[str, Any]:
         },
         "network_input": {
             "by": "function",
-            "size": [card.size, card.size],
-            "channels": "BGR" if caffe else "RGB",
-            "divided_by": 1.0 if caffe else 255.0,
-            "mean": (CAFFE_MEAN_BGR if caffe else TORCHVISION_MEAN_RGB).tolist(),
-            "deviation": [1.0, 1.0, 1.0] if caffe else TORCHVISION_STD_RGB.tolist(),
+            "size": [model.size, model.size],
+            "channels": pixels.order,
+            "divided_by": pixels.scale,
+            "mean": np.asarray(pixels.mean, np.float32).tolist(),
+            "deviation": np.asarray(pixels.deviation, np.float32).tolist(),
             "sketch": "black strokes on white",
             "views_voted": len(VIEW_ANGLES),
         },
     }
 
 
-def _readme(card: ModelCard) -> str:
+def _readme(model: Model) -> str:
     random = ""
-    if card.fresh_layers:
+    if fresh := model.config.fresh_layers:
         random = (
-            f"\nThe layers {', '.join(card.fresh_layers)} have random values still: this model was not "
+            f"\nThe layers {', '.join(fresh)} have random values still: this model was not "
             "trained, and what depends on them means nothing.\n"
         )
     return _README.format(
-        variant=card.variant, classes=len(card.class_names), size=card.size, random=random,
+        title=model.backbone.title, classes=len(model.class_names), size=model.size, random=random,
+        features=", ".join(f'"{name}"' for name in _exported_features(model.backbone)),
+        feature=model.backbone.default_feature,
         canvas=CANVAS, last=CANVAS - 1, padding=PADDING, photo=PHOTO_SIZE,
         lengths=", ".join(map(str, PADDED_LENGTHS)), views=len(VIEW_ANGLES),
         jax=jax.__version__, platforms=", ".join(PLATFORMS), checkpoints=FOLDER,
@@ -313,7 +314,7 @@ def _readme(card: ModelCard) -> str:
 
 _README = """# A sketch-based image retrieval model
 
-AlexNet ({variant}), {classes} classes, inputs of {size} x {size}. It runs on {platforms} with
+{title}, {classes} classes, inputs of {size} x {size}. It runs on {platforms} with
 `pip install "jax>={jax}" flatbuffers numpy safetensors`; dsf_jax, which made it, is not needed.
 {random}
 In this folder:
@@ -324,17 +325,17 @@ from load import load_export
 
 model = load_export(".")  # compares every file with config.json first
 photos = np.random.default_rng(0).integers(0, 256, (3, {photo}, {photo}, 3)).astype(np.uint8)
-gallery = np.asarray(model.photo_features(photos)["L6+L7"])
+gallery = np.asarray(model.photo_features(photos)["{feature}"])
 points = np.full((1, 512, 2), {padding}, np.uint16)
 points[0, :401] = [(x, x) for x in range(140, 541)]  # a sketch of one straight stroke
-query = np.asarray(model.sketch_features(points)["L6+L7"])
+query = np.asarray(model.sketch_features(points)["{feature}"])
 print("nearest photo:", np.linalg.norm(gallery - query, axis=1).argmin())
 print("class:", model.config["class_names"][model.sketch_classes(points)[0].argmax()])
 ```
 
 | function | takes | gives |
 |---|---|---|
-| `photo_features` | [b, {photo}, {photo}, 3] uint8: photos | {{"L6", "L7", "L6+L7": [b, d] float32}} |
+| `photo_features` | [b, {photo}, {photo}, 3] uint8: photos | {{{features}: [b, d] float32}} |
 | `sketch_features` | [b, p, 2] uint16: points of sketches | the same |
 | `sketch_classes` | [b, p, 2] uint16: points of sketches | [b, {classes}] float32: probabilities |
 
@@ -348,7 +349,7 @@ print("class:", model.config["class_names"][model.sketch_classes(points)[0].argm
   `model.config["class_names"]`.
 - **Shapes** are free in b and p, and each new one is compiled when it is first met: keep to one b,
   and to a few lengths p ({lengths}).
-- `config.json` says what the model is; `fingerprint` there names its parameters. `load.py` may be
+- `config.json` describes the model; `fingerprint` there is the digest of its parameters. `load.py` may be
   copied to where you need it: `load_export` takes the path of this folder.
 - `{checkpoints}/` is the same model for training on with dsf_jax, whose `--checkpoint` and `--init`
   take this folder. Serving does not read it, and it may be deleted.

@@ -1,7 +1,6 @@
-"""Shorter features: their principal components, whitened if asked for.
+"""Features reduced to fewer dimensions by principal component analysis.
 
-Distances of components alone are those of the features but for what is left out. Whitening gives all
-components the same weight; such vectors are scaled to length 1, without which they find still less.
+Distances of components are those of the features, except for what is left out.
 """
 
 import io
@@ -13,7 +12,7 @@ import scipy.linalg
 
 from dsf_jax.retrieval.euclidean import search
 
-QUERIES, NEAREST = 200, 10  # of the recall that is reported
+NUM_QUERIES, TOP_K = 200, 10  # of the recall that is reported
 
 
 class Projection(NamedTuple):
@@ -21,13 +20,11 @@ class Projection(NamedTuple):
 
     Attributes:
       mean: [d] float32, subtracted first.
-      matrix: [d, p] float32, principal directions, over their standard deviations if whitened.
-      whitened: [] bool; the result is then scaled to length 1.
+      matrix: [d, p] float32, principal directions.
     """
 
     mean: np.ndarray
     matrix: np.ndarray
-    whitened: np.ndarray
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """Reduces features.
@@ -38,14 +35,10 @@ class Projection(NamedTuple):
         Returns:
           [n, p] float32.
         """
-        reduced = (features - self.mean) @ self.matrix
-        if not self.whitened:
-            return reduced
-        lengths = np.linalg.norm(reduced, axis=1, keepdims=True)
-        return reduced / np.where(lengths > 0, lengths, 1)
+        return (features - self.mean) @ self.matrix
 
     def to_bytes(self) -> bytes:
-        """Serialises it, as a .npz file."""
+        """Serialises it as an .npz file."""
         file = io.BytesIO()
         np.savez(file, **self._asdict())
         return file.getvalue()
@@ -57,21 +50,20 @@ class Projection(NamedTuple):
             return cls(**{name: arrays[name] for name in cls._fields})
 
 
-def learn_projection(features: np.ndarray, dimensions: int, *, whiten: bool = False) -> Projection:
+def learn_projection(features: np.ndarray, dimensions: int) -> Projection:
     """Learns principal components.
 
     It takes the eigenvectors of the smaller one of covariance [d, d] and inner products [n, n].
 
     Args:
       features: [n, d] float32.
-      dimensions: p, how many numbers remain.
-      whiten: whether to give all components the same variance.
+      dimensions: p, the number of components.
 
     Returns:
       The projection.
 
     Raises:
-      ValueError: when there are too few features for so many dimensions.
+      ValueError: when there are too few features for this number of dimensions.
     """
     n, d = features.shape
     if not 1 <= dimensions < min(n, d):
@@ -87,12 +79,12 @@ def learn_projection(features: np.ndarray, dimensions: int, *, whiten: bool = Fa
     values, vectors = scipy.linalg.eigh(
         products, subset_by_index=[size - dimensions, size - 1], overwrite_a=True
     )
-    values, vectors = values[::-1].astype(np.float32), vectors[:, ::-1]
-    # Copies of few pictures span few directions: what is rounding beside the first is left at 0.
+    values, vectors = values[::-1].astype(np.float32), np.asfortranarray(vectors[:, ::-1])
+    if not wide:
+        return Projection(mean, vectors)
+    # Copies of few pictures span few directions: what is rounding next to the first is left at 0.
     kept = np.where(values > values[0] * size * np.finfo(np.float32).eps, values, np.inf)
-    directions = centred.T @ (vectors / np.sqrt(kept)) if wide else vectors
-    scale = np.sqrt(np.float32(n) / kept) if whiten else np.float32(1)
-    return Projection(mean, directions * scale, np.asarray(whiten))
+    return Projection(mean, centred.T @ (vectors / np.sqrt(kept)))
 
 
 def recall(
@@ -101,7 +93,7 @@ def recall(
     other_queries: np.ndarray,
     other_gallery: np.ndarray,
 ) -> float:
-    """Returns the share of the nearest `NEAREST` rows that are found in another form of the rows.
+    """Returns the fraction of the nearest `TOP_K` rows that are found in another form of the rows.
 
     Args:
       queries: [q, d] float32.
@@ -109,12 +101,12 @@ def recall(
       other_queries: [q, p] the same queries in the other form.
       other_gallery: [n, p] the same rows in the other form.
     """
-    wanted = search(queries, gallery, NEAREST).indices
-    found = search(other_queries, other_gallery, NEAREST).indices
-    return shared(wanted, found)
+    expected = search(queries, gallery, TOP_K).indices
+    found = search(other_queries, other_gallery, TOP_K).indices
+    return overlap(expected, found)
 
 
-def shared(wanted: np.ndarray, found: np.ndarray) -> float:
-    """Returns the mean share of each row of `wanted` [q, k] that is in the same row of `found`."""
-    common = [len(np.intersect1d(a, b)) for a, b in zip(wanted, found, strict=True)]
-    return math.fsum(common) / max(wanted.size, 1)
+def overlap(expected: np.ndarray, found: np.ndarray) -> float:
+    """Returns the mean fraction of each row of `expected` [q, k] that is in the same row of `found`."""
+    common = [len(np.intersect1d(a, b)) for a, b in zip(expected, found, strict=True)]
+    return math.fsum(common) / max(expected.size, 1)

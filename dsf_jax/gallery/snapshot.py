@@ -1,6 +1,6 @@
-"""What a reader of a gallery holds: the list of its pictures in memory, and their vectors.
+"""One version of a gallery in memory: the list of its pictures, and their vectors.
 
-It never changes, so that any number of threads read it; a newer one takes its place.
+A snapshot never changes, so that any number of threads read it; a newer one takes its place.
 """
 
 import math
@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dsf_jax.gallery.store import LISTED_COLUMNS, Table, among, quoted
+from dsf_jax.gallery.store import LISTED_COLUMNS, Store, sql_in, sql_string
 from dsf_jax.retrieval.euclidean import Array, Neighbours
 from dsf_jax.retrieval.sharded import own_rows, place, search_processes, search_shards
 
 IN_MEMORY = 4 * 2**30  # bytes of vectors; more lie in a temporary file that is mapped
-NAMED = 20  # labels that a message lists at most
+MAX_NAMED = 20  # labels that a message lists
 
 
 class Picture(NamedTuple):
@@ -29,11 +29,11 @@ class Picture(NamedTuple):
 
     Attributes:
       id: SHA-256 of its file, hexadecimal.
-      path: of its file, absolute, where it was read.
+      path: absolute path of its file, where it was read.
       label: name of the folder it lies in; None directly in the folder that was synced.
       folder: path of that folder relative to the one that was synced; "" for this one.
-      width: of the original.
-      height: of the original.
+      width: width of the original.
+      height: height of the original.
     """
 
     id: str
@@ -48,39 +48,39 @@ class Filter(NamedTuple):
     """Which pictures a search is for.
 
     Attributes:
-      labels: one of these; any where there are none.
-      folder: in this folder or below; any where it is None.
+      labels: pictures with one of these labels; all where there are none.
+      folder: pictures in this folder or below; all where it is None.
     """
 
     labels: tuple[str, ...] = ()
     folder: str | None = None
 
 
-class Listing:
-    """The pictures of one version of a table, by path; one whose content has several paths is listed
+class Snapshot:
+    """The pictures of one version of a store, by path; one whose content has several paths is listed
     once, by the first.
     """
 
     def __init__(
         self,
-        table: Table,
+        store: Store,
         *,
         hold_vectors: bool,
         sharded: bool = False,
-        before: "Listing | None" = None,
+        previous: "Snapshot | None" = None,
     ) -> None:
         """Reads the list.
 
         Args:
-          table: stays at its version.
+          store: store, which stays at its version.
           hold_vectors: whether to compare them here, read when a search first needs them; otherwise the
-            table searches, by its index.
-          sharded: whether to hold this process's part of them only.
-          before: an older listing, whose vectors need not be read again: where it has been searched, those
+            store searches, by its index.
+          sharded: whether to hold only this process's shard of them.
+          previous: older snapshot, whose vectors need not be read again: where it has been searched, those
             of this one are read at once, so that no search waits.
         """
-        self.table, self._holds, self._sharded = table, hold_vectors, sharded
-        listed = table.columns(LISTED_COLUMNS).sort_by("path").combine_chunks()
+        self.store, self._holds_vectors, self._sharded = store, hold_vectors, sharded
+        listed = store.columns(LISTED_COLUMNS).sort_by("path").combine_chunks()
         self.position: dict[str, int] = {}
         kept: list[int] = []
         for row, key in enumerate(listed["id"].to_pylist()):
@@ -95,8 +95,8 @@ class Listing:
         self._vectors: np.ndarray | None = None
         self._shards: tuple[Array, ...] = ()
         self._loading = threading.Lock()
-        if hold_vectors and before is not None and before._vectors is not None:
-            self._load(before)
+        if hold_vectors and previous is not None and previous._vectors is not None:
+            self._load(previous)
 
     def __len__(self) -> int:
         """Returns the number of pictures."""
@@ -117,40 +117,40 @@ class Listing:
             return np.array([self.position[key] for key in keys], np.int64)
         except KeyError as error:
             raise ValueError(
-                f"id={error.args[0]!r} is not in {self.table.uri}; it may have been deleted: search again"
+                f"id={error.args[0]!r} is not in {self.store.uri}; it may have been deleted: search again"
             ) from error
 
     def thumbnail(self, key: str) -> bytes:
-        """Returns the small JPEG of an id; ValueError for an unknown one."""
+        """Returns the thumbnail of an id, a JPEG; ValueError for an unknown one."""
         row_ids = self.row_ids[self.rows([key])]
-        return self.table.take(row_ids, ["thumbnail"])["thumbnail"][0].as_py()
+        return self.store.take(row_ids, ["thumbnail"])["thumbnail"][0].as_py()
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """Returns the vectors [n, p] float32 of rows."""
         if self._vectors is not None and not self._sharded:
             return self._vectors[rows].astype(np.float32)
-        found = np.empty((len(rows), self.table.settings.dimensions), np.float32)
+        found = np.empty((len(rows), self.store.config.dimensions), np.float32)
         distinct, places = np.unique(self.row_ids[rows], return_inverse=True)
-        for at, vectors in self.table.vectors(distinct):
+        for at, vectors in self.store.vectors(distinct):
             wanted = np.flatnonzero(np.isin(places, at))
             order = np.argsort(at)
             found[wanted] = vectors[order[np.searchsorted(at, places[wanted], sorter=order)]]
         return found
 
-    def search(self, vectors: np.ndarray, k: int, which: Filter) -> Neighbours:
-        """Finds the k nearest pictures that a filter lets through.
+    def search(self, vectors: np.ndarray, k: int, filter: Filter) -> Neighbours:
+        """Finds the k nearest pictures that pass a filter.
 
         Args:
           vectors: [q, p] float32.
-          k: how many.
-          which: the filter.
+          k: number of pictures.
+          filter: filter that they pass.
 
         Returns:
           Squared distances [q, at most k] and rows.
         """
-        mask = self._mask(which)
-        if not self._holds:
-            return self._search_table(vectors, k, which)
+        mask = self._mask(filter)
+        if not self._holds_vectors:
+            return self._search_store(vectors, k, filter)
         self._load()
         rows = np.arange(len(self)) if mask is None else np.flatnonzero(mask)
         first, last = np.searchsorted(rows, [self.own.start, self.own.stop])
@@ -169,20 +169,20 @@ class Listing:
             return self._vectors[rows[0] : rows[-1] + 1]
         return self._vectors[rows]
 
-    def _mask(self, which: Filter) -> np.ndarray | None:
-        """Returns which rows [n] a filter lets through, None for all."""
+    def _mask(self, filter: Filter) -> np.ndarray | None:
+        """Returns which rows [n] pass a filter, None for all."""
         masks: list[Any] = []
-        if which.labels:
-            self._check_labels(which.labels)
-            wanted = pa.array(which.labels, pa.string())
+        if filter.labels:
+            self._check_labels(filter.labels)
+            wanted = pa.array(filter.labels, pa.string())
             masks.append(pc.is_in(self._columns["label"], value_set=wanted))
-        if which.folder:
+        if filter.folder:
             names = self._columns["folder"]
-            inside = pc.starts_with(names, f"{which.folder}/")
-            masks.append(pc.or_(pc.equal(names, which.folder), inside))
+            inside = pc.starts_with(names, f"{filter.folder}/")
+            masks.append(pc.or_(pc.equal(names, filter.folder), inside))
             if not pc.any(masks[-1]).as_py():
                 raise ValueError(
-                    f"folder={which.folder!r} holds no picture of {self.table.uri}; name one relative to "
+                    f"folder={filter.folder!r} holds no picture of {self.store.uri}; name one relative to "
                     "the folder that was synced, without a slash at its end"
                 )
         if not masks:
@@ -195,15 +195,15 @@ class Listing:
         for label in labels:
             if label not in known:
                 names = list(known)
-                more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+                more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
                 raise ValueError(
-                    f"label={label!r} is not in {self.table.uri}; choose one of "
-                    f"{', '.join(names[:NAMED])}{more}"
+                    f"label={label!r} is not in {self.store.uri}; choose one of "
+                    f"{', '.join(names[:MAX_NAMED])}{more}"
                 )
 
-    def _search_table(self, vectors: np.ndarray, k: int, which: Filter) -> Neighbours:
-        """Lets the table search: by its index, or, under a filter, row by row."""
-        where = " AND ".join(_conditions(which)) or None
+    def _search_store(self, vectors: np.ndarray, k: int, filter: Filter) -> Neighbours:
+        """Lets the store search: by its index, or, under a filter, row by row."""
+        where = " AND ".join(_conditions(filter)) or None
         parts = [self._search_one(vector, k, where) for vector in vectors]
         least = min((len(part.indices) for part in parts), default=0)
         distances = np.array([part.squared_distances[:least] for part in parts], np.float32)
@@ -215,7 +215,7 @@ class Listing:
         """Searches for one vector; paths of a picture beyond the one it is listed by do not count."""
         wanted = k
         while True:
-            ids, distances = self.table.nearest(
+            ids, distances = self.store.nearest(
                 vector, wanted, where=where, exact=where is not None
             )
             at = np.searchsorted(self.row_ids, ids, sorter=self._by_row_id)
@@ -225,51 +225,51 @@ class Listing:
                 return Neighbours(distances[listed][:k], rows[listed][:k])
             wanted *= 2
 
-    def _load(self, before: "Listing | None" = None) -> None:
+    def _load(self, previous: "Snapshot | None" = None) -> None:
         """Reads the vectors, once."""
         with self._loading:
             if self._vectors is None:
-                vectors = self._read_vectors(before)
+                vectors = self._read_vectors(previous)
                 self._shards, self._vectors = place(vectors), vectors
 
-    def _read_vectors(self, before: "Listing | None") -> np.ndarray:
+    def _read_vectors(self, previous: "Snapshot | None") -> np.ndarray:
         """Reads this process's vectors, or copies them from where they are held already."""
-        settings = self.table.settings
-        held = _allocate((len(self.own), settings.dimensions), np.dtype(settings.dtype))
+        config = self.store.config
+        held = _allocate((len(self.own), config.dimensions), np.dtype(config.dtype))
         missing = np.arange(len(self.own))
-        if before is not None and before._vectors is not None and not self._sharded:
-            missing = self._copy(held, before)
+        if previous is not None and previous._vectors is not None and not self._sharded:
+            missing = self._copy(held, previous)
         if len(missing) <= len(held) // 2:
-            for places, vectors in self.table.vectors(self.row_ids[missing]):
+            for places, vectors in self.store.vectors(self.row_ids[missing]):
                 held[missing[places]] = vectors
             return held
         own = self.row_ids[self.own.start : self.own.stop]
         order = np.argsort(own)
-        for row_ids, vectors in self.table.all_vectors():
+        for row_ids, vectors in self.store.all_vectors():
             at = order[np.minimum(np.searchsorted(own, row_ids, sorter=order), len(own) - 1)]
             here = own[at] == row_ids
             held[at[here]] = vectors[here]
         return held
 
-    def _copy(self, held: np.ndarray, before: "Listing") -> np.ndarray:
-        """Copies what an older listing holds; returns the rows that it does not. A picture's vector
+    def _copy(self, held: np.ndarray, previous: "Snapshot") -> np.ndarray:
+        """Copies what an older snapshot holds; returns the rows that it does not. A picture's vector
         depends on nothing but its id.
         """
-        assert before._vectors is not None
-        places = np.array([before.position.get(key, -1) for key in self.position], np.int64)
+        assert previous._vectors is not None
+        places = np.array([previous.position.get(key, -1) for key in self.position], np.int64)
         there = np.flatnonzero(places >= 0)
         for start in range(0, len(there), 1024):
             part = there[start : start + 1024]
-            held[part] = before._vectors[places[part]]
+            held[part] = previous._vectors[places[part]]
         return np.flatnonzero(places < 0)
 
 
-def _conditions(which: Filter) -> list[str]:
-    """Words a filter in SQL."""
-    conditions = [among("label", which.labels)] if which.labels else []
-    if which.folder:
-        below = f"starts_with(folder, {quoted(which.folder + '/')})"
-        conditions.append(f"(folder = {quoted(which.folder)} OR {below})")
+def _conditions(filter: Filter) -> list[str]:
+    """Formats a filter as conditions in SQL."""
+    conditions = [sql_in("label", filter.labels)] if filter.labels else []
+    if filter.folder:
+        below = f"starts_with(folder, {sql_string(filter.folder + '/')})"
+        conditions.append(f"(folder = {sql_string(filter.folder)} OR {below})")
     return conditions
 
 
@@ -280,8 +280,7 @@ def _allocate(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
         pages = mmap.mmap(-1, max(size, 1))
     else:
         with tempfile.TemporaryFile() as file:
-            os.posix_fallocate(
-                file.fileno(), 0, size
-            )  # a full disk is an error here, later a crash
+            # A full disk is an error here, later a crash.
+            os.posix_fallocate(file.fileno(), 0, size)
             pages = mmap.mmap(file.fileno(), size)
     return np.frombuffer(pages, dtype, math.prod(shape)).reshape(shape)

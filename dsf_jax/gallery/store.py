@@ -1,23 +1,23 @@
 """A gallery on disk or in an object store: the only module that knows LanceDB.
 
-Table `pictures` has a row a file, and what all rows were made with as JSON in its schema. Its primary
-key is the path: of two processes that insert one path at a time, LanceDB lets one commit and the other
-find the row. Nothing here locks anything, so that a disk and an object store work alike. A second
-table, `projection`, has the projection of a gallery of reduced vectors.
+Table `pictures` has one row per file, and what all rows were made with as JSON in its schema. Its
+primary key is the path: of two processes that insert one path at a time, LanceDB lets one commit and
+the other find the row. Nothing here locks anything, so that a disk and an object store work alike. A
+second table, `projection`, has the projection of a gallery of reduced vectors.
 """
 
 import contextlib
 import errno
-import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from dsf_jax.gallery.projection import Projection
+from dsf_jax.gallery.store_config import StoreConfig, unknown_format
 
 try:
     import lancedb
@@ -29,71 +29,49 @@ except ImportError as error:
         "this project's extra `gallery`"
     ) from error
 
-FORMAT = 1
 PICTURES, PROJECTION = "pictures", "projection"
+METADATA = "dsf_jax"  # of the schema
 DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
 FILE_COLUMNS = ("path", "id", "label", "folder", "bytes", "mtime_ns")
 LISTED_COLUMNS = ("path", "id", "label", "folder", "width", "height")
 READ_ROWS = 1024  # at a time
-SMALL_FRAGMENTS = 32  # so many commits are merged into one file
-KEPT = timedelta(hours=1)  # for how long a version can be read that is not the latest any more
+SMALL_FRAGMENTS = 32  # from this number of commits on, they are merged into one file
+RETENTION = timedelta(hours=1)  # for how long a version that is no longer the latest can be read
 RETRIES = 10
 PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
-PROBES, EF = 20, 200  # partitions that a search looks into, and how far within each
-REFINE = 4  # times k nearest by the index's short codes are measured by the stored vectors
+PROBES, EF = 20, 200  # partitions that a search looks into, and candidates within each
+REFINE = 4  # times k nearest by the index's short codes are compared by the stored vectors
 
 
-class Settings(NamedTuple):
-    """What a gallery's vectors are.
-
-    Attributes:
-      fingerprint: of the network's parameters.
-      layer: of `dsf_jax.retrieval.features.LAYERS`.
-      variant: of the network.
-      features: d, what the network gives.
-      dimensions: what is stored of them; `features` where they are not reduced.
-      dtype: of what is stored.
-      whitened: whether the reduced ones are.
-    """
-
-    fingerprint: str
-    layer: str
-    variant: str
-    features: int
-    dimensions: int
-    dtype: str
-    whitened: bool
-
-
-class Table:
-    """The pictures of a gallery, as they were when it was opened or last brought up to date."""
+class Store:
+    """The pictures of a gallery in one version: the latest when it was opened or last moved on."""
 
     def __init__(self, database: lancedb.DBConnection, uri: str) -> None:
-        """Opens an existing gallery: see `open_table`."""
+        """Opens an existing gallery: see `open_store`."""
         self._database, self.uri = database, uri
         self._pictures = database.open_table(PICTURES)
-        self.settings = _settings(self._pictures.schema, uri)
+        self.config = _config(self._pictures.schema, uri)
 
-    def latest(self) -> "Table":
+    def latest(self) -> "Store":
         """Opens the latest version; this one stays as it is."""
-        with storage(self.uri):
-            return Table(self._database, self.uri)
+        with storage_errors(self.uri):
+            return Store(self._database, self.uri)
 
-    def at(self, version: int) -> "Table":
+    def at(self, version: int) -> "Store":
         """Opens one version."""
-        with storage(self.uri):
-            table = Table(self._database, self.uri)
-            table._pictures.checkout(version)
-            return table
+        with storage_errors(self.uri):
+            store = Store(self._database, self.uri)
+            store._pictures.checkout(version)
+            return store
 
     @property
     def version(self) -> int:
-        """Counts the commits of all processes."""
+        """Returns the number of the version: how many commits all processes have made."""
         return self._pictures.version
 
-    def catch_up(self) -> bool:
-        """Brings it up to date; tells whether others have committed since."""
-        with storage(self.uri):
+    def checkout_latest(self) -> bool:
+        """Moves it to the latest version; returns whether others have committed since."""
+        with storage_errors(self.uri):
             before = self._pictures.version
             self._pictures.checkout_latest()
             return self._pictures.version != before
@@ -104,13 +82,13 @@ class Table:
 
     def columns(self, names: Sequence[str], *, where: str | None = None) -> pa.Table:
         """Reads columns of all rows, or of those where a condition holds, with `_rowid`."""
-        with storage(self.uri):
+        with storage_errors(self.uri):
             query = self._pictures.search().select(list(names)).with_row_id(True)
             return (query.where(where) if where else query).to_arrow()
 
     def all_vectors(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields row ids [m] and vectors [m, p] of all rows, block by block."""
-        with storage(self.uri):
+        with storage_errors(self.uri):
             query = self._pictures.search().select(["vector"]).with_row_id(True)
             for batch in query.to_batches(READ_ROWS):
                 yield batch["_rowid"].to_numpy(), _matrix(batch["vector"])
@@ -126,37 +104,37 @@ class Table:
 
     def take(self, row_ids: np.ndarray, names: Sequence[str]) -> pa.Table:
         """Reads columns of some rows, in any order, with `_rowid`."""
-        with storage(self.uri):
+        with storage_errors(self.uri):
             query = self._pictures.take_row_ids(row_ids.tolist())
             return query.select(list(names)).with_row_id().to_arrow()
 
-    def rows_of(self, column: str, values: Sequence[str]) -> pa.Table:
-        """Reads whole rows by the values of one column."""
-        return self.columns(self._pictures.schema.names, where=among(column, values))
+    def rows_where(self, column: str, values: Sequence[str]) -> pa.Table:
+        """Reads all columns of the rows with one of some values in a column."""
+        return self.columns(self._pictures.schema.names, where=sql_in(column, values))
 
     def put(self, rows: Mapping[str, Sequence[Any]], vectors: np.ndarray) -> None:
-        """Commits rows: new paths are added, known ones replaced; all of them or none.
+        """Commits rows atomically: new paths are added, known ones replaced.
 
         Args:
-          rows: the columns but `vector`.
+          rows: all columns except `vector`, by name.
           vectors: [n, p] float32 or the stored type.
         """
         schema = self._pictures.schema
         kind = schema.field("vector").type
-        flat = pa.array(vectors.astype(self.settings.dtype, copy=False).reshape(-1))
+        flat = pa.array(vectors.astype(self.config.dtype, copy=False).reshape(-1))
         columns = dict(rows, vector=pa.FixedSizeListArray.from_arrays(flat, type=kind))
         data = pa.Table.from_pydict(columns, schema=schema)
         merge = self._pictures.merge_insert("path").when_matched_update_all()
         self._commit(lambda: merge.when_not_matched_insert_all().execute(data))
 
     def delete(self, column: str, values: Sequence[str]) -> None:
-        """Commits that rows are gone."""
+        """Commits the deletion of the rows with one of some values in a column."""
         for start in range(0, len(values), READ_ROWS):
-            condition = among(column, values[start : start + READ_ROWS])
+            condition = sql_in(column, values[start : start + READ_ROWS])
             self._commit(lambda condition=condition: self._pictures.delete(condition))
 
     def _commit(self, action: Any) -> None:
-        with storage(self.uri):
+        with storage_errors(self.uri):
             for attempt in range(RETRIES):
                 try:
                     self._pictures.checkout_latest()
@@ -166,27 +144,27 @@ class Table:
                     if "conflict" not in str(error).lower() or attempt == RETRIES - 1:
                         raise
 
-    def tidy(self, rewritten: int) -> None:
+    def compact(self, num_rewritten: int) -> None:
         """Merges small files and removes what no version of the last hour needs, if it is worth it.
 
         Args:
-          rewritten: how many rows were replaced or deleted: their space is freed by this alone.
+          num_rewritten: number of rows that were replaced or deleted: only this frees their space.
         """
-        with storage(self.uri):
+        with storage_errors(self.uri):
             stats: Any = self._pictures.stats()  # a dict, whatever its annotation says
             rows, small = stats["num_rows"], stats["fragment_stats"]["num_small_fragments"]
-            if small > SMALL_FRAGMENTS or rewritten > rows / 10 or stats["num_indices"]:
-                with contextlib.suppress(RuntimeError):  # another one is at it
-                    self._pictures.optimize(cleanup_older_than=KEPT)
+            if small > SMALL_FRAGMENTS or num_rewritten > rows / 10 or stats["num_indices"]:
+                with contextlib.suppress(RuntimeError):  # another process is at it
+                    self._pictures.optimize(cleanup_older_than=RETENTION)
                 self._pictures.checkout_latest()
 
     def has_index(self) -> bool:
-        """Tells whether there is an index for approximate search."""
+        """Returns whether there is an index for approximate search."""
         return bool(self._pictures.list_indices())
 
     def build_index(self) -> None:
         """Builds the index for approximate search."""
-        with storage(self.uri):
+        with storage_errors(self.uri):
             self._pictures.create_index("vector", config=HnswSq(distance_type="l2"))
             self._pictures.checkout_latest()
 
@@ -197,14 +175,14 @@ class Table:
 
         Args:
           vector: [p] float32.
-          k: how many rows.
-          where: a condition that they must meet.
-          exact: whether to pass the index over.
+          k: number of rows.
+          where: SQL condition that they must meet.
+          exact: whether to bypass the index.
 
         Returns:
           Row ids and squared distances of the nearest rows [at most k], nearest first.
         """
-        with storage(self.uri):
+        with storage_errors(self.uri):
             search: Any = self._pictures.search(vector, vector_column_name="vector")
             query = search.limit(k).select(["_distance"]).with_row_id(True).distance_type("l2")
             query = query.where(where, prefilter=True) if where else query
@@ -223,10 +201,10 @@ class Table:
             return None
         return Projection.from_bytes(found["content"][0].as_py())
 
-    def put_projection(self, projection: Projection) -> Projection:
-        """Keeps a projection, unless another process has kept one before; returns what is kept."""
+    def keep_projection(self, projection: Projection) -> Projection:
+        """Stores a projection unless another process was first; returns the stored one."""
         content = pa.table({"content": pa.array([projection.to_bytes()], pa.large_binary())})
-        with storage(self.uri):
+        with storage_errors(self.uri):
             try:
                 self._database.create_table(PROJECTION, content)
             except ValueError as error:
@@ -237,49 +215,57 @@ class Table:
         return kept
 
 
-def open_table(uri: str) -> Table:
-    """Opens an existing gallery.
+def open_store(uri: str) -> Store:
+    """Opens the store of an existing gallery.
+
+    Args:
+      uri: a folder, or what LanceDB takes, as s3://bucket/path.
 
     Raises:
       FileNotFoundError: when there is none.
-      ValueError: when what is there is none of ours.
+      ValueError: when it is no gallery of this program or of a format that it reads.
     """
     absent = FileNotFoundError(f"{uri} holds no gallery; make one with python -m launch.index")
     if is_local(uri) and not local_path(uri).is_dir():  # to connect would make it
         raise absent
     database = _connect(uri)
-    with storage(uri):
+    with storage_errors(uri):
         try:
-            return Table(database, uri)
+            return Store(database, uri)
         except ValueError as error:
             if "not found" in str(error):
                 raise absent from error
             raise
 
 
-def create_table(uri: str, settings: Settings) -> Table:
-    """Makes an empty gallery.
+def create_store(uri: str, config: StoreConfig) -> Store:
+    """Makes the store of an empty gallery.
+
+    Args:
+      uri: a folder, or what LanceDB takes, as s3://bucket/path.
+      config: what its vectors will be.
 
     Raises:
       FileExistsError: when there is one.
+      ValueError: when the type of the vectors is unknown.
     """
-    if settings.dtype not in DTYPES:
-        raise ValueError(f"dtype={settings.dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
+    if config.dtype not in DTYPES:
+        raise ValueError(f"dtype={config.dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
     if is_local(uri):
         local_path(uri).mkdir(parents=True, exist_ok=True)
     database = _connect(uri)
-    with storage(uri):
+    with storage_errors(uri):
         try:
-            database.create_table(PICTURES, schema=_schema(settings))
+            database.create_table(PICTURES, schema=_schema(config))
         except ValueError as error:
             if "already exists" not in str(error):
                 raise
             raise FileExistsError(f"{uri} holds a gallery; open it, or choose another") from error
-        return Table(database, uri)
+        return Store(database, uri)
 
 
 def is_local(uri: str) -> bool:
-    """Tells whether a URI is a path of this machine."""
+    """Returns whether a URI is a path of this machine."""
     return "://" not in uri
 
 
@@ -288,19 +274,19 @@ def local_path(uri: str) -> pathlib.Path:
     return pathlib.Path(uri).expanduser().absolute()
 
 
-def among(column: str, values: Sequence[str]) -> str:
-    """Words the condition that a column has one of some values."""
-    return f"{column} IN ({', '.join(map(quoted, values))})"
+def sql_in(column: str, values: Sequence[str]) -> str:
+    """Formats the SQL condition that a column has one of some values."""
+    return f"{column} IN ({', '.join(map(sql_string, values))})"
 
 
-def quoted(value: str) -> str:
-    """Writes a text as SQL does."""
+def sql_string(value: str) -> str:
+    """Formats a text as an SQL string."""
     return "'" + value.replace("'", "''") + "'"
 
 
 @contextlib.contextmanager
-def storage(uri: str) -> Iterator[None]:
-    """Words what the store reports as one line that names the gallery."""
+def storage_errors(uri: str) -> Iterator[None]:
+    """Turns what the storage library raises into errors of one line that names the gallery."""
     try:
         yield
     except (RuntimeError, OSError, ValueError) as error:
@@ -315,11 +301,12 @@ def storage(uri: str) -> Iterator[None]:
 
 
 def _connect(uri: str) -> lancedb.DBConnection:
-    with storage(uri):
+    with storage_errors(uri):
         return lancedb.connect(str(local_path(uri)) if is_local(uri) else uri)
 
 
-def _schema(settings: Settings) -> pa.Schema:
+def _schema(config: StoreConfig) -> pa.Schema:
+    vector = pa.list_(DTYPES[config.dtype], config.dimensions)
     return pa.schema(
         [
             pa.field("path", pa.string(), nullable=False, metadata=PRIMARY_KEY),
@@ -331,23 +318,18 @@ def _schema(settings: Settings) -> pa.Schema:
             pa.field("width", pa.int32()),
             pa.field("height", pa.int32()),
             pa.field("thumbnail", pa.binary()),
-            pa.field("vector", pa.list_(DTYPES[settings.dtype], settings.dimensions)),
+            pa.field("vector", vector),
         ],
-        metadata={"dsf_jax": json.dumps({"format": FORMAT} | settings._asdict())},
+        metadata={METADATA: config.to_json()},
     )
 
 
-def _settings(schema: pa.Schema, uri: str) -> Settings:
+def _config(schema: pa.Schema, uri: str) -> StoreConfig:
     try:
-        found = json.loads((schema.metadata or {})[b"dsf_jax"])
-        if found.pop("format") != FORMAT:
-            raise KeyError
-        return Settings(**found)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{uri} holds no gallery of this program or format; choose another, or build it anew with "
-            "python -m launch.index"
-        ) from error
+        text = (schema.metadata or {})[METADATA.encode()]
+    except KeyError as error:
+        raise unknown_format(uri) from error
+    return StoreConfig.from_json(text, uri)
 
 
 def _matrix(vectors: pa.FixedSizeListArray) -> np.ndarray:

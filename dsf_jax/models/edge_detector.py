@@ -1,10 +1,10 @@
-"""Edge detectors: a photo becomes an edge map, which then is a sketch like any other.
+"""Edge detectors: a photo becomes an edge map, which is then a sketch like any other.
 
-Three of them, in the order of their worth for retrieval by sketch:
+Three of them, the most useful for retrieval by sketch first:
 
 - HED, learned: see `dsf_jax.models.hed`.
 - Structured forests (Dollar and Zitnick, ICCV 2013), learned too and most likely the paper's own,
-  through OpenCV's contrib modules, with a model file that the user has.
+  through OpenCV's contrib modules, with a model file that the user provides.
 - Canny, through OpenCV, needs no weights. It marks every change of colour alike, texture and
   outline: good for flat artwork.
 
@@ -18,7 +18,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from dsf_jax.models.hed import HED_FAINTEST, check_photo, hed_strengths, read_hed
+from dsf_jax.models.hed import HED_FAINTEST, check_photo, hed_strengths
+from dsf_jax.models.hed_weights import read_hed
 
 Detector = Literal["hed", "structured", "canny"]
 Normalise = Literal["max", "none"]
@@ -35,11 +36,11 @@ def edges_from(
 
     Args:
       strength: [h, w] float, in 0..1.
-      threshold: a pixel is an edge above it, in [0, 1).
+      threshold: strength above which a pixel is an edge, in [0, 1).
       normalise: "max" divides by the strongest edge of the photo first, so that photos of little
-        contrast keep their outlines too. "none" is the literal reading, and leaves many photos
+        contrast also keep their outlines. "none" is the literal reading, and leaves many photos
         nearly empty.
-      faintest: under "max", a photo without an edge of this strength shows nothing: its map is empty.
+      faintest: under "max", the map of a photo without an edge of this strength is empty.
 
     Returns:
       [h, w] bool, True on an edge.
@@ -80,10 +81,11 @@ def edge_detector(
     """Chooses a detector and loads what it needs.
 
     Args:
-      detector: which.
-      weights: for "hed" see `read_hed`; for "structured" the model file; "canny" has none.
+      detector: name of the detector.
+      weights: weight file: for "hed" see `read_hed`; for "structured" the model file; "canny" has
+        none.
       threshold: see `edges_from`; Canny's edges have no strength, and ignore it.
-      normalise: likewise.
+      normalise: see `edges_from`; Canny ignores it, too.
 
     Returns:
       A function of photos, uint8 [h, w, 3] of any sizes, that yields their edge maps, bool [h, w],
@@ -100,20 +102,27 @@ def edge_detector(
         )
     if detector == "canny":
         if weights is not None:
-            raise ValueError(f"weights={str(weights)!r}: Canny has none; leave the option out")
+            raise ValueError(f"weights={str(weights)!r}: Canny has none; omit the option")
         return functools.partial(map, canny_edges)
-    keep = functools.partial(edges_from, threshold=threshold, normalise=normalise)
+    strengths, faintest = _learned(detector, weights)
+    keep = functools.partial(
+        edges_from, threshold=threshold, normalise=normalise, faintest=faintest
+    )
+    return lambda photos: map(keep, strengths(photos))
+
+
+def _learned(
+    detector: Literal["hed", "structured"], weights: str | Path | None
+) -> tuple[Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]], float]:
+    """Loads a learned detector: photos -> strengths, and the faintest edge that counts."""
     if detector == "hed":
-        strengths = functools.partial(hed_strengths, *read_hed(weights))
-        keep = functools.partial(keep, faintest=HED_FAINTEST)
-    elif weights is None:
+        return functools.partial(hed_strengths, *read_hed(weights)), HED_FAINTEST
+    if weights is None:
         raise ValueError(
             "structured forests need the path of their model file as weights: model.yml.gz of "
             "OpenCV's opencv_extra (non-commercial licence); or choose the detector hed or canny"
         )
-    else:
-        strengths = functools.partial(map, StructuredForests(weights))
-    return lambda photos: map(keep, strengths(photos))
+    return functools.partial(map, StructuredForests(weights)), 0.0
 
 
 def _opencv() -> Any:
@@ -125,6 +134,18 @@ def _opencv() -> Any:
             "OpenCV is not installed; `pip install opencv-contrib-python-headless`, or choose the "
             "detector hed"
         ) from error
+    return cv2
+
+
+def _opencv_contrib() -> Any:
+    """Imports OpenCV with its contrib modules."""
+    cv2 = _opencv()
+    if not hasattr(cv2, "ximgproc"):
+        raise ImportError(
+            "this OpenCV has no ximgproc, which structured forests need; `pip uninstall "
+            "opencv-python-headless; pip install opencv-contrib-python-headless`, or choose the "
+            "detector hed or canny"
+        )
     return cv2
 
 
@@ -141,20 +162,14 @@ class StructuredForests:
         """Loads a forest.
 
         Args:
-          model: path of model.yml.gz, or another forest in that format.
+          model: file of the forest, model.yml.gz or another one in that format.
 
         Raises:
           ImportError: where OpenCV or its contrib modules are not installed.
           FileNotFoundError: without the file.
           ValueError: for a file of another format.
         """
-        cv2 = _opencv()
-        if not hasattr(cv2, "ximgproc"):
-            raise ImportError(
-                "this OpenCV has no ximgproc, which structured forests need; `pip uninstall "
-                "opencv-python-headless; pip install opencv-contrib-python-headless`, or choose the "
-                "detector hed or canny"
-            )
+        cv2 = _opencv_contrib()
         if not Path(model).is_file():
             raise FileNotFoundError(
                 f"{model}: no such model of structured forests; fetch model.yml.gz of OpenCV's "
@@ -184,8 +199,8 @@ class StructuredForests:
         """
         check_photo(photo)
         height, width = photo.shape[:2]
-        beside = [(0, max(0, self._SMALLEST - side)) for side in (height, width)]
-        padded = np.pad(photo, [*beside, (0, 0)], mode="edge").astype(np.float32) / 255.0
+        missing = [(0, max(0, self._SMALLEST - side)) for side in (height, width)]
+        padded = np.pad(photo, [*missing, (0, 0)], mode="edge").astype(np.float32) / 255.0
         return np.clip(self._forest.detectEdges(padded)[:height, :width], 0.0, 1.0)
 
 
@@ -226,14 +241,14 @@ def canny_edges(
     """Finds the edges of a photo with Canny's detector: lines one pixel wide.
 
     The gradient at a pixel is the strongest of the three colour channels', so that neighbouring
-    colours of the same brightness part too.
+    colours of the same brightness are separated, too.
 
     Args:
       photo: [h, w, 3] uint8, RGB.
       sigma: standard deviation of the Gaussian that smooths the photo first, in pixels; 0 smooths
         nothing.
-      low: gradient above which a pixel continues an edge, at least 0; in grey levels a pixel times
-        8, the gain of the 3x3 Sobel filter.
+      low: gradient above which a pixel continues an edge, at least 0; in grey levels per pixel
+        times 8, the gain of the 3x3 Sobel filter.
       high: gradient above which a pixel starts an edge, in the same unit, at least `low`.
 
     Returns:

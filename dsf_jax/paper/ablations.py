@@ -20,7 +20,8 @@ from dsf_jax.evaluation.statistics import bootstrap_with_differences, describe_b
 from dsf_jax.images.points import ink_of, pad_points, points_from_image, points_from_ink
 from dsf_jax.images.resize import edge_preserving_resize
 from dsf_jax.models.edge_detector import canny_edges, edges_from
-from dsf_jax.models.hed import HED_FAINTEST, hed_strengths, read_hed
+from dsf_jax.models.hed import HED_FAINTEST, hed_strengths
+from dsf_jax.models.hed_weights import read_hed
 from dsf_jax.models.model import Model
 from dsf_jax.paper.tables import Cell, ResultRow, ResultTable
 from dsf_jax.recognition.voting import single_angle

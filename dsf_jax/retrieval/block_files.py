@@ -4,6 +4,10 @@ and a killed run goes on at the first block that is missing.
 A folder holds NAME.npy [n, d] float32 of each array, labels.npy [n] int32, source_ids.json (n texts)
 and features.json: the configuration that the arrays depend on. It is complete when features.json is
 there, and not before; until then unfinished.json holds the same, and done.npy which blocks are there.
+
+Several processes, joined by `jax.distributed`, may write it together, in a folder that all of them see:
+block k is computed by process k modulo their number. Another number of processes may go on with what
+they leave.
 """
 
 import contextlib
@@ -55,11 +59,7 @@ def write_blocks(
     configuration: Mapping[str, Any],
     batch_size: int,
 ) -> None:
-    """Writes arrays into a folder, block by block; does nothing where they are all there.
-
-    Several processes, joined by `jax.distributed`, call it together with a folder that all of them
-    see: block k is computed by process k modulo their number. Another number of processes may go
-    on with what they leave.
+    """Writes arrays into a folder, block by block; does nothing where all are there.
 
     Args:
       folder: new, or one that a call of the same configuration left.
@@ -67,7 +67,7 @@ def write_blocks(
         [b, d]}, as those of `dsf_jax.data.batches.mapped`.
       widths: {name: d} of the arrays.
       source_ids: [n] where each example came from.
-      configuration: everything that the arrays depend on, JSON values.
+      configuration: everything that they depend on, JSON values.
       batch_size: examples per block.
 
     Raises:
@@ -77,14 +77,7 @@ def write_blocks(
       OSError: when another run writes to it, or the disk has too little space.
     """
     folder, n = pathlib.Path(folder), len(source_ids)
-    own_part = {
-        "format": FORMAT,
-        "examples": n,
-        "source_ids": hashlib.sha256(json.dumps(list(source_ids)).encode()).hexdigest()[:16],
-        "layers": widths,
-        "batch_size": batch_size,
-    }
-    wanted = json.loads(json.dumps({**configuration, **own_part}))  # as it will be read again
+    wanted = _wanted(configuration, widths, source_ids, batch_size)
     if _is_complete(folder, wanted):
         return
     count = batch_count(n, batch_size)
@@ -101,6 +94,24 @@ def write_blocks(
             (folder / UNFINISHED).rename(folder / COMPLETE)
             (folder / DONE).unlink()
         _barrier("complete")
+
+
+def _wanted(
+    configuration: Mapping[str, Any],
+    widths: Mapping[str, int],
+    source_ids: Sequence[str],
+    batch_size: int,
+) -> dict[str, Any]:
+    """Returns the content of features.json, as it will be read again."""
+    own_part = {
+        "format": FORMAT,
+        "examples": len(source_ids),
+        "source_ids": hashlib.sha256(json.dumps(list(source_ids)).encode()).hexdigest()[:16],
+        "layers": widths,
+        "batch_size": batch_size,
+    }
+    wanted: dict[str, Any] = json.loads(json.dumps({**configuration, **own_part}))
+    return wanted
 
 
 def open_blocks(folder: str | os.PathLike[str]) -> StoredArrays:
@@ -210,7 +221,7 @@ def _write_rows(path: pathlib.Path, shape: tuple[int, ...], first: int, rows: np
 
 def _open_array(path: pathlib.Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
     try:
-        mapped = np.load(path, mmap_mode="r")
+        mapped: np.memmap = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{path} cannot be read ({reason}); {_AGAIN}") from error

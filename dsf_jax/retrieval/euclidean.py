@@ -5,7 +5,7 @@ distances and a query's own row the distance zero. It cannot use a matrix produc
 to candidates only. A matrix product bounds every distance from below; the k + MARGIN rows of least
 bound are measured by the formula, and the best k of them are the answer if no other row's bound
 reaches the k-th distance. Where that cannot be shown (a crowd of equal rows across the last place),
-the query is measured against every row. So is a query that comes alone: either way each row is read
+the query is measured against every row. So is a single query: either way each row is read
 once from memory, and that is what takes the time.
 """
 
@@ -24,10 +24,9 @@ from jax import lax
 from dsf_jax.retrieval.distances import paired_distances
 
 MARGIN = 32  # the further the first row left out lies behind the k-th, the rarer the full scan
-GROUP = (
-    8  # rows of which the best is ranked first: ranking costs more than the matrix product's rest
-)
-STEPS = 16  # block sizes that there are of one order, each compiled once
+# Rows of which the best is ranked first: ranking costs more than the matrix product's rest.
+GROUP = 8
+STEPS = 16  # number of block sizes between powers of two, each compiled once
 WIDENED = 16 * 2**20  # bytes of half-precision rows, as float32: what malloc keeps, not the system
 MEASURED = 4 * 2**20  # bytes of candidate rows gathered and measured at a time: they stay in cache
 ALIGNMENT = 64  # bytes: XLA's CPU client reads host memory in place from such an address only
@@ -53,26 +52,26 @@ class _Candidates(NamedTuple):
 def search(
     queries: Array, gallery: Array, k: int, *, block: int = 16384, query_block: int = 256
 ) -> Neighbours:
-    """Find the k nearest gallery rows of every query, exactly.
+    """Finds the k nearest gallery rows of every query, exactly.
 
     A distance's relative error is at most (d + 2) * 2**-24, about sqrt(d) * 2**-24 in practice;
     unlike that of |q|^2 + |g|^2 - 2qg it does not grow where a query nearly equals a row. (Float32
     itself ends at squares of about 1e-38: distances below 1e-16 lose digits, scale such rows.) Memory
-    beside the gallery is two blocks of it (not copied on a CPU that can read in place: a jax array,
-    a mapped .npy file), query_block x block bounds, k + MARGIN candidates a query, whatever n is.
+    besides the gallery is two blocks of it (not copied on a CPU that can read in place: a jax array,
+    a mapped .npy file), query_block x block bounds, k + MARGIN candidates per query, whatever n is.
 
     Args:
-        queries: [q, d] float32, float16 or bfloat16.
-        gallery: [n, d] of the same types: jax or numpy array or memory map, read block by block.
-        k: how many rows to find; above n, all n come back.
-        block: gallery rows bounded at a time.
-        query_block: queries bounded at a time.
+      queries: [q, d] float32, float16 or bfloat16.
+      gallery: [n, d] of the same types: jax or numpy array or memory map, read block by block.
+      k: number of rows to find; above n, all n come back.
+      block: gallery rows bounded at a time.
+      query_block: queries bounded at a time.
 
     Returns:
-        Squared distances [q, min(k, n)] float32 and gallery rows [q, min(k, n)] int32.
+      Squared distances [q, min(k, n)] float32 and gallery rows [q, min(k, n)] int32.
 
     Raises:
-        ValueError: wrong shape or type, empty gallery, a row not finite, an option below 1.
+      ValueError: wrong shape or type, empty gallery, a row not finite, an option below 1.
     """
     _check(queries, gallery, k=k, block=block, query_block=query_block)
     if isinstance(gallery, jax.Array) and {x.platform for x in gallery.devices()} == {"cpu"}:
@@ -99,7 +98,7 @@ def search(
 
 
 def _filter(chunks: list[jax.Array], gallery: Array, k: int, block: int) -> list[_Candidates]:
-    """Keep the min(k + MARGIN, n) rows of least bound for every query of every chunk."""
+    """Keeps the min(k + MARGIN, n) rows of least bound for every query of every chunk."""
     if not chunks:
         return []
     n = len(gallery)
@@ -120,7 +119,7 @@ def _filter(chunks: list[jax.Array], gallery: Array, k: int, block: int) -> list
 
 
 def _unusable(row: int, n: int) -> ValueError:
-    """Word that a gallery row cannot be measured."""
+    """Formats the error of a gallery row that cannot be measured."""
     return ValueError(
         f"gallery row {row} of {n} is not finite, or too large to square in float32:"
         " remove it, or look at the picture it came from"
@@ -128,10 +127,10 @@ def _unusable(row: int, n: int) -> ValueError:
 
 
 def _blocks(gallery: Array, block: int) -> Iterator[tuple[Array, int, int]]:
-    """Yield (rows [m, d], first row's index, index of the first row not yielded before).
+    """Yields (rows [m, d], first row's index, index of the first row not yielded before).
 
     All have one shape: the last block reaches back over known rows. Galleries are cut evenly, in
-    blocks of one of few sizes, so that a growing one seldom compiles anew. Rows may be overwritten
+    blocks of one of few sizes, so that a growing one seldom compiles again. Rows may be overwritten
     when the next but one is asked for.
     """
     n, d = gallery.shape
@@ -151,13 +150,13 @@ def _blocks(gallery: Array, block: int) -> Iterator[tuple[Array, int, int]]:
 
 @jax.jit
 def _squares(rows: Array) -> jax.Array:
-    """[m, d] float32 -> [m] squared lengths."""
+    """Computes squared lengths: [m, d] float32 -> [m]."""
     return jnp.sum(jnp.square(rows), axis=1)
 
 
 @jax.jit
 def _widened(rows: Array) -> tuple[Array, jax.Array]:
-    """Half as wide rows [m, d] as float32, once for all queries, and their squared lengths [m]."""
+    """Converts half-precision rows [m, d] to float32, once for all queries, with squared lengths [m]."""
     wide = rows.astype(jnp.float32)
     return wide, jnp.sum(jnp.square(wide), axis=1)
 
@@ -171,7 +170,7 @@ def _absorb(
     first: int,
     fresh: int,
 ) -> _Candidates:
-    """Merge the rows [m, d] with indices from fresh on into the candidates of queries [q, d]."""
+    """Merges the rows [m, d] with indices from fresh on into the candidates of queries [q, d]."""
     index = first + jnp.arange(len(rows), dtype=jnp.int32)
     new = index >= fresh
     squares = row_squares[:, None] + jnp.sum(queries * queries, axis=1)[None, :]
@@ -190,18 +189,18 @@ def _absorb(
 
 
 def _top(best: Array, fresh: Array) -> tuple[jax.Array, jax.Array]:
-    """Find the c largest of c old and m fresh values of each query.
+    """Finds the c largest of c old and m fresh values of each query.
 
     The best so far come first: top_k's heap starts from them, and few of the fresh ones enter it.
     Of many fresh ones groups are ranked by their largest; the c largest values lie in the c largest
     groups.
 
     Args:
-        best: [q, c].
-        fresh: [m, q].
+      best: [q, c].
+      fresh: [m, q].
 
     Returns:
-        The values [q, c], descending, and their places [q, c]: in best, or c + those in fresh.
+      The values [q, c], descending, and their places [q, c]: in best, or c + those in fresh.
     """
     (q, c), m = best.shape, len(fresh)
     if m % GROUP or m <= c * GROUP:
@@ -218,12 +217,12 @@ def _top(best: Array, fresh: Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _roundoff(d: int) -> float:
-    """Relative rounding error of a float32 sum of d products: 8 deviations (Higham, Mary 2019)."""
+    """Returns the relative rounding error of a float32 sum of d products: 8 deviations (Higham, Mary 2019)."""
     return 8 * math.sqrt(d + 2) * 2.0**-24
 
 
 def _measure(queries: Array, gallery: Array, candidates: np.ndarray, best: Neighbours) -> None:
-    """Fill best with the nearest of the candidates [q, c] by the plain formula."""
+    """Fills best with the nearest of the candidates [q, c] by the plain formula."""
     c = candidates.shape[1]
     pairs = candidates.ravel()
     owner = np.repeat(np.arange(len(candidates), dtype=np.int32), c)
@@ -256,7 +255,7 @@ def _measure(queries: Array, gallery: Array, candidates: np.ndarray, best: Neigh
 
 
 def _scan(query: Array, gallery: Array, block: int, best: Neighbours) -> None:
-    """Fill best [k] with the nearest of all gallery rows to query [1, d] by the plain formula."""
+    """Fills best [k] with the nearest of all gallery rows to query [1, d] by the plain formula."""
     k, n = len(best.indices), len(gallery)
     distances, indices = np.empty(0, np.float32), np.empty(0, np.int32)
     for rows, first, fresh in _blocks(gallery, block):
@@ -275,7 +274,7 @@ def _scan(query: Array, gallery: Array, block: int, best: Neighbours) -> None:
 
 
 def _pad(rows: np.ndarray, count: int) -> np.ndarray:
-    """Append zero rows up to count."""
+    """Appends zero rows up to count."""
     return np.pad(rows, ((0, count - len(rows)), (0, 0))) if len(rows) < count else rows
 
 
@@ -286,7 +285,7 @@ class _Buffers:
         self._buffers: list[np.ndarray] = []
 
     def aligned(self, rows: np.ndarray) -> np.ndarray:
-        """Return rows, copied if they have to be; all calls have rows of one shape."""
+        """Returns rows, copied if they have to be; all calls have rows of one shape."""
         if rows.flags.c_contiguous and rows.ctypes.data % ALIGNMENT == 0:
             return rows
         if len(self._buffers) < 2:  # made when they are needed
@@ -300,7 +299,7 @@ class _Buffers:
 
 
 def _aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return an uninitialised array that the CPU client reads in place."""
+    """Returns an uninitialised array that the CPU client reads in place."""
     size = math.prod(shape) * dtype.itemsize
     spare = np.empty(size + ALIGNMENT, np.uint8)
     start = -spare.ctypes.data % ALIGNMENT
@@ -308,7 +307,7 @@ def _aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def _check(queries: Array, gallery: Array, **options: int) -> None:
-    """Refuse what search cannot answer exactly, except a gallery row that is not finite."""
+    """Refuses what search cannot answer exactly, except a gallery row that is not finite."""
     for name, value in options.items():
         if value < 1:
             raise ValueError(f"{name} is {value}, expected at least 1")

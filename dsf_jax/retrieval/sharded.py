@@ -2,7 +2,7 @@
 
 Each process holds some rows of the gallery, and the devices of a process some of these. Every shard is
 searched by itself for the k nearest, and these are merged: what travels between processes is k
-distances and row numbers a query, never a row.
+distances and row numbers per query, never a row.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from jax.experimental import multihost_utils
 
 from dsf_jax.retrieval.euclidean import MARGIN, Array, Neighbours, search
 
-DEVICE_BLOCK_BYTES = 256 * 2**20  # of the rows that an accelerator compares at a time
-DEVICE_SHARE = 0.5  # of an accelerator's memory that a shard may take
+DEVICE_BLOCK_BYTES = 256 * 2**20  # rows that an accelerator compares at a time
+DEVICE_FRACTION = 0.5  # of an accelerator's memory that a shard may take
 
 
 def own_rows(n: int) -> range:
@@ -25,19 +25,19 @@ def own_rows(n: int) -> range:
 
 
 def place(rows: np.ndarray) -> tuple[Array, ...]:
-    """Cuts rows into a shard a local device, if these are accelerators with room for them.
+    """Cuts rows into one shard per local device, if these are accelerators with room for them.
 
     Args:
-      rows: [n, d] of this process.
+      rows: [n, d] those of this process.
 
     Returns:
       The shards in order. On a CPU, whose one device uses all cores, and where the rows do not fit, it
-      is `rows` alone, which `search` reads block by block.
+      is only `rows`, which `search` reads block by block.
     """
     devices = jax.local_devices()
     if devices[0].platform == "cpu" or len(rows) < len(devices):
         return (rows,)
-    room = (devices[0].memory_stats() or {}).get("bytes_limit", 0) * DEVICE_SHARE
+    room = (devices[0].memory_stats() or {}).get("bytes_limit", 0) * DEVICE_FRACTION
     if rows.nbytes / len(devices) > room:
         return (rows,)
     cuts = np.array_split(rows, len(devices))
@@ -50,7 +50,7 @@ def search_shards(queries: np.ndarray, shards: Sequence[Array], k: int) -> Neigh
     Args:
       queries: [q, d] float32.
       shards: each [n, d]; rows are counted through them in order.
-      k: how many rows.
+      k: number of rows.
 
     Returns:
       Squared distances [q, min(k, all rows)] and row numbers, equal distances in order of the rows.
@@ -79,8 +79,8 @@ def search_processes(
 
     Args:
       queries: [q, d] float32, the same on all processes.
-      shards: of this process.
-      k: how many rows, the same on all processes.
+      shards: shards of this process.
+      k: number of rows, the same on all processes.
       first: number of this process's first row among all.
 
     Returns:
@@ -110,7 +110,7 @@ def merge(parts: Sequence[Neighbours], k: int) -> Neighbours:
 
     Args:
       parts: each [q, any number], the row numbers of no two parts equal.
-      k: how many rows at most.
+      k: largest number of rows.
 
     Returns:
       The k nearest, equal distances in order of the rows.

@@ -14,7 +14,8 @@ from dsf_jax.data.training_batches import held_out_batches, training_batches
 from dsf_jax.images.views import Resizing
 from dsf_jax.models.backbones import backbone_named
 from dsf_jax.models.model import Model, ModelConfig, init_model
-from dsf_jax.models.weight_files import lpips_weights_path, read_weights
+from dsf_jax.models.weight_files.lpips import lpips_weights_path
+from dsf_jax.models.weight_files.reading import read_weights
 from dsf_jax.models.weights_port import PortReport, port_weights
 from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.config import TrainConfig
@@ -43,11 +44,8 @@ def ported(
     """
     weights = read_weights(lpips_weights_path() if source == LPIPS else pathlib.Path(source))
     random = _random_model(backbone, tuple(f"class {i}" for i in range(num_classes)), seed)
-    params, report = port_weights(
-        weights, jax.device_get(random.params), variant=backbone, partial=partial
-    )
-    config = random.config._replace(fresh_layers=tuple(report.random))
-    return random.replace(params=jax.device_put(params), config=config), report
+    model, report = port_weights(weights, random, partial=partial)
+    return jax.device_put(model), report
 
 
 def _random_model(backbone: str, class_names: tuple[str, ...], seed: int) -> Model:

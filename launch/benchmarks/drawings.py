@@ -103,7 +103,7 @@ def _lattice(columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def voting(setting: Setting) -> Iterator[Work]:
-    """A sketch's class by the vote of 18 views, points in, class out; the peers' way from its pixels."""
+    """A sketch's class by the vote of 18 views, points in, class out; the peers start from its pixels."""
     model, lines = alexnet(setting), strokes()
     batch, image = {"points": points_of(lines)[None]}, pixels_of(lines)
     views = np.asarray(sketch_views(batch["points"][0]))

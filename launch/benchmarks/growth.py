@@ -35,9 +35,9 @@ class SearchGrowth(NamedTuple):
 
     Attributes:
       items: n.
-      seconds: that 64 queries take.
-      own_bytes: the most memory beside the file's pages while it searched, less that before.
-      file_bytes: of the gallery.
+      seconds: time of 64 queries.
+      own_bytes: the most memory besides the file's pages while it searched, less that before.
+      file_bytes: size of the gallery.
     """
 
     items: int
@@ -51,14 +51,14 @@ class VotingGrowth(NamedTuple):
 
     Attributes:
       views: v.
-      seconds: for one sketch.
+      seconds: time for one sketch.
     """
 
     views: int
     seconds: Timing
 
 
-def alone(function: Callable[..., Any], *arguments: Any) -> Any:
+def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """Runs a function in a fresh process."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as process:
@@ -80,7 +80,7 @@ def grow_search(rounds: int, *, small: bool = False) -> list[SearchGrowth]:
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "gallery.npy"
             _write(path, items)
-            grown.append(alone(_searched, path, rounds))
+            grown.append(in_fresh_process(_searched, path, rounds))
     return grown
 
 

@@ -74,12 +74,12 @@ def status_bytes(field: str) -> int:
 
 
 def grow_training(
-    alone: Callable[..., Any], batch_size: int, rounds: int, *, small: bool = False
+    in_fresh_process: Callable[..., Any], batch_size: int, rounds: int, *, small: bool = False
 ) -> list[TrainingGrowth]:
     """Grows the batch on one device, then devices at one batch; each setting once.
 
     Args:
-      alone: function that runs another in a fresh process.
+      in_fresh_process: function that runs another in a fresh process.
       batch_size: batch size while devices are varied.
       rounds: number of timings.
       small: whether to take the least of each, to try things out.
@@ -90,6 +90,6 @@ def grow_training(
     batches, devices = ((batch_size,), (1, 2)) if small else (BATCHES, DEVICES)
     settings = [*((size, 1) for size in batches), *((batch_size, n) for n in devices)]
     return [
-        alone(training_step, size, n, rounds)
+        in_fresh_process(training_step, size, n, rounds)
         for size, n in tqdm(list(dict.fromkeys(settings)), desc="growth of training")
     ]

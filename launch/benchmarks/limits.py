@@ -22,7 +22,7 @@ class Limits(NamedTuple):
     """Measures of the machine, as calls that take turns with a row's.
 
     Attributes:
-      calls: by name.
+      calls: the calls by name.
       flops: operations of the matrix product.
       moved: bytes that the copy reads and writes.
     """
@@ -47,8 +47,8 @@ def limits(dtype: str, *, small: bool = False) -> Limits:
     """Makes the calls.
 
     Args:
-      dtype: of the matrices.
-      small: in no time, to try things out.
+      dtype: type of the matrices.
+      small: whether to take no time, to try things out.
 
     Returns:
       The limits of the default device.

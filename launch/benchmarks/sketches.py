@@ -1,4 +1,4 @@
-"""A drawing to time with, as strokes, points and pixels; and its 18 views the way others make them."""
+"""A drawing to time with, as strokes, points and pixels; and its 18 views as others make them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

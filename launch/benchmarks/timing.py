@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 FEWEST_ROUNDS = 3  # however long a round takes
-SHORT, MOST = 0.05, 100  # seconds: shorter calls are timed several in a row, at most so many
+SHORT, MOST = 0.05, 100  # seconds: shorter calls are timed several in a row, at most MOST
 
 
 class Timing(NamedTuple):
@@ -29,7 +29,7 @@ class Ratio(NamedTuple):
     """How many times as long one call takes as another, by turns.
 
     Attributes:
-      median: of the rounds' ratios.
+      median: median of the rounds' ratios.
       lower: the quartile below, of the rounds.
       upper: the quartile above.
     """
@@ -45,7 +45,7 @@ def seconds_in_turn(
     """Times calls in turn, after each was called once to warm up.
 
     Args:
-      calls: by name; each waits for its result.
+      calls: calls by name; each waits for its result.
       rounds: timings of each; of a short call, the mean of as many as take `SHORT`.
       most_seconds: after which no new round begins, but for the first three.
 

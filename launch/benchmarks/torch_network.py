@@ -162,7 +162,7 @@ def torch_networks(
     setting: Setting, params: Params, *, dropout_rate: float
 ) -> dict[str, TorchNetwork]:
     """Makes the peers of a network by name, none without torch: run as they are, in both layouts;
-    where PyTorch compiles, channels last alone, as it is and compiled.
+    where PyTorch compiles, only channels last, as it is and compiled.
     """
     torch = setting.peer("torch")
     if torch is None:

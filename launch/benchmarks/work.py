@@ -50,7 +50,7 @@ class Setting(NamedTuple):
     Attributes:
       batch_size: images in a batch of the network.
       peers: libraries that do the same work, by their names in `PEERS`.
-      dtype: of the network's computation.
+      dtype: type of the network's computation.
       compiled: whether PyTorch compiles its network.
       data_dir: folder of prepared records, for the input pipeline.
       small: sizes that take no time, to try things out.
@@ -86,15 +86,15 @@ class Work(NamedTuple):
 
     Attributes:
       what: the work.
-      ours: does it once and waits for it.
+      ours: call that does it once and waits for it.
       items: what one call works on.
-      unit: of the items.
+      unit: unit of the items.
       peers: the same by others' names.
-      differences: of a peer's results from ours, checked.
+      differences: differences of the peers' results from ours, checked.
       repeats: calls of a peer that are one of ours; 1 by default.
-      flops: in matrix products of one call.
+      flops: operations of one call's matrix products.
       moved: bytes that a call cannot but read or write.
-      dtype: of the matrix products.
+      dtype: type of the matrix products.
     """
 
     what: str
@@ -115,12 +115,12 @@ class Row(NamedTuple):
     Attributes:
       what: the work.
       who: this library or another.
-      seconds: for the work.
-      rate: items a second, by the median.
-      unit: of the items.
+      seconds: time of the work.
+      rate: items per second, by the median.
+      unit: unit of the items.
       of_limit: the least time at the machine's measured rates, over the median; 0 if not known.
       ratio: its time over ours, round by round.
-      difference: of its results from ours; None for ours.
+      difference: difference of its results from ours; None for ours.
     """
 
     what: str
@@ -166,7 +166,7 @@ def timed(
     """Times a work's calls and the machine's limits in turn.
 
     Args:
-      work: from one of the rows.
+      work: piece of work of one of the rows.
       rounds: timings of each call.
       most_seconds: see `seconds_in_turn`.
       small: measures the limits in no time.

@@ -4,21 +4,20 @@ import pytest
 
 from dsf_jax.app.searcher import Searcher
 from dsf_jax.app.server import create_app
+from dsf_jax.models.model import init_model
 from tests.app import made
 
 
 @pytest.fixture(scope="session")
-def weights():
-    return made.params()
+def model():
+    return init_model(made.CONFIG, seed=0)
 
 
 @pytest.fixture(scope="session")
-def searcher(weights, tmp_path_factory):
+def searcher(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
-    gallery = made.gallery(
-        tmp_path_factory.mktemp("gallery") / "gallery", weights, made.pictures(folder)
-    )
-    return Searcher(made.CARD, weights, gallery, layer=made.LAYER)
+    uri = tmp_path_factory.mktemp("gallery") / "gallery"
+    return Searcher(model, made.gallery(uri, model, made.pictures(folder)))
 
 
 @pytest.fixture(scope="session")

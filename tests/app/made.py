@@ -10,18 +10,21 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from typing import NamedTuple
+from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 import uvicorn
 from PIL import Image, ImageDraw
 
 from dsf_jax.app.searcher import _run
-from dsf_jax.gallery.gallery import Embedder, Gallery
-from dsf_jax.images.views import plain_view
+from dsf_jax.gallery.embedder import Embedder
+from dsf_jax.gallery.gallery import Gallery
+from dsf_jax.models.alexnet import CAFFE
+from dsf_jax.models.backbone import INPUT, Backbone, Feature, Trainable
+from dsf_jax.models.backbones import BACKBONES
+from dsf_jax.models.model import ModelConfig
 
 CLASSES = ("circle", "square", "hollow_ring", "bars", "nothing here")
 LAYER = "L6+L7"
@@ -31,34 +34,41 @@ SQUARE = [[[20, 20], [80, 20], [80, 80], [20, 80], [20, 20]]]
 BARS = [[[x, 15], [x, 85]] for x in (20, 40, 60, 80)]
 
 
-class Tiny(nn.Module):
+class PageNet(nn.Module):
     """Stands for AlexNet: layers of the same names, compiled in no time."""
 
-    variant: str = "caffe"
+    num_classes: int
+    dropout_rate: float = 0.0
+    dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, inputs):
+    def __call__(self, inputs, dropout_keys=None, start=INPUT):
         x = nn.Conv(12, (16, 16), (16, 16), name="conv5")(inputs / 100)
         layers = {"relu5": nn.relu(x)}
         x = layers["relu5"].reshape(len(inputs), -1)
         for number in (6, 7):
             layers[f"relu{number}"] = x = nn.relu(nn.Dense(48, name=f"fc{number}")(x))
-        return nn.Dense(len(CLASSES), name="fc8")(x), layers
+        return nn.Dense(self.num_classes, name="fc8")(x), layers
 
 
-class Card(NamedTuple):
-    """A `ModelCard` of that network."""
-
-    class_names: tuple[str, ...] = CLASSES
-    size: int = SIZE
-    resizing: str = "edge_preserving"
-    variant: str = "caffe"
-
-    def network(self):
-        return Tiny()
-
-
-CARD = Card()
+PAGE = Backbone(
+    name="page",
+    title="the network of the page's tests",
+    build=PageNet,
+    pixels=CAFFE.pixels,
+    size=SIZE,
+    layers=("conv5", "fc6", "fc7", "fc8"),
+    features={LAYER: Feature(("relu6", "relu7"))},
+    compared_features=(LAYER,),
+    default_feature=LAYER,
+    trainable={"all": Trainable(("conv5", "fc6", "fc7", "fc8"), INPUT)},
+    maps=("relu5",),
+    explained="relu5",
+    measured=("relu5",),
+    inverted=("relu5",),
+)
+BACKBONES["page"] = PAGE
+CONFIG = ModelConfig("page", CLASSES, SIZE, ())
 
 
 def drawn(kind, place, size=120):
@@ -78,21 +88,15 @@ def drawn(kind, place, size=120):
     return np.asarray(image)
 
 
-def params():
-    return Tiny().init(jax.random.key(0), jnp.zeros((1, SIZE, SIZE, 3)))["params"]
-
-
-def gallery(folder, weights, pictures):
+def gallery(uri, model, pictures):
     """A gallery of a folder of pictures; shares the compilation of single queries."""
 
-    def photos(batch):
-        images = plain_view({"photo": batch}, size=CARD.size)
-        rows = [
-            _run(CARD.network(), weights, images[i : i + 1], LAYER)[0] for i in range(len(batch))
-        ]
+    def embed_photos(batch):
+        images = model.plain_view({"photo": batch})
+        rows = [_run(model, images[i : i + 1], LAYER)[0] for i in range(len(batch))]
         return np.concatenate(rows)
 
-    made = Gallery.create(folder, Embedder("of the test", LAYER, photos, 1, CARD.variant))
+    made = Gallery.create(uri, Embedder("of the test", LAYER, embed_photos, 1, "page"))
     made.sync(pictures)
     return made
 
@@ -173,3 +177,15 @@ def call(address, path, body=None, kind="application/json", **headers):
     except urllib.error.HTTPError as error:
         with error:
             return Reply(error.code, error.headers, error.read())
+
+
+def sheet(*, pen=40, paper=235, light=0.0, noise=0.0, size=(640, 480)):
+    """A house on paper, in light that falls off to the right, and grain."""
+    image = Image.new("L", size, paper)
+    house = [(200, 380), (200, 220), (320, 110), (440, 220), (440, 380), (200, 380)]
+    ImageDraw.Draw(image).line(house, fill=pen, width=5)
+    mask = np.asarray(image) == pen
+    fall = 1 - light * np.linspace(0, 1, size[0])
+    grain = np.random.default_rng(0).normal(0, noise, mask.shape)
+    grey = np.clip(np.asarray(image) * fall + grain, 0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1), mask

@@ -11,12 +11,16 @@ from PIL import Image
 
 from dsf_jax.app.searcher import Searcher
 from dsf_jax.app.server import create_app
-from dsf_jax.gallery.gallery import Embedder, Gallery
-from tests.app.made import CARD, LAYER, drawn, png, serving
+from dsf_jax.gallery.embedder import Embedder
+from dsf_jax.gallery.gallery import Gallery
+from tests.app.made import LAYER, drawn, png, serving
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = pathlib.Path("/usr/bin/chromium")
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed"),
+]
 PATIENCE = 60_000  # ms; the machine may be busy
 
 SQUARE = [[0.2, 0.2], [0.8, 0.2], [0.8, 0.8], [0.2, 0.8], [0.2, 0.2]]
@@ -430,10 +434,10 @@ def test_more_results(page):
     assert more[:24] == first and len(more) == 33 and page.locator("#more").is_hidden()
 
 
-def test_an_empty_gallery(open_page, searcher, weights, tmp_path):
-    width = searcher.gallery.settings.features
+def test_an_empty_gallery(open_page, searcher, model, tmp_path):
+    width = searcher.gallery.config.features
     embedder = Embedder("none", LAYER, lambda batch: np.zeros((len(batch), width), np.float32))
-    empty = Searcher(CARD, weights, Gallery.create(tmp_path / "g", embedder), layer=LAYER)
+    empty = Searcher(model, Gallery.create(tmp_path / "g", embedder))
     with serving(create_app(empty)) as address:
         page = open_page(at=address)
         assert page.inner_text("#gallery") == "0 pictures"

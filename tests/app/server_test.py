@@ -13,8 +13,7 @@ import pytest
 from hypothesis import strategies
 from PIL import Image
 
-from dsf_jax.app import server
-from dsf_jax.app.query import Limits
+from dsf_jax.app import errors, request_body, server
 from dsf_jax.app.server import create_app
 from tests.app.made import BARS, BOX, SQUARE, call, drawn, jpeg, png, serving
 
@@ -193,10 +192,10 @@ def test_other_bodies_and_methods_are_refused(address):
     call(address, "/api/why", DRAWING).refused(422, "result")
 
 
-def test_bodies_are_limited_announced_or_not(searcher):
-    with serving(
-        create_app(searcher, limits=Limits(drawing_bytes=500, picture_bytes=900))
-    ) as address:
+def test_bodies_are_limited_announced_or_not(searcher, monkeypatch):
+    monkeypatch.setattr(request_body, "MAX_DRAWING_BYTES", 500)
+    monkeypatch.setattr(request_body, "MAX_PICTURE_BYTES", 900)
+    with serving(create_app(searcher)) as address:
         assert search(address).status == 200
         long = json.dumps({"strokes": [[[1, 1]] * 99], "box": BOX}).encode()
         search(address, long).refused(413, len(long), 500)
@@ -246,9 +245,9 @@ def test_no_json_breaks_the_server(address, value):
 
 def test_of_a_million_errors_one_is_made(address, monkeypatch):
     made = []
-    first = server._first
+    first = errors.first_error
     monkeypatch.setattr(
-        server, "_first", lambda errors: (made.append(len(errors)), first(errors))[1]
+        errors, "first_error", lambda found: (made.append(len(found)), first(found))[1]
     )
     for strokes in ([[0] * 300_000], [0] * 300_000):
         body = json.dumps({"strokes": strokes, "box": BOX}).encode()
@@ -292,14 +291,14 @@ def test_the_names_it_was_given(searcher):
 
 def test_a_slow_request_holds_up_no_other(address, searcher, monkeypatch):
     begun, end = threading.Event(), threading.Event()
-    vote = searcher.guesses
+    vote = searcher.vote
 
-    def slow(seen):
+    def slow(query):
         begun.set()
         assert end.wait(60)
-        return vote(seen)
+        return vote(query)
 
-    monkeypatch.setattr(searcher, "guesses", slow)
+    monkeypatch.setattr(searcher, "vote", slow)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(call, address, "/api/guesses", DRAWING)
         assert begun.wait(30)
@@ -319,13 +318,13 @@ def test_many_at_once_get_their_own_answers(address):
 
 
 def test_a_fault_of_ours_is_told_as_one(address, searcher, monkeypatch):
-    monkeypatch.setattr(searcher, "find", lambda *given, **options: 1 / 0)
+    monkeypatch.setattr(searcher, "search", lambda *given, **options: 1 / 0)
     search(address).refused(500, "the server failed")
 
 
 def test_what_others_add_is_seen(searcher, monkeypatch):
     looks = threading.Event()
-    monkeypatch.setattr("dsf_jax.app.server.REFRESH", 0.01)
+    monkeypatch.setattr(server, "REFRESH_SECONDS", 0.01)
     monkeypatch.setattr(searcher.gallery, "refresh", looks.set)
     with serving(create_app(searcher)):
         assert looks.wait(10)

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from data_builders.edge_maps import edge_maps_dataset_builder as edge_maps
-from data_builders.edge_maps.edge_maps_dataset_builder import Builder, EdgeMapsOptions
+from data_builders.edge_maps.edge_maps_dataset_builder import Builder, Options
 from data_builders.edge_maps.prepared_photos import photos, read_photo
 from data_builders.faults import BadFile
 from data_builders.prepare import prepare
@@ -35,7 +35,7 @@ def _pixels(i: int) -> np.ndarray:
     return photo
 
 
-class PreparedSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class PreparedSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Seven pictures in two splits, as any builder of data_builders would leave them."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -86,8 +86,8 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _options(**options: Any) -> EdgeMapsOptions:
-    return EdgeMapsOptions(**{"photos": "prepared_set/photo", "detector": "canny", **options})
+def _options(**options: Any) -> Options:
+    return Options(**{"photos": "prepared_set/photo", "detector": "canny", **options})
 
 
 def _build(data_dir: Path, source: Path | None = None, **options: Any) -> Builder:
@@ -153,7 +153,7 @@ def test_a_flat_photo_keeps_its_record_with_an_empty_map(data_dir: Path, tmp_pat
     assert flat["points"].shape == (0, 2) and (flat["image"] == 255).all()
 
 
-def test_photos_are_sought_beside_the_edge_maps_by_default(tmp_path: Path) -> None:
+def test_photos_are_sought_next_to_the_edge_maps_by_default(tmp_path: Path) -> None:
     _prepare(tmp_path)
     _build(tmp_path)
     assert set(list_datasets(tmp_path)) == {"prepared_set/photo", "edge_maps/prepared_set-canny"}
@@ -195,7 +195,7 @@ def test_unreadable_photos_are_skipped_and_counted(
     monkeypatch.setattr(edge_maps, "read_photo", read)
     options = _options(detector=detector)
     arguments = {"source": data_dir, "options": options, "processes": 1}
-    with pytest.raises(ValueError, match="record 1 of split train: broken"):
+    with pytest.raises(ValueError, match="record 1 of split 'train': broken"):
         prepare(Builder(data_dir=tmp_path, **arguments))
     assert not list_datasets(tmp_path)
     builder = Builder(data_dir=tmp_path, on_error="skip", **arguments)
@@ -222,7 +222,7 @@ def test_the_highest_version_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("prepared_set/sketch", "holds pictures of 1 channel, no photos"),
+        ("prepared_set/sketch", "holds records of the domain 'sketch', no photos"),
         ("", "photos='' is no data set in .*there: prepared_set/photo, prepared_set/sketch"),
         ("prepared_set", "photos='prepared_set' is no data set"),
         ("nowhere/photo", "build it first"),
@@ -254,7 +254,7 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     data[start : start + 400] = bytes(400)
     shard.write_bytes(data)
     with pytest.raises(
-        (ValueError, OSError), match=r"record . of split train cannot be read"
+        (ValueError, OSError), match=r"record . of split 'train' cannot be read"
     ) as caught:
         _build(tmp_path)
     assert "\n" not in str(caught.value)

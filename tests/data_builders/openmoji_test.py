@@ -210,7 +210,7 @@ def test_empty_and_repeated_emoji_are_left_out_and_counted(tmp_path: Path) -> No
     }
 
 
-def test_a_changed_folder_is_rendered_anew(tmp_path: Path) -> None:
+def test_a_changed_folder_is_rendered_again(tmp_path: Path) -> None:
     folder = _write(tmp_path, {"1F400": _svg(20)})
     first = load_emoji(folder)
     assert load_emoji(folder) is first

@@ -206,6 +206,6 @@ def test_a_folder_is_found_at_the_shallowest_depth(tmp_path):
     assert [file.name for file in below(files, "photos")] == ["cat/1.png"]
     assert [file.name for file in below(files, "sketches")] == ["photos/2.png"]
     only_sketches = [file for file in files if "sketches" in file.name]
-    assert below(only_sketches, "photos", beside=("sketches",)) == []
+    assert below(only_sketches, "photos", siblings=("sketches",)) == []
     assert [file.name for file in below(files, "top/photos")] == ["cat/1.png"]
     assert below(files, "nothing") == []

@@ -213,7 +213,7 @@ def test_sums_equal_a_plain_loop(case) -> None:
     order, *labels = case
     scores = ranking.ranking_scores(order, same_class(*labels), metrics=FIVE)
     np.testing.assert_array_equal(scores.counted, labels[0] < 9)
-    assert sums(scores) == pytest.approx(loop_sums(*case, 5), rel=1e-6)
+    assert sums(scores) == pytest.approx(loop_sums(order, *labels, k=5), rel=1e-6)
     assert (~scores.counted).sum() == (labels[0] == 9).sum() >= 2
 
 

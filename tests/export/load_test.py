@@ -2,17 +2,19 @@
 
 import json
 import os
+import pathlib
 import shutil
+import zipfile
 
 import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from dsf_jax.export import load as exported
 from dsf_jax.export.load import load_export
-from dsf_jax.export.write import load as exported
 from dsf_jax.export.write import write_export
-from tests.export_test import CARD, tiny_params
+from tests.export.write_test import tiny_model
 
 FUNCTIONS = ("photo_features", "sketch_features", "sketch_classes")
 FILES = ("params.safetensors", *(f"{name}.stablehlo" for name in FUNCTIONS))
@@ -21,7 +23,7 @@ FILES = ("params.safetensors", *(f"{name}.stablehlo" for name in FUNCTIONS))
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports") / "whole"
-    write_export(folder, tiny_params(0), CARD)
+    write_export(folder, tiny_model())
     return folder
 
 
@@ -29,7 +31,7 @@ def whole(tmp_path_factory):
 def other(tmp_path_factory):
     """The same network with other values: every shape fits the first one's."""
     folder = tmp_path_factory.mktemp("exports") / "other"
-    write_export(folder, tiny_params(1), CARD)
+    write_export(folder, tiny_model(1))
     return folder
 
 
@@ -148,7 +150,7 @@ def test_a_folder_that_is_none(tmp_path):
     failed(tmp_path / "no", FileNotFoundError, tmp_path / "no" / "config.json")
 
 
-def test_values_of_another_model_by_their_fingerprint(folder, other):
+def test_values_of_another_model_by_their_digest(folder, other):
     shutil.copy(other / "params.safetensors", folder)
     rewrite(folder)
     failed(folder, ValueError, "another model", config_of(other)["fingerprint"][:16])
@@ -188,13 +190,13 @@ def test_parameters_that_do_not_fit_the_functions(folder):
     nested = {}
     for name, array in arrays.items():
         nested.setdefault(name.split("/")[0], {})[name.split("/")[1]] = array
-    rewrite(folder, params=params, fingerprint=exported.fingerprint(nested))
+    rewrite(folder, params=params, fingerprint=exported.digest_of_parameters(nested))
     failed(folder, ValueError, "photo_features.stablehlo", "made for other parameters")
 
 
 def test_class_names_that_are_too_few(folder):
     rewrite(folder, class_names=["ant", "bee"])
-    failed(folder, ValueError, "sketch_classes.stablehlo", "tells 5 classes", "names 2")
+    failed(folder, ValueError, "sketch_classes.stablehlo", "distinguishes 5 classes", "names 2")
 
 
 def test_a_function_that_jax_cannot_read(folder):
@@ -262,11 +264,13 @@ def test_inputs_of_another_kind(whole, name, inputs, words):
     assert words in str(error.value) and "README.md" in str(error.value)
 
 
-def test_a_fingerprint_depends_on_every_name_shape_type_and_bit():
+def test_a_digest_depends_on_every_name_shape_type_and_bit():
     base = {"a": {"kernel": np.arange(6, dtype=np.float32)}, "b": {"bias": np.ones(2, np.float32)}}
     turned = dict(reversed(base.items()))
-    assert exported.fingerprint(base) == exported.fingerprint(turned)
-    assert exported.fingerprint(jax.device_put(base)) == exported.fingerprint(base)
+    assert exported.digest_of_parameters(base) == exported.digest_of_parameters(turned)
+    assert exported.digest_of_parameters(jax.device_put(base)) == exported.digest_of_parameters(
+        base
+    )
     kernel = base["a"]["kernel"]
     negative = kernel.copy()
     negative[0] = -0.0
@@ -277,5 +281,33 @@ def test_a_fingerprint_depends_on_every_name_shape_type_and_bit():
         {"a": {"weight": kernel}},
         {"c": {"kernel": kernel}, "a": {}},
     ]
-    prints = {exported.fingerprint(p) for p in (base, *(base | other for other in others))}
-    assert len(prints) == 6
+    digests = {
+        exported.digest_of_parameters(p) for p in (base, *(base | other for other in others))
+    }
+    assert len(digests) == 6
+
+
+def test_an_export_of_an_earlier_version_loads_and_gives_the_same_numbers(tmp_path):
+    """Written with jax 0.10.2 by the version before `digest_of_parameters` got this name."""
+    with zipfile.ZipFile(pathlib.Path(__file__).parent / "earlier_export.zip") as archive:
+        archive.extractall(tmp_path)
+    expected = np.load(tmp_path / "expected.npz")
+    model = load_export(tmp_path / "folder")
+    assert model.config["fingerprint"] == exported.digest_of_parameters(model.params)
+    got = {"sketch_classes": model.sketch_classes(expected["points"])}
+    for function, field in (("photo_features", "photo"), ("sketch_features", "points")):
+        features = getattr(model, function)(expected[field])
+        got |= {f"{function}/{layer}": x for layer, x in features.items()}
+    assert sorted([*got, "photo", "points"]) == sorted(expected.files)
+    for name, values in got.items():
+        np.testing.assert_allclose(values, expected[name], rtol=0, atol=1e-6, err_msg=name)
+
+
+def test_nested_layers_are_named_by_their_path():
+    params = {"block": {"attention": {"kernel": np.ones(2, np.float32)}}, "head": {"bias": 1}}
+    named = exported.flat(params)
+    assert sorted(named) == ["block/attention/kernel", "head/bias"]
+    other = {"block": {"kernel": np.ones(2, np.float32)}}
+    assert exported.digest_of_parameters(other) != exported.digest_of_parameters(
+        {"block": params["block"]}
+    )

@@ -11,14 +11,16 @@ import jax
 import numpy as np
 import pytest
 
-from dsf_jax.export.weights import PYTORCH_NAMES, caffemodel, state_dict
-from dsf_jax.models.alexnet import AlexNet, init_params, preprocess
-from dsf_jax.models.weight_files import read_weights
+from dsf_jax.export.weights import caffemodel, state_dict
+from dsf_jax.models.backbones import BACKBONES
+from dsf_jax.models.model import Model, ModelConfig, init_model
+from dsf_jax.models.weight_files.reading import read_weights
 from dsf_jax.models.weights_port import port_weights
-from tests.models.caffe_test import blob_bytes, chunk
+from tests.models.weight_files.encoders import blob_bytes, chunk
 from tests.models.weights_port_test import SMALL, template
 
 VARIANTS = ("caffe", "torchvision")
+SIZE = 67  # the smallest input whose pool5 is not empty
 
 
 def random_params(seed=0):
@@ -36,7 +38,11 @@ def random_params(seed=0):
     }
 
 
-def he_params(model, size, seed=0):
+def model_of(params, variant="caffe", classes=()):
+    return Model(params, ModelConfig(variant, classes, SIZE, ()))
+
+
+def he_params(config, seed=0):
     """Parameters of a real network at which no layer's values vanish, drawn faster than by jax."""
     rng = np.random.default_rng(seed)
 
@@ -44,7 +50,7 @@ def he_params(model, size, seed=0):
         values = rng.standard_normal(x.shape, np.float32)
         return values * np.float32((2 / max(x.size // x.shape[-1], 2)) ** 0.5)
 
-    return jax.tree.map(draw, jax.eval_shape(lambda: init_params(model, 0, size=size)))
+    return jax.tree.map(draw, jax.eval_shape(lambda: init_model(config, 0)).params)
 
 
 def assert_bits_equal(got, wanted):
@@ -57,24 +63,25 @@ def assert_bits_equal(got, wanted):
 def read_back(path, variant):
     weights = read_weights(path)
     if path.suffix == ".pth" and variant == "caffe":  # torch's names, Caffe's network
-        names = {name: layer for layer, name in PYTORCH_NAMES["caffe"].items()}
+        names = {name: layer for layer, name in BACKBONES["caffe"].torch_names.items()}
         layers = {names[name]: blobs for name, blobs in weights.layers.items()}
         weights = dataclasses.replace(weights, architecture="caffe", layers=layers)
-    params, report = port_weights(weights, template(SMALL | {"fc8": (9, 300)}), variant=variant)
+    blank = model_of(template(SMALL | {"fc8": (9, 300)}), variant)
+    model, report = port_weights(weights, blank)
     assert not report.random
-    return params
+    return model.params
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_state_dict_reads_back_bit_for_bit(tmp_path, variant):
     params = random_params()
-    (tmp_path / "net.pth").write_bytes(state_dict(params, variant=variant))
+    (tmp_path / "net.pth").write_bytes(state_dict(model_of(params, variant)))
     assert_bits_equal(read_back(tmp_path / "net.pth", variant), params)
 
 
 def test_a_caffemodel_reads_back_bit_for_bit(tmp_path):
     params = random_params()
-    (tmp_path / "net.caffemodel").write_bytes(caffemodel(params, variant="caffe"))
+    (tmp_path / "net.caffemodel").write_bytes(caffemodel(model_of(params)))
     assert read_weights(tmp_path / "net.caffemodel").architecture == "caffe"
     assert_bits_equal(read_back(tmp_path / "net.caffemodel", "caffe"), params)
 
@@ -82,7 +89,7 @@ def test_a_caffemodel_reads_back_bit_for_bit(tmp_path):
 def test_jax_arrays_are_written_as_well(tmp_path):
     params = random_params()
     on_device = jax.device_put(params)
-    assert state_dict(on_device, variant="caffe") == state_dict(params, variant="caffe")
+    assert state_dict(model_of(on_device)) == state_dict(model_of(params))
 
 
 def test_a_caffemodel_byte_by_byte():
@@ -95,12 +102,12 @@ def test_a_caffemodel_byte_by_byte():
         kind = b"InnerProduct" if layer.startswith("fc") else b"Convolution"
         body = chunk(1, layer.encode()) + chunk(2, kind)
         expected += chunk(100, body + b"".join(chunk(7, blob_bytes(b)) for b in (kernel, bias)))
-    assert caffemodel(params, variant="caffe") == expected
+    assert caffemodel(model_of(params)) == expected
 
 
 def test_storages_lie_at_multiples_of_64_bytes(tmp_path):
     path = tmp_path / "net.pth"
-    content = state_dict(random_params(), variant="torchvision")
+    content = state_dict(model_of(random_params(), "torchvision"))
     path.write_bytes(content)
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
@@ -111,7 +118,7 @@ def test_storages_lie_at_multiples_of_64_bytes(tmp_path):
 
 
 def test_torch_needs_only_its_own_names():
-    stream = state_dict(random_params(), variant="torchvision")
+    stream = state_dict(model_of(random_params(), "torchvision"))
     with zipfile.ZipFile(io.BytesIO(stream)) as archive:
         opcodes = list(pickletools.genops(archive.read("archive/data.pkl")))
     names = {argument for opcode, argument, _ in opcodes if opcode.name == "GLOBAL"}
@@ -139,24 +146,22 @@ def test_torch_needs_only_its_own_names():
 )
 def test_what_is_no_alexnet_is_refused(write, changes, message):
     with pytest.raises(ValueError, match=message):
-        write(random_params() | changes, variant="caffe")
+        write(model_of(random_params() | changes))
 
 
 def test_variants():
     with pytest.raises(
         ValueError, match=r"a \.caffemodel is of Caffe's AlexNet, .* of torchvision's"
     ):
-        caffemodel(random_params(), variant="torchvision")
+        caffemodel(model_of(random_params(), "torchvision"))
     for write in (caffemodel, state_dict):
         with pytest.raises(
-            ValueError, match="variant='vgg' is unknown; choose one of caffe, torch"
+            ValueError, match="backbone='vgg' is unknown; choose one of caffe, torch"
         ):
-            write(random_params(), variant="vgg")
+            write(model_of(random_params(), "vgg"))
 
 
 # --- torch itself -------------------------------------------------------------------------------
-
-SIZE = 67  # the smallest input whose pool5 is not empty
 
 
 @pytest.fixture(scope="module")
@@ -207,9 +212,9 @@ def torch_network(nn, variant, classes):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_torch_loads_the_file(torch, tmp_path, variant, mapped):
     params = random_params()
-    (tmp_path / "net.pth").write_bytes(state_dict(params, variant=variant))
+    (tmp_path / "net.pth").write_bytes(state_dict(model_of(params, variant)))
     loaded = torch.load(tmp_path / "net.pth", weights_only=True, mmap=mapped)
-    names = {layer: PYTORCH_NAMES[variant][layer] for layer in SMALL}
+    names = {layer: BACKBONES[variant].torch_names[layer] for layer in SMALL}
     assert list(loaded) == [f"{n}.{leaf}" for n in names.values() for leaf in ("weight", "bias")]
     for layer, name in names.items():
         for leaf, ours in (("weight", "kernel"), ("bias", "bias")):
@@ -227,16 +232,16 @@ def test_torch_loads_the_file(torch, tmp_path, variant, mapped):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_torch_runs_the_network(torch, tmp_path, variant):
-    model = AlexNet(5, variant)
-    params = he_params(model, SIZE)
-    (tmp_path / "net.pth").write_bytes(state_dict(params, variant=variant))
+    config = ModelConfig(variant, tuple("abcde"), SIZE, ())
+    model = Model(he_params(config), config)
+    (tmp_path / "net.pth").write_bytes(state_dict(model))
     with torch.device("meta"):  # no values of its own: every one must come from the file
         network = torch_network(torch.nn, variant, 5)
     loaded = torch.load(tmp_path / "net.pth", weights_only=True)
     network.load_state_dict(loaded, strict=True, assign=True)
     images = np.random.default_rng(1).integers(0, 256, (4, SIZE, SIZE, 3)).astype(np.uint8)
-    inputs = np.asarray(preprocess(images, variant=variant))
-    ours, _ = model.apply({"params": params}, inputs)
+    inputs = np.asarray(model.backbone.preprocess(images))
+    ours, _ = model.apply(inputs)
     with torch.no_grad():
         theirs = network(torch.from_numpy(inputs.transpose(0, 3, 1, 2).copy())).numpy()
     assert np.ptp(theirs, axis=0).max() > 1e-4 * np.abs(theirs).max()  # images differ

@@ -1,5 +1,6 @@
 """Export folders: complete or absent, and the same numbers without this package as with it."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -8,51 +9,33 @@ import shutil
 import subprocess
 import sys
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsf_jax.export.load import fingerprint, load_export
-from dsf_jax.export.write import write as export
+from dsf_jax.export import write as export
+from dsf_jax.export.load import digest_of_parameters, load_export
 from dsf_jax.images.points import CANVAS, PADDED_LENGTHS, PADDING
-from dsf_jax.models.weight_files import read_weights
+from dsf_jax.models.alexnet import TORCHVISION
+from dsf_jax.models.backbones import BACKBONES
+from dsf_jax.models.model import Model, ModelConfig, init_model
+from dsf_jax.models.weight_files.reading import read_weights
 from dsf_jax.recognition.voting import vote
-from dsf_jax.retrieval.features import PAPER_LAYERS, embed
-from dsf_jax.training.checkpoints import ModelCard, load_model, save_model
-from tests.models.weights_writer_test import he_params, random_params
+from dsf_jax.retrieval.features import embed_layers
+from dsf_jax.training.checkpoints import load_model, save_model
+from tests.backbones import TINY, TWO_LAYERS
+from tests.export.weights_test import he_params, random_params
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
 
 
-class TinyNet(nn.Module):
-    """Has what export needs of AlexNet: the layers whose activations are features."""
-
-    num_classes: int
-    variant: str
-
-    @nn.compact
-    def __call__(self, inputs):
-        x = nn.relu(nn.Conv(4, (7, 7), 4, name="conv1")(inputs / 100)).reshape(inputs.shape[0], -1)
-        relu6 = nn.relu(nn.Dense(12, name="fc6")(x))
-        relu7 = nn.relu(nn.Dense(16, name="fc7")(relu6))
-        return nn.Dense(self.num_classes, name="fc8")(relu7), {"relu6": relu6, "relu7": relu7}
+CONFIG = ModelConfig("tiny", CLASSES, 35, ("fc8",))
+ALEXNET = ModelConfig("caffe", CLASSES, 67, ())  # the smallest size whose pool5 is not empty
 
 
-class TinyCard(ModelCard):
-    """A card whose network is tiny."""
-
-    def network(self, **options):
-        return TinyNet(len(self.class_names), self.variant)
-
-
-CARD = TinyCard("caffe", CLASSES, 35, ("fc8",))
-ALEXNET = ModelCard("caffe", CLASSES, 67, ())  # the smallest size whose pool5 is not empty
-
-
-def tiny_params(seed):
-    return CARD.network().init(jax.random.key(seed), jnp.zeros((1, 35, 35, 3)))["params"]
+def tiny_model(seed=0, **changes):
+    return init_model(CONFIG._replace(**changes), seed)
 
 
 def inputs_of(batch, seed=0, length=PADDED_LENGTHS[0]):
@@ -68,13 +51,13 @@ def inputs_of(batch, seed=0, length=PADDED_LENGTHS[0]):
 
 def test_the_checkpoint_of_another_export_is_refused(alexnet, tmp_path):
     """As `--checkpoint` and `--init` take the folder; load_export compares every file."""
-    params, folder = alexnet
+    model, folder = alexnet
     mixed = shutil.copytree(folder, tmp_path / "mixed")
-    assert load_model(mixed)[0] == ALEXNET
+    assert load_model(mixed).config == ALEXNET
     shutil.rmtree(mixed / "checkpoints")
-    other = params | {"fc8": jax.tree.map(lambda x: x + 1, params["fc8"])}
-    save_model(mixed / "checkpoints", other, ALEXNET)
-    with pytest.raises(ValueError, match=r"have the fingerprint .*, those that were saved"):
+    other = model.params | {"fc8": jax.tree.map(lambda x: x + 1, model.params["fc8"])}
+    save_model(mixed / "checkpoints", model.replace(params=other))
+    with pytest.raises(ValueError, match=r"have the digest .*, those that were saved"):
         load_model(mixed)
 
 
@@ -136,39 +119,38 @@ def outside(folder, script, *arguments):
 
 @pytest.fixture(scope="module")
 def alexnet(tmp_path_factory):
-    """AlexNet's parameters, and the folder that they were exported to."""
-    params = he_params(ALEXNET.network(), ALEXNET.size)
+    """An AlexNet, and the folder that it was exported to."""
+    model = Model(he_params(ALEXNET), ALEXNET)
     folder = tmp_path_factory.mktemp("exports") / "alexnet"
-    export.write_export(folder, params, ALEXNET)
-    return params, folder
+    export.write_export(folder, model)
+    return model, folder
 
 
 def test_the_same_numbers_without_this_package(alexnet, tmp_path):
-    params, folder = alexnet
-    model = ALEXNET.network()
+    model, folder = alexnet
     inputs = inputs_of(64)
     asked, expected = {}, {}
     for function, field in (("photo_features", "photo"), ("sketch_features", "points")):
-        group = {field: inputs[field]}
-        live = embed(model, params, group, layers=PAPER_LAYERS, size=ALEXNET.size)
+        layers = model.backbone.compared_features
+        live = embed_layers(model, {field: inputs[field]}, layers)
         for batch in (1, 3, 64):
             key = f"{function}:{batch}"
             asked[key] = inputs[field][:batch]
             expected |= {f"{key}:{layer}": np.asarray(x[:batch]) for layer, x in live.items()}
-    live = np.asarray(vote(model, params, {"points": inputs["points"]}, size=ALEXNET.size))
+    voted = np.asarray(vote(model, {"points": inputs["points"]}))
     for batch in (1, 3, 64):
         key = f"sketch_classes:{batch}"
         asked[key] = inputs["points"][:batch]
-        expected[f"{key}:classes"] = live[:batch]
+        expected[f"{key}:classes"] = voted[:batch]
     np.savez(tmp_path / "asked.npz", **asked)
     outside(folder, RUN, tmp_path / "asked.npz", tmp_path / "results.npz")
     results = np.load(tmp_path / "results.npz")
     assert sorted(results.files) == sorted(expected)
-    for key, live in expected.items():
-        assert results[key].shape == live.shape and results[key].dtype == np.float32
-        np.testing.assert_allclose(results[key], live, rtol=0, atol=1e-6, err_msg=key)
-        if len(live) > 1:  # what the tolerance is far below: how much two examples differ
-            assert np.abs(live[0] - live[1]).max() > 1e-4, key
+    for key, values in expected.items():
+        assert results[key].shape == values.shape and results[key].dtype == np.float32
+        np.testing.assert_allclose(results[key], values, rtol=0, atol=1e-6, err_msg=key)
+        if len(values) > 1:  # what the tolerance is far below: how much two examples differ
+            assert np.abs(values[0] - values[1]).max() > 1e-4, key
 
 
 def test_without_flatbuffers_it_says_what_to_install(alexnet):
@@ -185,23 +167,25 @@ except ValueError as error:
 
 
 def test_the_lines_of_the_readme_run_as_they_stand(alexnet):
-    params, folder = alexnet
+    model, folder = alexnet
     (lines,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
     assert len([line for line in lines.splitlines() if line]) == 10
     told = outside(folder, lines)
     points = np.full((1, 512, 2), PADDING, np.uint16)
     points[0, :401] = np.arange(140, 541)[:, None]
-    live = vote(ALEXNET.network(), params, {"points": points}, size=ALEXNET.size)
+    live = vote(model, {"points": points})
     assert re.fullmatch(
         rf"nearest photo: [012]\nclass: {CLASSES[int(live[0].argmax())]}\n", told
     ), told
 
 
 def test_the_checkpoint_in_the_folder_is_the_same_model(alexnet):
-    params, folder = alexnet
-    card, restored = load_model(folder)
-    assert card == ALEXNET
-    assert fingerprint(restored) == fingerprint(params) == load_export(folder).config["fingerprint"]
+    model, folder = alexnet
+    restored = load_model(folder)
+    assert restored.config == ALEXNET
+    config = load_export(folder).config
+    assert restored.digest() == model.digest() == config["fingerprint"]
+    assert digest_of_parameters(model.params) == config["checkpoint_fingerprint"]
 
 
 # --- what is in the folder ----------------------------------------------------------------------
@@ -210,18 +194,21 @@ def test_the_checkpoint_in_the_folder_is_the_same_model(alexnet):
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports") / "tiny"
-    export.write_export(folder, tiny_params(0), CARD)
+    export.write_export(folder, tiny_model())
     return folder
 
 
 def test_the_configuration_says_what_the_model_is(tiny):
     config = json.loads((tiny / "config.json").read_text())
-    assert config["variant"] == "caffe" and tuple(config["class_names"]) == CLASSES
+    assert (
+        config["variant"] == config["backbone"] == "tiny"
+        and tuple(config["class_names"]) == CLASSES
+    )
     assert config["size"] == 35 and config["fresh_layers"] == ["fc8"]
-    assert tuple(config["feature_layers"]) == PAPER_LAYERS
+    assert config["feature_layers"] == {"L7": ["relu7"]}
     assert config["platforms"] == ["cpu", "cuda", "tpu"]
     assert config["versions"]["jax"] == config["minimum_jax"] == jax.__version__
-    assert config["fingerprint"] == fingerprint(tiny_params(0))
+    assert config["fingerprint"] == digest_of_parameters(tiny_model().params)
     assert config["params"]["fc8/kernel"] == {"shape": [16, 5], "dtype": "float32"}
     network = config["preprocessing"]["network_input"]
     assert network["channels"] == "BGR" and network["size"] == [35, 35]
@@ -230,8 +217,10 @@ def test_the_configuration_says_what_the_model_is(tiny):
     assert set(config["files"]) == listed - {"config.json", "README.md"}
 
 
-def test_preprocessing_of_the_other_variant(tmp_path):
-    export.write_export(tmp_path / "out", tiny_params(0), TinyCard("torchvision", CLASSES, 35, ()))
+def test_preprocessing_of_another_backbone(tmp_path, monkeypatch):
+    other = dataclasses.replace(TINY, name="other", pixels=TORCHVISION.pixels)
+    monkeypatch.setitem(BACKBONES, "other", other)
+    export.write_export(tmp_path / "out", tiny_model(backbone="other", fresh_layers=()))
     network = load_export(tmp_path / "out").config["preprocessing"]["network_input"]
     assert network["channels"] == "RGB" and network["divided_by"] == 255.0
     np.testing.assert_allclose(network["mean"], [0.485, 0.456, 0.406], rtol=1e-6)
@@ -257,7 +246,7 @@ def test_functions_are_for_every_platform_and_name_no_file_of_this_machine(tiny)
 
 
 def test_equal_models_give_equal_files(tiny, tmp_path):
-    export.write_export(tmp_path / "again", tiny_params(0), CARD)
+    export.write_export(tmp_path / "again", tiny_model())
     for name in ("params.safetensors", "README.md", *(f.name for f in tiny.glob("*.stablehlo"))):
         assert (tmp_path / "again" / name).read_bytes() == (tiny / name).read_bytes(), name
 
@@ -278,11 +267,11 @@ def test_points_off_the_canvas_are_refused(tiny):
 
 
 def test_any_batch_and_length_of_the_tiny_network(tiny):
-    model, live = load_export(tiny), CARD.network()
+    model, live = load_export(tiny), tiny_model()
     for batch, length in ((1, 60), (5, 8192)):
         points = inputs_of(batch, length=length)["points"]
         probabilities = model.sketch_classes(points)
-        expected = vote(live, tiny_params(0), {"points": points}, size=35)
+        expected = vote(live, {"points": points})
         np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-6)
         np.testing.assert_allclose(np.sum(probabilities, axis=1), 1, atol=1e-5)
 
@@ -294,7 +283,7 @@ def test_nothing_is_overwritten(tmp_path):
     for out in (tmp_path / "folder", tmp_path / "file"):
         out.mkdir() if out.name == "folder" else out.write_text("mine")
         with pytest.raises(FileExistsError, match="exists, and nothing is overwritten"):
-            export.write_export(out, tiny_params(0), CARD)
+            export.write_export(out, tiny_model())
     assert not list((tmp_path / "folder").iterdir())
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -307,7 +296,7 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch, step, error):
 
     monkeypatch.setattr(export, step, fails)
     with pytest.raises(type(error)):
-        export.write_export(tmp_path / "out", tiny_params(0), CARD)
+        export.write_export(tmp_path / "out", tiny_model())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -315,30 +304,30 @@ def test_a_failure_leaves_options_as_they_were(tmp_path):
     option = "jax_traceback_in_locations_limit"
     before = getattr(jax.config, option)
     with pytest.raises(ValueError, match="patches of size=300 do not fit"):
-        export.write_export(tmp_path / "out", tiny_params(0), CARD._replace(size=300))
+        export.write_export(tmp_path / "out", tiny_model(size=300))
     assert getattr(jax.config, option) == before
-    export.write_export(tmp_path / "out", tiny_params(0), CARD)
+    export.write_export(tmp_path / "out", tiny_model())
     assert getattr(jax.config, option) == before
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_model_that_diverged_is_not_exported(tmp_path, value):
-    params = jax.device_get(tiny_params(0))
+    params = jax.device_get(tiny_model().params)
     params["fc7"]["bias"] = np.full(16, value, np.float32)
     with pytest.raises(
         ValueError, match="fc7/bias has values that are not finite; take an earlier"
     ):
-        export.write_export(tmp_path / "out", params, CARD)
+        export.write_export(tmp_path / "out", Model(params, CONFIG))
     assert list(tmp_path.iterdir()) == []
 
 
 # --- files of other frameworks ------------------------------------------------------------------
 
 
-def test_weight_files_are_written_whole(tmp_path):
+def test_weight_files_are_written_atomically(tmp_path):
     params = random_params()
-    export.write_caffemodel(tmp_path / "net.caffemodel", params, ALEXNET)
-    export.write_state_dict(tmp_path / "net.pth", params, ALEXNET)
+    export.write_caffemodel(tmp_path / "net.caffemodel", Model(params, ALEXNET))
+    export.write_state_dict(tmp_path / "net.pth", Model(params, ALEXNET))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.caffemodel", "net.pth"]
     for name, layer in (("net.caffemodel", "fc7"), ("net.pth", "classifier.3")):
         kernel = read_weights(tmp_path / name).layers[layer]["kernel"]
@@ -346,14 +335,52 @@ def test_weight_files_are_written_whole(tmp_path):
 
 
 def test_a_refused_weight_file_is_not_begun(tmp_path):
-    card = ALEXNET._replace(variant="torchvision")
+    config = ALEXNET._replace(backbone="torchvision")
     with pytest.raises(ValueError, match="write a PyTorch file instead"):
-        export.write_caffemodel(tmp_path / "net.caffemodel", random_params(), card)
+        export.write_caffemodel(tmp_path / "net.caffemodel", Model(random_params(), config))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_model_that_does_not_take_points_is_refused(tmp_path):
-    card = ALEXNET._replace(resizing="bilinear")
+    config = ALEXNET._replace(resizing="bilinear")
     with pytest.raises(ValueError, match="trained with resizing=bilinear, and what is exported"):
-        export.write_export(tmp_path / "out", {}, card)
+        export.write_export(tmp_path / "out", Model({}, config))
     assert not (tmp_path / "out").exists()
+
+
+# --- any registered backbone --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_layers():
+    config = ModelConfig("two_layers", CLASSES, TWO_LAYERS.size, ("name",))
+    return init_model(config, 0)
+
+
+def test_a_backbone_of_two_layers_is_exported(two_layers, tmp_path):
+    export.write_export(tmp_path / "out", two_layers)
+    loaded, inputs = load_export(tmp_path / "out"), inputs_of(3)
+    assert loaded.config["feature_layers"] == {"mean": ["mean"], "seen": ["seen"]}
+    assert "a network of two layers, 5 classes" in (tmp_path / "out" / "README.md").read_text()
+    assert 'photo_features(photos)["mean"]' in (tmp_path / "out" / "README.md").read_text()
+    assert load_model(tmp_path / "out").digest() == two_layers.digest()
+    for function, field in (("photo_features", "photo"), ("sketch_features", "points")):
+        live = embed_layers(two_layers, {field: inputs[field]}, ("mean", "seen"))
+        got = getattr(loaded, function)(inputs[field])
+        assert got.keys() == live.keys()
+        for name, expected in live.items():
+            np.testing.assert_allclose(got[name], expected, rtol=0, atol=1e-6)
+    expected = vote(two_layers, {"points": inputs["points"]})
+    np.testing.assert_allclose(loaded.sketch_classes(inputs["points"]), expected, rtol=0, atol=1e-6)
+
+
+def test_frameworks_without_names_for_a_backbone_are_refused(two_layers, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"of a network of two layers \(backbone two_layers\); write a f"
+    ):
+        export.write_caffemodel(tmp_path / "net.caffemodel", two_layers)
+    with pytest.raises(
+        ValueError, match=r"two layers \(backbone two_layers\) has none; write a folder"
+    ):
+        export.write_state_dict(tmp_path / "net.pth", two_layers)
+    assert not list(tmp_path.iterdir())

@@ -18,12 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsf_jax.gallery import crawl as picture_folders
+from dsf_jax.gallery import crawl, snapshot, store, synchroniser
 from dsf_jax.gallery import gallery as gallery_module
-from dsf_jax.gallery import snapshot as gallery_listing
-from dsf_jax.gallery import store as gallery_table
-from dsf_jax.gallery import sync as gallery_writer
-from dsf_jax.gallery.gallery import Gallery, network_embedder
+from dsf_jax.gallery.gallery import Gallery
 from tests.retrieval.gallery_member import BATCH, EMBEDDER, D, coarse, picture, save
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -53,7 +50,7 @@ def gallery(folder, tmp_path):
 
 def listed(gallery):
     """Names below the folder, by what a search finds."""
-    (matches,) = gallery.nearest(np.zeros((1, gallery.settings.dimensions), np.float32), 999)
+    (matches,) = gallery.nearest(np.zeros((1, gallery.config.dimensions), np.float32), 999)
     names = sorted(match.picture.path.partition("/photos/")[2] for match in matches)
     assert len(names) == len(gallery) == len({match.picture.id for match in matches})
     return names
@@ -63,7 +60,7 @@ def no_embedding(gallery, monkeypatch):
     def refused(photos):
         raise AssertionError("nothing was to be embedded")
 
-    monkeypatch.setattr(gallery, "_embedder", EMBEDDER._replace(photos=refused))
+    monkeypatch.setattr(gallery, "_embedder", EMBEDDER._replace(embed_photos=refused))
 
 
 def feature(seed):
@@ -100,10 +97,10 @@ def test_thumbnails_are_small_jpegs_and_never_larger_than_the_picture(tmp_path):
 
 
 def test_an_unchanged_folder_is_not_read(gallery, folder, monkeypatch):
-    monkeypatch.setattr(picture_folders, "_read", None)
-    before = gallery._listing
+    monkeypatch.setattr(crawl, "_read", None)
+    before = gallery._snapshot
     assert gallery.sync(folder) == (0, 0, 0, len(NAMES), (), 0)
-    assert gallery._listing is before
+    assert gallery._snapshot is before
 
 
 def test_added_changed_deleted_touched(gallery, folder):
@@ -187,7 +184,7 @@ def test_what_lies_in_a_folder_that_cannot_be_listed_stays(gallery, folder, monk
     changes = gallery.sync(folder)
     assert changes[:4] == (0, 0, 0, 3)
     assert changes.failed == (
-        f"{folder}/cats cannot be read; change its permissions, or look after its disk",
+        f"{folder}/cats cannot be read; change its permissions, or check its disk",
     )
     assert listed(gallery) == sorted(NAMES)
 
@@ -204,7 +201,7 @@ def test_what_cannot_be_looked_at_stays(gallery, folder, monkeypatch):
     changes = gallery.sync(folder)
     assert changes[:4] == (0, 0, 0, 5)
     assert changes.failed == (
-        f"{folder}/cats/a.png cannot be read; change its permissions, or look after its disk",
+        f"{folder}/cats/a.png cannot be read; change its permissions, or check its disk",
     )
     assert gallery.add([folder / "cats/a.png"]).failed[0].startswith(f"{folder}/cats/a.png is not")
     monkeypatch.undo()
@@ -213,13 +210,13 @@ def test_what_cannot_be_looked_at_stays(gallery, folder, monkeypatch):
 
 def test_a_file_that_is_back_when_the_others_are_written_stays(gallery, folder, monkeypatch):
     shutil.move(folder / "e.png", folder.parent / "e.png")
-    write = gallery_writer.Writer.write
+    write = synchroniser.Synchroniser.write
 
     def slow(writer, files):
         write(writer, files)
         shutil.move(folder.parent / "e.png", folder / "e.png")
 
-    monkeypatch.setattr(gallery_writer.Writer, "write", slow)
+    monkeypatch.setattr(synchroniser.Synchroniser, "write", slow)
     assert gallery.sync(folder).deleted == 0
     assert listed(gallery) == sorted(NAMES)
 
@@ -229,7 +226,7 @@ def test_vectors_are_read_when_they_are_searched(gallery, folder, monkeypatch):
         raise AssertionError("vectors were read")
 
     for name in ("vectors", "all_vectors"):
-        monkeypatch.setattr(gallery_table.Table, name, refused)
+        monkeypatch.setattr(store.Store, name, refused)
     again = Gallery.open(gallery.uri, EMBEDDER)
     save(folder / "g.png", 50)
     assert again.sync(folder).added == 1 and len(again) == len(NAMES) + 1
@@ -239,16 +236,16 @@ def test_vectors_are_read_when_they_are_searched(gallery, folder, monkeypatch):
     assert again.search(feature(50), 1)[0][0].picture.path == f"{folder}/g.png"
     save(folder / "h.png", 51)
     again.sync(folder)  # one that was searched has them at hand before it is searched again
-    assert len(again._listing._vectors) == len(NAMES) + 2
+    assert len(again._snapshot._vectors) == len(NAMES) + 2
 
 
-def test_a_gallery_made_anew_of_other_features_is_noticed(gallery, folder):
-    other = EMBEDDER._replace(fingerprint="another")
+def test_a_gallery_made_again_of_other_features_is_noticed(gallery, folder):
+    other = EMBEDDER._replace(digest="another")
     shutil.rmtree(gallery.uri)
     Gallery.create(gallery.uri, other).sync(folder)
     for method in (gallery.refresh, lambda: gallery.sync(folder)):
         with pytest.raises(
-            ValueError, match=r"has been made anew .* network another; open it again"
+            ValueError, match=r"has been made again .* network another; open it again"
         ):
             method()
 
@@ -289,14 +286,14 @@ def test_a_picture_that_vanishes_while_it_is_read(gallery, folder, monkeypatch):
     for name in ("cats/new1.png", "cats/new2.png"):
         save(folder / name, name.__hash__() % 1000 + 1000)
     (folder / NAMES[0]).write_bytes((folder / "cats/new1.png").read_bytes() + b" ")
-    read = picture_folders._read
+    read = crawl._read
 
     def vanishing(file, is_known):
         if file.path.endswith(("new1.png", NAMES[0])):
             pathlib.Path(file.path).unlink()
         return read(file, is_known)
 
-    monkeypatch.setattr(picture_folders, "_read", vanishing)
+    monkeypatch.setattr(crawl, "_read", vanishing)
     changes = gallery.sync(folder)
     assert changes[:4] == (1, 0, 1, len(NAMES) - 1)
     assert len(changes.failed) == 2 and all("vanished" in line for line in changes.failed)
@@ -305,7 +302,7 @@ def test_a_picture_that_vanishes_while_it_is_read(gallery, folder, monkeypatch):
 
 def test_a_picture_that_is_written_to_while_it_is_read(gallery, folder, monkeypatch):
     save(folder / "new.png", 30)
-    decode = picture_folders.decode_picture
+    decode = crawl.decode_picture
 
     def slow(opened, where):
         decoded = decode(opened, where)
@@ -313,13 +310,13 @@ def test_a_picture_that_is_written_to_while_it_is_read(gallery, folder, monkeypa
         return decoded
 
     with monkeypatch.context() as patch:
-        patch.setattr(picture_folders, "decode_picture", slow)
+        patch.setattr(crawl, "decode_picture", slow)
         changes = gallery.sync(folder)
     assert changes.added == 0 and "was written to while it was read" in changes.failed[0]
     assert gallery.sync(folder).added == 1
 
 
-@pytest.mark.parametrize("other", [{"fingerprint": "fedcba9876543210"}, {"layer": "L7"}])
+@pytest.mark.parametrize("other", [{"digest": "fedcba9876543210"}, {"layer": "L7"}])
 def test_features_of_another_model_are_refused(gallery, other):
     with pytest.raises(ValueError) as caught:
         Gallery.open(gallery.uri, EMBEDDER._replace(**other))
@@ -327,7 +324,7 @@ def test_features_of_another_model_are_refused(gallery, other):
     for word in (
         gallery.uri,
         "L6+L7",
-        EMBEDDER.fingerprint,
+        EMBEDDER.digest,
         *other.values(),
         "; name the checkpoint",
     ):
@@ -347,8 +344,6 @@ def test_what_is_refused(gallery, folder, tmp_path):
         Gallery.create(tmp_path / "new", EMBEDDER, dimensions=D)
     with pytest.raises(ValueError, match="dtype='int8' is unknown"):
         Gallery.create(tmp_path / "new", EMBEDDER, dtype="int8")
-    with pytest.raises(ValueError, match="whiten needs dimensions"):
-        Gallery.create(tmp_path / "new", EMBEDDER, whiten=True)
     with pytest.raises(ValueError, match=r"expected \[q, 48\]"):
         gallery.search(np.zeros((1, 3), np.float32), 1)
     with pytest.raises(ValueError, match="k is 0"):
@@ -375,8 +370,8 @@ def many(tmp_path_factory):
 
 def fill(gallery, n, seed=0):
     rng = np.random.default_rng(seed)
-    table = gallery._listing.table.latest()
-    vectors = rng.integers(-2, 3, (n, gallery.settings.dimensions)).astype(np.float32)
+    table = gallery._snapshot.store.latest()
+    vectors = rng.integers(-2, 3, (n, gallery.config.dimensions)).astype(np.float32)
     folders = ["", "a", "a/b", "a-b", "a/b/c", "d's"]
     where = np.minimum(rng.geometric(0.4, n) - 1, len(folders) - 1)
     ids = [f"{i:064x}" for i in range(n)]
@@ -446,11 +441,9 @@ def _opened(uri, indexed):
     if indexed not in _galleries:
         _galleries[indexed] = Gallery.open(uri)
         if indexed:
-            listing = gallery_listing.Listing(
-                _galleries[indexed]._listing.table, hold_vectors=False
-            )
-            listing.table.nearest = _exact(listing.table.nearest)
-            _galleries[indexed]._listing = listing
+            listed = snapshot.Snapshot(_galleries[indexed]._snapshot.store, hold_vectors=False)
+            listed.store.nearest = _exact(listed.store.nearest)
+            _galleries[indexed]._snapshot = listed
     return _galleries[indexed]
 
 
@@ -479,27 +472,28 @@ def test_an_empty_gallery(tmp_path):
 
 
 def test_an_index_is_built_by_size_told_and_kept_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery_module, "QUERIES", 40)
+    monkeypatch.setattr(gallery_module, "NUM_QUERIES", 40)
     lines = []
-    gallery = Gallery.create(tmp_path / "gallery", EMBEDDER, indexed_from=300)
+    monkeypatch.setattr(gallery_module, "INDEXED_FROM", 300)
+    gallery = Gallery.create(tmp_path / "gallery", EMBEDDER)
     rng = np.random.default_rng(0)
     vectors, rows = fill(gallery, 402)
     save(tmp_path / "photos/a.png", 1)
-    assert gallery.sync(tmp_path / "photos", tell=lines.append).added == 1
+    assert gallery.sync(tmp_path / "photos", report=lines.append).added == 1
     (line,) = lines
     assert line.startswith("recall@10 of the index against exact search: ")
     assert float(line.split(": ")[1].split(" ")[0]) > 0.8
     assert line.endswith("(40 pictures as queries, 403 to find)")
     assert gallery.search(feature(1), 1)[0][0].picture.path.endswith("/photos/a.png")
-    assert gallery._listing._vectors is None
-    together = Gallery.open(gallery.uri, sharded=True, indexed_from=300)  # exact, whatever the size
+    assert gallery._snapshot._vectors is None
+    together = Gallery.open(gallery.uri, sharded=True)  # exact, whatever the size
     assert together.search(feature(1), 1)[0][0].picture.path.endswith("/photos/a.png")
-    assert len(together._listing._vectors) == len(together)
+    assert len(together._snapshot._vectors) == len(together)
     queries = vectors[:20] + 0.1 * rng.standard_normal((20, D)).astype(np.float32)
     found = gallery.search(queries, 5)
     assert sum(matches[0].picture.id == rows["id"][i] for i, matches in enumerate(found)) >= 18
     save(tmp_path / "photos/b.png", 2)
-    assert gallery.sync(tmp_path / "photos", tell=lines.append).added == 1
+    assert gallery.sync(tmp_path / "photos", report=lines.append).added == 1
     assert len(lines) == 1
     assert gallery.search(feature(2), 1)[0][0].picture.path.endswith("/photos/b.png")
 
@@ -507,18 +501,15 @@ def test_an_index_is_built_by_size_told_and_kept_up(tmp_path, monkeypatch):
 # --- Reduced vectors
 
 
-@pytest.mark.parametrize("whiten", [False, True])
-def test_reduced_vectors(tmp_path, whiten):
+def test_reduced_vectors(tmp_path):
     for seed in range(30):
         save(tmp_path / "photos" / f"{seed:02d}.png", seed)
     lines = []
-    gallery = Gallery.create(
-        tmp_path / "gallery", EMBEDDER, dimensions=12, dtype="float16", whiten=whiten
-    )
+    gallery = Gallery.create(tmp_path / "gallery", EMBEDDER, dimensions=12, dtype="float16")
     with pytest.raises(ValueError, match="holds no picture yet"):
         gallery.project(feature(0))
     (tmp_path / "photos/broken.png").touch()
-    assert gallery.sync(tmp_path / "photos", tell=lines.append)[:4] == (30, 0, 0, 0)
+    assert gallery.sync(tmp_path / "photos", report=lines.append)[:4] == (30, 0, 0, 0)
     (line,) = lines
     assert line.startswith("recall@10 of 12 dimensions, float16, against all 48: ")
     again = Gallery.open(gallery.uri, EMBEDDER)
@@ -527,9 +518,9 @@ def test_reduced_vectors(tmp_path, whiten):
         assert match.picture.path.endswith(f"/{seed:02d}.png") and match.distance < 0.05
     stored = again.vectors([match.picture.id])
     assert stored.shape == (1, 12) and stored.dtype == np.float32
-    assert again.settings[3:] == (48, 12, "float16", whiten)
+    assert again.config[3:] == (48, 12, "float16")
     save(tmp_path / "photos/new.png", 99)
-    assert again.sync(tmp_path / "photos", tell=lines.append).added == 1 and len(lines) == 1
+    assert again.sync(tmp_path / "photos", report=lines.append).added == 1 and len(lines) == 1
 
 
 def test_too_few_pictures_to_reduce(gallery, folder, tmp_path):
@@ -542,10 +533,10 @@ def test_too_few_pictures_to_reduce(gallery, folder, tmp_path):
 def test_a_projection_from_part_of_the_pictures_is_judged_by_others(tmp_path, monkeypatch):
     for seed in range(48):
         save(tmp_path / "photos" / f"{seed:02d}.png", seed)
-    monkeypatch.setattr(gallery_writer, "LEARN_FROM", 24)
+    monkeypatch.setattr(synchroniser, "LEARN_FROM", 24)
     lines = []
     gallery = Gallery.create(tmp_path / "gallery", EMBEDDER, dimensions=8)
-    assert gallery.sync(tmp_path / "photos", tell=lines.append).added == 48
+    assert gallery.sync(tmp_path / "photos", report=lines.append).added == 48
     assert lines[0].endswith("(3 pictures as queries, 3 to find)")
     assert len(gallery) == 48
 
@@ -568,7 +559,8 @@ def indexer(folder, gallery, seconds=0.0):
     )  # fmt: skip
 
 
-def test_killed_in_the_middle_then_two_at_once(tmp_path):
+@pytest.mark.slow
+def test_killed_in_the_middle_then_two_at_once(tmp_path, monkeypatch):
     total = 16 * BATCH
     for seed in range(total):
         save(tmp_path / "photos" / f"{seed}.png", seed)
@@ -587,16 +579,17 @@ def test_killed_in_the_middle_then_two_at_once(tmp_path):
     assert 2 * BATCH <= len(kept) < total
     other = indexer(tmp_path / "photos", uri, 0.1)
     end = time.monotonic() + 60
-    while gallery._listing.table.latest().version == gallery._listing.table.version:
+    while gallery._snapshot.store.latest().version == gallery._snapshot.store.version:
         assert other.poll() is None and time.monotonic() < end, other.communicate()
         time.sleep(0.02)
-    mine = gallery.sync(tmp_path / "photos", commit_every=BATCH)  # while the other one is at it
+    monkeypatch.setattr(synchroniser, "COMMIT_EVERY", BATCH)
+    mine = gallery.sync(tmp_path / "photos")  # while the other one is at it
     told = other.communicate(timeout=100)
     assert other.returncode == 0, told
     theirs = json.loads(told[0])
     assert not theirs["failed"] and not mine.failed and theirs["added"] and mine.added
     gallery.refresh()
-    assert len(listed(gallery)) == len(gallery._listing.table) == total
+    assert len(listed(gallery)) == len(gallery._snapshot.store) == total
     # A batch that both embedded at once is counted by both.
     assert 0 <= theirs["added"] + mine.added - (total - len(kept)) <= 4 * BATCH
     assert gallery.sync(tmp_path / "photos") == (0, 0, 0, total, (), 0)
@@ -604,7 +597,7 @@ def test_killed_in_the_middle_then_two_at_once(tmp_path):
 
 def test_two_commits_of_one_path_at_the_same_moment_make_one_row(tmp_path):
     Gallery.create(tmp_path / "gallery", EMBEDDER)
-    tables = [gallery_table.open_table(str(tmp_path / "gallery")) for _ in range(2)]
+    tables = [store.open_store(str(tmp_path / "gallery")) for _ in range(2)]
     together = threading.Barrier(2)
 
     def write(table):
@@ -650,16 +643,16 @@ def test_readers_go_on_while_it_grows(gallery, folder):
 def test_a_reader_of_a_version_that_was_tidied_away(gallery, folder, monkeypatch):
     reader = Gallery.open(gallery.uri)
     key = reader.search(feature(0), 1)[0][0].picture.id
-    monkeypatch.setattr(gallery_table, "KEPT", gallery_table.timedelta(milliseconds=1))
-    monkeypatch.setattr(gallery_table, "SMALL_FRAGMENTS", 1)
+    monkeypatch.setattr(store, "RETENTION", store.timedelta(milliseconds=1))
+    monkeypatch.setattr(store, "SMALL_FRAGMENTS", 1)
     save(folder / "new.png", 300)
-    before = gallery._listing.table.version
+    before = gallery._snapshot.store.version
     gallery.sync(folder)
-    assert gallery._listing.table.version > before + 1
+    assert gallery._snapshot.store.version > before + 1
     assert reader.thumbnail(key).startswith(b"\xff\xd8")
 
 
-def test_a_full_disk(small_disk, tmp_path):
+def test_a_full_disk(small_disk, tmp_path, monkeypatch):
     disk = small_disk(1)
     gallery = Gallery.create(disk / "gallery", EMBEDDER)
     rng = np.random.default_rng(0)
@@ -667,8 +660,9 @@ def test_a_full_disk(small_disk, tmp_path):
         noise = rng.integers(0, 256, (128, 128, 3), np.uint8)
         (tmp_path / "photos").mkdir(exist_ok=True)
         Image.fromarray(noise).save(tmp_path / f"photos/{i}.bmp")
+    monkeypatch.setattr(synchroniser, "COMMIT_EVERY", 16)
     with pytest.raises(OSError) as caught:
-        gallery.sync(tmp_path / "photos", commit_every=16)
+        gallery.sync(tmp_path / "photos")
     assert caught.value.errno == errno.ENOSPC and caught.value.filename == gallery.uri
     again = Gallery.open(gallery.uri, EMBEDDER)
     kept = listed(again)
@@ -689,24 +683,6 @@ def test_an_object_store(folder):
 
 def test_much_is_held_in_a_file(many, monkeypatch):
     (vectors, rows), uri = many
-    monkeypatch.setattr(gallery_listing, "IN_MEMORY", 100)
+    monkeypatch.setattr(snapshot, "IN_MEMORY", 100)
     found = Gallery.open(uri).search(vectors[:5], 1)
     assert [matches[0].picture.id for matches in found] == rows["id"][:5]
-
-
-def test_the_embedder_of_a_network(monkeypatch):
-    """Compiled once; the features of `dsf_jax.retrieval.features`."""
-    asked = []
-
-    def embed(model, params, group, *, layers, size):
-        asked.append((model.variant, params, group["photo"].shape, layers, size))
-        return {layers[0]: np.ones((2, 3), np.float32)}
-
-    monkeypatch.setattr(gallery_module, "embed", embed)
-    model = gallery_module.AlexNet(5)
-    embedder = network_embedder(model, {}, fingerprint="f", layer="L7", size=99, batch_size=2)
-    assert embedder.photos(np.zeros((2, 256, 256, 3), np.uint8)).shape == (2, 3)
-    assert asked == [("caffe", {}, (2, 256, 256, 3), ("L7",), 99)]
-    assert embedder._replace(photos=None) == ("f", "L7", None, 2, "caffe")
-    with pytest.raises(ValueError, match="layer='L8' is unknown"):
-        network_embedder(model, {}, fingerprint="f", layer="L8")

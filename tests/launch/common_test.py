@@ -100,11 +100,9 @@ def test_missing_flags_are_all_named(name, launch):
         ("port_weights", "num_classes", "0", "positive"),
         ("port_weights", "seed", "x", "'x'"),
         ("train", "mixture", "I", "S|S+I|S+E|S+I+E"),
-        ("train", "train_layers", "none", "all|fc|last"),
         ("train", "epochs", "1.5", "'1.5'"),
         ("train", "learning_rate", "fast", "'fast'"),
         ("evaluate", "what", "speed", "recognition|retrieval"),
-        ("search", "layer", "L5", "L6|L7|L6+L7"),
         ("search", "top", "0", "positive"),
         ("search", "polarity", "grey", "black_on_white|white_on_black"),
         ("search", "figure", "ranking.pdf", ".png"),
@@ -259,9 +257,7 @@ def test_where_compiled_functions_are_kept(monkeypatch, tmp_path):
 
 
 def test_every_script_is_tested():
-    scripts = {
-        p.stem for p in (ROOT / "launch").glob("*.py") if "common.run(main)" in p.read_text()
-    }
+    scripts = {p.stem for p in (ROOT / "launch").glob("*.py") if "common.run(main" in p.read_text()}
     assert scripts == set(NAMES)
     assert all(importlib.util.find_spec(f"launch.{name}") for name in NAMES)
 

@@ -100,14 +100,14 @@ def test_it_indexes_and_searches(launch, trained, gallery, tmp_path):
 
 def test_it_explains_on_the_page(trained, gallery):
     model = load_model(trained[2])
-    searcher = Searcher(model, Gallery.open(gallery), layer="mean")
+    searcher = Searcher(model, Gallery.open(gallery))
     points = np.array([[i, i] for i in range(100, 600)], np.uint16)
     query = Query(points=points)
-    (result, *_) = searcher.find(searcher.query(query), 1)
-    drawn, photographed = searcher.why(query, result.picture.id)
+    (result, *_) = searcher.search(searcher.embed(query), 1)
+    drawn, photographed = searcher.explain(query, result.picture.id)
     for side in (drawn, photographed):
         assert side.view.shape[:2] == (64, 64) and side.strength.shape == (8, 8)
-    assert len(searcher.guesses(query)) == 5
+    assert len(searcher.vote(query)) == 5
 
 
 @pytest.mark.parametrize("what", ["activations", "filters", "inversion"])
@@ -139,8 +139,8 @@ def test_it_is_exported(launch, trained, tmp_path):
     )
 
 
-@pytest.mark.parametrize("form", ["caffemodel", "pytorch"])
-def test_forms_that_it_has_no_names_for_are_refused(launch, trained, tmp_path, form):
-    out = tmp_path / "weights"
+@pytest.mark.parametrize(("form", "ending"), [("caffemodel", "caffemodel"), ("pytorch", "pth")])
+def test_forms_that_it_has_no_names_for_are_refused(launch, trained, tmp_path, form, ending):
+    out = tmp_path / f"weights.{ending}"
     launch("export", checkpoint=trained[2], format=form, out=out).failed("two_layers")
     assert not out.exists()

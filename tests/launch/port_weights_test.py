@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from dsf_jax.models.weight_files import lpips_weights_path
+from dsf_jax.models.weight_files.lpips import lpips_weights_path
 from dsf_jax.training.checkpoints import load_model
 
 
@@ -21,9 +21,10 @@ def test_the_convolutions_of_lpips(port):
     assert loaded == [(f"conv{i + 1}", str(i)) for i in range(5)]
     assert re.findall(r"^ +(\w+) +random: ", told, re.MULTILINE) == ["fc6", "fc7", "fc8"]
     assert f"written to {out}" in told
-    card, params = load_model(out)
-    assert card.variant == "torchvision" and card.fresh_layers == ("fc6", "fc7", "fc8")
-    assert len(card.class_names) == 1000 and params["fc8"]["kernel"].shape == (4096, 1000)
+    model = load_model(out)
+    assert model.config.backbone == "torchvision"
+    assert model.config.fresh_layers == ("fc6", "fc7", "fc8")
+    assert len(model.class_names) == 1000 and model.params["fc8"]["kernel"].shape == (4096, 1000)
 
 
 def test_a_missing_file(launch, tmp_path):

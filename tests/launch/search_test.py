@@ -8,6 +8,8 @@ import zlib
 import pytest
 from PIL import Image, ImageDraw
 
+pytestmark = pytest.mark.slow
+
 COLOURS = {"red.png": "#d22", "blue.jpg": "#22d", "grün/weiß nicht.png": "#2d2", "ring.webp": None}
 
 

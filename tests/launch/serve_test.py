@@ -11,6 +11,8 @@ import urllib.request
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def quickstart(run, data_dir, tmp_path):

@@ -26,6 +26,8 @@ from dsf_jax.training.run_directory import read_config
 from tests.data_builders.drawn import drawing, write_tree
 from tests.launch.scripts import Result, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 def steps_in(run_dir):
     folder = run_dir / checkpoints.FOLDER
@@ -87,7 +89,8 @@ def test_running_again_changes_nothing(launch, run, training):
         ({"init": "/nowhere"}, ("/nowhere does not exist", "launch.port_weights")),
         ({"epochs": 0}, ("epochs=0",)),
         ({"dropout_rate": 1}, ("dropout_rate=1.0",)),
-        ({"train_layers": "all"}, ("cached_views=1 needs frozen convolutions", "train_layers=fc")),
+        ({"train_layers": "none"}, ("train_layers='none' is unknown", "all, fc, last")),
+        ({"train_layers": "all"}, ("cached_views=1 needs frozen layers", "train_layers=fc")),
         ({"repeat": "/nowhere"}, ("/nowhere/config.json is not there", "name the folder of a run")),
         ({"held_out": "openmoji/sketch:val"}, ("no split 'val'", "train, test")),
         ({"held_out": "openmoji/sketch:test"}, ("none of the examples", "choose data sets")),

@@ -17,7 +17,8 @@ from dsf_jax.models.edge_detector import (
     edges_from,
 )
 from dsf_jax.models.hed import HED, hed_strengths
-from tests.models.hed_test import _disc, _photo, _write_keras, arrays, trained
+from tests.models.hed_test import _disc, _photo, arrays, trained
+from tests.models.hed_weights_test import _write_keras
 
 __all__ = ["arrays", "trained"]  # fixtures
 

@@ -11,8 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsf_jax.models import weight_files
-from dsf_jax.models.weights_port import port_weights
+from dsf_jax.models.model import Model, ModelConfig, init_model
+from dsf_jax.models.weight_files.lpips import lpips_weights_path
+from dsf_jax.models.weight_files.reading import read_weights
+from dsf_jax.models.weight_files.source_weights import Architecture, SourceWeights
+from dsf_jax.models.weights_port import PortReport, port_weights
+from tests.backbones import TWO_LAYERS
 
 DEV_DATA = Path(
     os.environ.get("DSF_JAX_DEV_DATA", Path(__file__).resolve().parents[2].parent / "shared")
@@ -39,6 +43,16 @@ SMALL = {
     "fc8": (9, 3),
 }
 Tree = dict[str, dict[str, Any]]
+
+
+def ported(
+    weights: SourceWeights, tree: Tree, *, variant: str, partial: bool = False
+) -> tuple[Tree, PortReport]:
+    """Ports into a model of these parameters; what stays random are its fresh layers."""
+    start = Model(tree, ModelConfig(variant, (), 227, ("none",)))
+    model, report = port_weights(weights, start, partial=partial)
+    assert model.config == start.config._replace(fresh_layers=tuple(report.random))
+    return model.params, report
 
 
 def template(shapes: dict[str, tuple[int, ...]] = SMALL) -> Tree:
@@ -68,9 +82,9 @@ def alexnet_shapes(variant: str, classes: int) -> Tree:
 def source(
     kernel_layout: Literal["oihw", "hwio"] = "oihw",
     *,
-    fc6_rows: Literal["chw", "hwc"] = "chw",
+    row_order: Literal["chw", "hwc"] = "chw",
     torch: bool = False,
-) -> weight_files.SourceWeights:
+) -> SourceWeights:
     """Random weights for the small network, as a file would hold them."""
     rng = np.random.default_rng(0)
     layers = {}
@@ -82,57 +96,55 @@ def source(
             "kernel": rng.normal(size=shape).astype(np.float32),
             "bias": rng.normal(size=outputs).astype(np.float32),
         }
-    return weight_files.SourceWeights(
+    return SourceWeights(
         path=Path("net.file"),
         architecture="torchvision" if torch else "caffe",
         kernel_layout=kernel_layout,
-        fc6_rows=fc6_rows,
+        row_order=row_order,
         layers=layers,
     )
 
 
-def without(weights: weight_files.SourceWeights, *layers: str) -> weight_files.SourceWeights:
+def without(weights: SourceWeights, *layers: str) -> SourceWeights:
     kept = {name: blobs for name, blobs in weights.layers.items() if name not in layers}
     return dataclasses.replace(weights, layers=kept)
 
 
-def with_layer(
-    weights: weight_files.SourceWeights, layer: str, **blobs: np.ndarray
-) -> weight_files.SourceWeights:
+def with_layer(weights: SourceWeights, layer: str, **blobs: np.ndarray) -> SourceWeights:
     return dataclasses.replace(weights, layers=weights.layers | {layer: blobs})
 
 
 @pytest.mark.parametrize("variant", ["caffe", "torchvision"])
 def test_oihw_kernels_land_element_by_element(variant: str) -> None:
     weights = source("oihw", torch=variant == "torchvision")
-    params, report = port_weights(weights, template(), variant=variant)
+    params, report = ported(weights, template(), variant=variant)
     names = TORCH_NAMES if variant == "torchvision" else {layer: layer for layer in SMALL}
     for layer, shape in SMALL.items():
-        blobs, ported = weights.layers[names[layer]], params[layer]
+        blobs, got = weights.layers[names[layer]], params[layer]
         for index in np.ndindex(*shape):
             if len(shape) == 4:
                 h, w, i, o = index
-                assert ported["kernel"][h, w, i, o] == blobs["kernel"][o, i, h, w]
+                assert got["kernel"][h, w, i, o] == blobs["kernel"][o, i, h, w]
             else:
                 i, o = index
-                assert ported["kernel"][i, o] == blobs["kernel"][o, i]
-        np.testing.assert_array_equal(ported["bias"], blobs["bias"])
+                assert got["kernel"][i, o] == blobs["kernel"][o, i]
+        np.testing.assert_array_equal(got["bias"], blobs["bias"])
     assert dict(report.loaded) == names
     assert not report.random
 
 
-@pytest.mark.parametrize("fc6_rows", ["chw", "hwc"])
+@pytest.mark.parametrize("row_order", ["chw", "hwc"])
 def test_hwio_kernels_stay_and_fc6_reads_pool5_in_our_order(
-    fc6_rows: Literal["chw", "hwc"],
+    row_order: Literal["chw", "hwc"],
 ) -> None:
-    weights = source("hwio", fc6_rows=fc6_rows)
-    params, _ = port_weights(weights, template(), variant="caffe")
+    weights = source("hwio", row_order=row_order)
+    params, _ = ported(weights, template(), variant="caffe")
     for layer in SMALL:
         if layer != "fc6":
             kernel = weights.layers[layer]["kernel"]
             np.testing.assert_array_equal(params[layer]["kernel"], kernel)
     pool5 = np.random.default_rng(1).normal(size=(5, 2, 2))  # c, h, w
-    theirs = pool5 if fc6_rows == "chw" else pool5.transpose(1, 2, 0)
+    theirs = pool5 if row_order == "chw" else pool5.transpose(1, 2, 0)
     np.testing.assert_allclose(
         pool5.ravel() @ params["fc6"]["kernel"],
         theirs.ravel() @ weights.layers["fc6"]["kernel"],
@@ -142,15 +154,15 @@ def test_hwio_kernels_stay_and_fc6_reads_pool5_in_our_order(
 
 def test_hwc_rows_need_a_square_pool5() -> None:
     tree = template(SMALL | {"fc6": (15, 7)})
-    weights = source("hwio", fc6_rows="hwc")
+    weights = source("hwio", row_order="hwc")
     weights = with_layer(weights, "fc6", kernel=np.ones((15, 7)), bias=np.ones(7))
     with pytest.raises(ValueError, match="fc6/kernel has 15 inputs, expected 5 times a square"):
-        port_weights(weights, tree, variant="caffe")
+        ported(weights, tree, variant="caffe")
 
 
 def test_the_result_is_contiguous_float32_of_the_templates_structure() -> None:
     tree = template()
-    params, _ = port_weights(source(), tree, variant="caffe")
+    params, _ = ported(source(), tree, variant="caffe")
     assert jax.tree_util.tree_structure(params) == jax.tree_util.tree_structure(tree)
     for leaf, old in zip(jax.tree.leaves(params), jax.tree.leaves(tree), strict=True):
         assert isinstance(leaf, np.ndarray)
@@ -163,7 +175,7 @@ def test_the_result_is_contiguous_float32_of_the_templates_structure() -> None:
 @settings(deadline=None)
 def test_partial_loads_what_is_there(dropped: set[str]) -> None:
     weights, tree = without(source(), *dropped), template()
-    params, report = port_weights(weights, tree, variant="caffe", partial=True)
+    params, report = ported(weights, tree, variant="caffe", partial=True)
     assert set(report.loaded) == set(SMALL) - dropped
     assert set(report.random) == dropped
     for layer in SMALL:
@@ -171,34 +183,24 @@ def test_partial_loads_what_is_there(dropped: set[str]) -> None:
             assert (params[layer][leaf] is tree[layer][leaf]) == (layer in dropped)
     if dropped:
         with pytest.raises(ValueError) as error:
-            port_weights(weights, tree, variant="caffe")
+            ported(weights, tree, variant="caffe")
         for layer, shape in SMALL.items():
             line = f"- {layer}/kernel {list(shape)}: missing"
             assert (line in str(error.value)) == (layer in dropped)
 
 
-def test_a_layer_is_loaded_whole_or_not_at_all() -> None:
+def test_a_layer_is_loaded_completely_or_not_at_all() -> None:
     weights, tree = source(), template()
     weights = with_layer(weights, "fc8", bias=np.ones(1000, np.float32))
-    params, report = port_weights(weights, tree, variant="caffe", partial=True)
+    params, report = ported(weights, tree, variant="caffe", partial=True)
     assert params["fc8"]["bias"] is tree["fc8"]["bias"]
     assert dict(report.random) == {"fc8": "only bias in the file"}
 
 
-def test_fresh_layers_stay_whatever_the_file_holds() -> None:
-    tree = template(SMALL | {"fc8": (9, 250)})
-    for weights in (source(), without(source(), "fc8")):
-        params, report = port_weights(weights, tree, variant="caffe", fresh=("fc8",))
-        assert params["fc8"]["kernel"] is tree["fc8"]["kernel"]
-        assert params["fc7"]["kernel"] is not tree["fc7"]["kernel"]
-        assert dict(report.random) == {"fc8": "fresh, as asked"}
-
-
 def test_the_report_names_every_layer_and_its_fate() -> None:
     weights = without(source(torch=True), "classifier.1")
-    _, report = port_weights(
-        weights, template(), variant="torchvision", partial=True, fresh=("fc8",)
-    )
+    weights = with_layer(weights, "classifier.6", bias=np.ones(3, np.float32))
+    _, report = ported(weights, template(), variant="torchvision", partial=True)
     assert str(report).splitlines() == [
         "net.file -> torchvision: 6 of 8 layers loaded",
         "  conv1  loaded from features.0",
@@ -208,17 +210,17 @@ def test_the_report_names_every_layer_and_its_fate() -> None:
         "  conv5  loaded from features.10",
         "  fc7    loaded from classifier.4",
         "  fc6    random: not in the file",
-        "  fc8    random: fresh, as asked",
+        "  fc8    random: only bias in the file",
     ]
 
 
-def test_everything_wrong_is_told_at_once() -> None:
+def test_everything_wrong_is_listed_at_once() -> None:
     weights = without(source(), "conv3")
     weights = with_layer(weights, "conv3a", kernel=np.ones((8, 6, 1, 2)), bias=np.ones(8))
     weights = with_layer(weights, "conv2", kernel=np.ones((6, 3, 2, 2)), bias=np.ones(6))
     weights = with_layer(weights, "fc7", **weights.layers["fc7"], blob2=np.ones(4))
     with pytest.raises(ValueError) as error:
-        port_weights(weights, template(), variant="caffe")
+        ported(weights, template(), variant="caffe")
     assert str(error.value) == (
         "net.file: does not fit the caffe network: "
         "-+ conv2/kernel: expected [2, 2, 2, 6], got [2, 2, 3, 6] (conv2/kernel); "
@@ -234,20 +236,20 @@ def test_partial_does_not_excuse_unknown_or_misshapen_layers() -> None:
     for layer in ("conv9", "fc7"):
         weights = with_layer(source(), layer, kernel=np.ones((2, 2)), bias=np.ones(2))
         with pytest.raises(ValueError, match=layer):
-            port_weights(weights, template(), variant="caffe", partial=True)
+            ported(weights, template(), variant="caffe", partial=True)
 
 
 def test_a_layer_under_two_names_is_refused() -> None:
     weights = source(torch=True)
     weights = with_layer(weights, "conv1", **weights.layers["features.0"])
     with pytest.raises(ValueError, match=r"\+ conv1 \(kernel .*\): unknown"):
-        port_weights(weights, template(), variant="torchvision")
+        ported(weights, template(), variant="torchvision")
 
 
 def test_unfitting_ranks_are_errors_not_crashes() -> None:
     weights = with_layer(source(), "conv1", kernel=np.ones(3), bias=np.ones((1, 4)))
     with pytest.raises(ValueError, match=r"conv1/kernel: expected \[3, 2, 3, 4\], got \[3\]"):
-        port_weights(weights, template(), variant="caffe")
+        ported(weights, template(), variant="caffe")
 
 
 @pytest.mark.parametrize(
@@ -255,33 +257,40 @@ def test_unfitting_ranks_are_errors_not_crashes() -> None:
     [("caffe", "torchvision"), ("torchvision", "caffe"), ("caffenet", "caffe")],
 )
 def test_another_architecture_is_refused_even_where_shapes_fit(
-    architecture: weight_files.Architecture, variant: str
+    architecture: Architecture, variant: str
 ) -> None:
     weights = dataclasses.replace(
         without(source(), "conv1", "conv2", "conv3", "conv4", "conv5"), architecture=architecture
     )
     with pytest.raises(ValueError, match=f"holds {architecture} weights, expected {variant}"):
-        port_weights(weights, template(), variant=variant, partial=True)
+        ported(weights, template(), variant=variant, partial=True)
 
 
-def test_an_untold_architecture_is_refused() -> None:
+def test_an_unknown_architecture_is_refused() -> None:
     weights = dataclasses.replace(source(), architecture=None)
     with pytest.raises(ValueError, match=r"expected conv1/kernel with 96 .* or 64"):
-        port_weights(weights, template(), variant="caffe")
+        ported(weights, template(), variant="caffe")
 
 
 def test_unknown_options_list_the_known() -> None:
-    with pytest.raises(ValueError, match="variant 'vgg' is unknown; known are caffe, torchvision"):
-        port_weights(source(), template(), variant="vgg")
-    with pytest.raises(ValueError, match=r"fresh layers \['fc9'\] are unknown; known are conv1,"):
-        port_weights(source(), template(), variant="caffe", fresh=("fc8", "fc9"))
+    with pytest.raises(ValueError, match="backbone='vgg' is unknown; choose one of caffe, torchv"):
+        ported(source(), template(), variant="vgg")
     with pytest.raises(ValueError, match=r"give variables\['params'\]"):
-        port_weights(source(), {"params": template()}, variant="caffe")
+        ported(source(), {"params": template()}, variant="caffe")
 
 
 def test_nothing_to_load_is_an_error() -> None:
     with pytest.raises(ValueError, match="no layer to load"):
-        port_weights(source(), template(), variant="caffe", fresh=tuple(SMALL))
+        ported(without(source(), *SMALL), template(), variant="caffe", partial=True)
+
+
+def test_a_backbone_without_weight_files_is_refused() -> None:
+    config = ModelConfig(TWO_LAYERS.name, ("a", "b"), TWO_LAYERS.size, ())
+    message = (
+        r"no weight files of .* \(backbone two_layers\) are read; choose one of caffe, torchvision"
+    )
+    with pytest.raises(ValueError, match=message):
+        port_weights(source(), init_model(config, 0))
 
 
 def test_our_own_npz_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -291,19 +300,17 @@ def test_our_own_npz_comes_back_as_it_was(tmp_path: Path) -> None:
     saved = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), tree)
     arrays = {f"{layer}/{leaf}": a for layer, blobs in saved.items() for leaf, a in blobs.items()}
     np.savez(tmp_path / "net.npz", **arrays)
-    params, _ = port_weights(weight_files.read_weights(tmp_path / "net.npz"), tree, variant="caffe")
+    params, _ = ported(read_weights(tmp_path / "net.npz"), tree, variant="caffe")
     jax.tree.map(np.testing.assert_array_equal, params, saved)
 
 
 def test_lpips_convolutions_fit_the_torchvision_variant() -> None:
     try:
-        path = weight_files.lpips_weights_path()
+        path = lpips_weights_path()
     except FileNotFoundError as error:
         pytest.skip(str(error))
     shapes = alexnet_shapes("torchvision", 250)
-    params, report = port_weights(
-        weight_files.read_weights(path), shapes, variant="torchvision", partial=True, fresh=("fc8",)
-    )
+    params, report = ported(read_weights(path), shapes, variant="torchvision", partial=True)
     assert list(report.loaded) == ["conv1", "conv2", "conv3", "conv4", "conv5"]
     assert params["fc6"] == shapes["fc6"]
     assert params["conv1"]["kernel"].shape == (11, 11, 3, 64)
@@ -315,10 +322,8 @@ def test_bvlc_convolutions_fit_the_caffe_variant_and_no_other() -> None:
     path = DEV_DATA / "weights" / "bvlc_alexnet_conv1-5_q78.npz"
     if not path.is_file():
         pytest.skip(f"{path} is absent (set DSF_JAX_DEV_DATA)")
-    weights = weight_files.read_weights(path)
-    params, report = port_weights(
-        weights, alexnet_shapes("caffe", 250), variant="caffe", partial=True
-    )
+    weights = read_weights(path)
+    params, report = ported(weights, alexnet_shapes("caffe", 250), variant="caffe", partial=True)
     assert list(report.loaded) == ["conv1", "conv2", "conv3", "conv4", "conv5"]
     assert set(report.random.values()) == {"only bias in the file"}
     with np.load(path) as arrays:
@@ -327,4 +332,4 @@ def test_bvlc_convolutions_fit_the_caffe_variant_and_no_other() -> None:
     for told in ("caffe", "torchvision"):  # Even a wrong label cannot make the shapes fit.
         relabelled = dataclasses.replace(weights, architecture=told)
         with pytest.raises(ValueError):
-            port_weights(relabelled, shapes, variant="torchvision", partial=True)
+            ported(relabelled, shapes, variant="torchvision", partial=True)

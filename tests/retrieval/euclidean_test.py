@@ -200,10 +200,10 @@ def test_halves_are_widened_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
 def test_one_compiled_function_serves_every_block_of_galleries_of_like_size() -> None:
     queries = integers(9, 4, 5)
     search(queries, integers(10, 198, 5), 3, block=64)  # the start values, then the kept
-    before = euclidean._absorb._cache_size()
+    before = euclidean._absorb._cache_size()  # type: ignore[attr-defined]
     for n in (193, 200, 208, 258):  # all in blocks of 52
         search(queries, integers(10, n, 5), 3, block=64)
-    assert euclidean._absorb._cache_size() == before
+    assert euclidean._absorb._cache_size() == before  # type: ignore[attr-defined]
 
 
 @hypothesis.given(st.integers(1, 40), st.integers(1, 4), st.integers(0, 2**31))

@@ -10,7 +10,9 @@ import time
 import numpy as np
 from PIL import Image
 
-from dsf_jax.gallery.gallery import Embedder, Gallery
+from dsf_jax.gallery import synchroniser
+from dsf_jax.gallery.embedder import Embedder
+from dsf_jax.gallery.gallery import Gallery
 
 BATCH = 4
 D = 48
@@ -42,8 +44,9 @@ def main(folder, gallery, seconds="0"):
         time.sleep(float(seconds))
         return coarse(photos)
 
-    embedder = EMBEDDER._replace(photos=slow)
-    changes = Gallery.open(gallery, embedder).sync(folder, commit_every=BATCH)
+    embedder = EMBEDDER._replace(embed_photos=slow)
+    synchroniser.COMMIT_EVERY = BATCH
+    changes = Gallery.open(gallery, embedder).sync(folder)
     print(json.dumps(changes._asdict()))
 
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dsf_jax.gallery import synchroniser
 from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.retrieval import sharded
 from dsf_jax.retrieval.euclidean import Neighbours, search
@@ -128,11 +129,12 @@ def test_few_rows_are_filled_up_to_one_shape_and_an_accelerators_blocks_are_larg
     assert asked == [(64, {"block": 64}), (64, {"block": 64}), (70, {}), (700, {"block": 300})]
 
 
-def test_two_processes_find_what_one_does(tmp_path):
+def test_two_processes_find_what_one_does(tmp_path, monkeypatch):
     for seed in range(41):
         save(tmp_path / "photos" / f"{'ab'[seed % 2]}/{seed}.png", seed)
     gallery = Gallery.create(tmp_path / "gallery", EMBEDDER)
-    gallery.sync(tmp_path / "photos", commit_every=20)
+    monkeypatch.setattr(synchroniser, "COMMIT_EVERY", 20)
+    gallery.sync(tmp_path / "photos")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -174,8 +176,8 @@ def main(uri, port, process):
     gallery = Gallery.open(uri, sharded=True)
     gallery.refresh()
     found = found_in(gallery)
-    assert gallery._listing._vectors.shape[1] == D
-    print(json.dumps(found | {"held": len(gallery._listing._vectors)}))
+    assert gallery._snapshot._vectors.shape[1] == D
+    print(json.dumps(found | {"held": len(gallery._snapshot._vectors)}))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from dsf_jax.evaluation.statistics import bootstrap, describe_bootstrap
 from dsf_jax.retrieval.distances import distance_blocks, rank_by_distance
 
 PROTOCOL = "category_retrieval"
-AT_CUTOFFS = ("P", "recall", "NDCG")  # metrics beside mAP, each at every K
+AT_CUTOFFS = ("P", "recall", "NDCG")  # metrics besides mAP, each at every K
 
 
 def category_retrieval(

@@ -2,7 +2,8 @@
 the paper)?
 
 For each sketch, Kendall's tau-b between the closeness of its own images and their mean ratings, ties
-among the ratings kept; the mean over the sketches. Images of other sketches are never compared.
+among the ratings kept; the mean over the sketches. Images of other sketches are never compared. Sketches with fewer than two
+images, or whose ratings are all equal, have no correlation. One whose distances are all equal counts as 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,8 +47,7 @@ def eitz_sbir(
 
     Returns:
       Numbers "tau-b" and "tau-a", with bootstrap intervals over the sketches; details "per_sketch".
-      Sketches with fewer than two images, or whose ratings are all equal, have no correlation: they
-      are omitted and counted. A sketch whose distances are all equal counts as 0.
+      Sketches without a correlation are omitted and counted.
 
     Raises:
       ValueError: when no sketch has a correlation, shapes do not fit, a sketch is given twice, or a
@@ -56,15 +56,12 @@ def eitz_sbir(
     _check(queries, query_labels, gallery, gallery_labels, ratings)
     items = _items(query_labels, gallery_labels)
     mask = items >= 0
-    closeness = -_distances(queries, gallery, items, [class_names[k] for k in query_labels])
+    names = [class_names[label] for label in query_labels]
+    closeness = -_distances(queries, gallery, items, names)
     rated = np.where(mask, ratings[items], 0.0) if mask.size else np.zeros(mask.shape)
     tau_b, tau_a = kendall_tau(rated, closeness, mask=mask)
-    used, separated = (_differ(x, mask) for x in (rated, closeness))
-    if not used.any():
-        raise ValueError(
-            f"none of {len(queries)} sketches has two images that are rated differently; "
-            "look at the ratings"
-        )
+    used, separated = _differ(rated, mask), _differ(closeness, mask)
+    _check_used(used)
     taus = {"tau-b": np.where(separated, tau_b, 0.0), "tau-a": tau_a}
     return ResultRecord(
         PROTOCOL,
@@ -72,14 +69,20 @@ def eitz_sbir(
         own_configuration(configuration, definitions=DEFINITIONS),
         _counts(mask, used, separated) | {"gallery": len(gallery)},
         describe_bootstrap("sketches"),
-        {
-            "per_sketch": {
-                class_names[query_labels[i]]: {"images": int(mask[i].sum())}
-                | {name: float(tau[i]) for name, tau in taus.items()}
-                for i in np.flatnonzero(used)
-            }
-        },
+        {"per_sketch": {names[i]: _sketch(i, mask, taus) for i in np.flatnonzero(used).tolist()}},
     )
+
+
+def _sketch(i: int, mask: np.ndarray, taus: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return {"images": int(mask[i].sum())} | {name: float(tau[i]) for name, tau in taus.items()}
+
+
+def _check_used(used: np.ndarray) -> None:
+    if not used.any():
+        raise ValueError(
+            f"none of {len(used)} sketches has two images that are rated differently; "
+            "look at the ratings"
+        )
 
 
 def _items(query_labels: np.ndarray, gallery_labels: np.ndarray) -> np.ndarray:

@@ -6,6 +6,10 @@ bounded mAP at K = 150 in both readings, which `ranking.METRICS` defines.
 
 A photo in which a class is shown by difficult objects only is a "positive" of that class, as in the
 paper's words, a "negative", or "left_out" of that class's gallery, as in VOC's classification task.
+
+The numbers are "bounded mAP@K" and "bounded mAP@K (retrieved)" over all queries and, named NUMBER/CLASS,
+over those of a class, each with the most negatives; the details hold "curve" {number: {class:
+[{"negatives", "gallery", "value", "low", "high"}]}} for all sizes.
 """
 
 import functools
@@ -91,10 +95,8 @@ def voc_retrieval(
       seed: seed of the draw.
 
     Returns:
-      Numbers "bounded mAP@K" and "bounded mAP@K (retrieved)" with the most negatives, over all queries
-      and, named NUMBER/CLASS, over those of a class, with bootstrap intervals over the queries; details
-      "curve" {number: {class: [{"negatives", "gallery", "value", "low", "high"}]}} for all sizes.
-      Queries of a class that no photo shows are omitted and counted.
+      The numbers, with bootstrap intervals over the queries. Queries of a class that no photo shows
+      are omitted and counted.
 
     Raises:
       ValueError: when no query has a positive, a class has fewer negatives than asked for, shapes
@@ -104,26 +106,16 @@ def voc_retrieval(
     _check_options(difficult_as, negatives)
     task = _draw(query_labels, gallery_labels, difficult_as, negatives, seed, class_names)
     curve, overall = _evaluated(queries, gallery, task, k, class_names)
-    return ResultRecord(
-        PROTOCOL,
-        overall | _largest(curve),
-        own_configuration(
-            configuration,
-            K=k,
-            seed=seed,
-            difficult_as=difficult_as,
-            negatives=["all" if count is None else count for count in negatives],
-            definitions=definitions(READINGS),
-        ),
-        {
-            "queries": int(task.counted.sum()),
-            "queries_without_relevant": int((~task.counted).sum()),
-            "gallery": len(gallery),
-            "classes": len(task.places),
-        },
-        describe_bootstrap("queries"),
-        {"curve": curve},
-    )
+    own = {
+        "K": k,
+        "seed": seed,
+        "difficult_as": difficult_as,
+        "negatives": ["all" if count is None else count for count in negatives],
+        "definitions": definitions(READINGS),
+    }
+    whole = own_configuration(configuration, **own)
+    numbers, interval = overall | _largest(curve), describe_bootstrap("queries")
+    return ResultRecord(PROTOCOL, numbers, whole, _counts(task), interval, {"curve": curve})
 
 
 class _Task(NamedTuple):
@@ -144,6 +136,15 @@ class _Task(NamedTuple):
     sizes: list[dict[int, int]]
 
 
+def _counts(task: _Task) -> dict[str, int]:
+    return {
+        "queries": int(task.counted.sum()),
+        "queries_without_relevant": int((~task.counted).sum()),
+        "gallery": len(task.positive),
+        "classes": len(task.places),
+    }
+
+
 def _draw(
     query_labels: np.ndarray,
     shown: Shown,
@@ -154,7 +155,7 @@ def _draw(
 ) -> _Task:
     """Draws the negatives of each class that is asked for."""
     positive, left_out = _reading(shown, difficult_as)
-    counted = positive[:, query_labels].any(axis=0)
+    counted = np.any(positive[:, query_labels], axis=0)
     if not counted.any():
         raise ValueError(
             f"none of {len(query_labels)} queries has a positive among {len(positive)} photos; "

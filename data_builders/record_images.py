@@ -77,7 +77,7 @@ def sketch_record(
       data: the file.
       where: its name in messages.
       thinned: see dsf_jax.images.points.points_from_ink.
-      polarity: of the file; the record is black on white in any case.
+      polarity: whether the strokes are darker or lighter than the paper in the file; the record is black on white in any case.
 
     Raises:
       BadFile: as for photos, and when nothing is drawn or more is ink than paper.
@@ -120,5 +120,5 @@ def _encode(pixels: np.ndarray, kind: str) -> bytes:
 
 
 def _is_deep(data: bytes) -> bool:
-    """Whether a PNG has more than 8 bits a channel: Pillow shows its mode as RGB all the same."""
+    """Returns whether a PNG has more than 8 bits per channel: Pillow shows its mode as RGB all the same."""
     return data[:8] == b"\x89PNG\r\n\x1a\n" and data[24] > 8

@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from data_builders.faults import BadFile
-from data_builders.pictures import photo_bytes, sketch_image, sketch_record
+from data_builders.record_images import photo_bytes, sketch_image, sketch_record
 from dsf_jax.data.pictures import decode_picture
 from dsf_jax.images.points import points_from_image
 from tests.data_builders.drawn import drawing, encoded, photo

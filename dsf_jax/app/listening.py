@@ -1,23 +1,23 @@
-"""The socket of a server: taken before any work is done, and named in words."""
+"""The socket of a server: bound before any work is done, and its address."""
 
 import socket
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Takes a port; who connects before the server runs waits for it instead of being refused.
+    """Binds a port; who connects before the server runs waits for it instead of being refused.
 
     Args:
       host: name or address to listen on.
-      port: 0 takes a free one.
+      port: number of the port; 0 takes a free one.
 
     Raises:
       OSError: when it is taken, or there is no such address.
     """
     listening = None
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[
-            0
-        ]
+        (family, kind, protocol, _, place), *_ = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )
         listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(place)
@@ -31,18 +31,18 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def names(host: str) -> set[str]:
+def host_names(host: str) -> set[str]:
     """Returns the names, in lower case, that a server on this host may be called by.
 
     Args:
-      host: what `listen` was given.
+      host: name or address that `listen` was given.
     """
     own = socket.gethostname().lower()
     return {"localhost", host.lower(), own, f"{own.partition('.')[0]}.local"}
 
 
-def address(listening: socket.socket) -> str:
-    """Words where a browser finds the page."""
+def browser_address(listening: socket.socket) -> str:
+    """Returns the address that a browser finds the page at."""
     host, port = listening.getsockname()[:2]
     host = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,10 +1,10 @@
-"""launch.listening: a port is taken at once, and told in an address that a browser takes."""
+"""A port is taken at once, and its address is one that a browser takes."""
 
 import socket
 
 import pytest
 
-from launch.listening import address, listen, names
+from dsf_jax.app.listening import browser_address, host_names, listen
 
 
 def test_who_connects_before_the_server_runs_waits():
@@ -39,16 +39,21 @@ def test_the_address(host):
     with listening:
         port = listening.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
-        assert address(listening) == f"http://{shown}:{port}"
+        assert browser_address(listening) == f"http://{shown}:{port}"
 
 
 def test_the_address_of_all_interfaces_names_the_machine():
     with listen("0.0.0.0", 0) as listening:
         port = listening.getsockname()[1]
-        assert address(listening) == f"http://{socket.gethostname()}:{port}"
+        assert browser_address(listening) == f"http://{socket.gethostname()}:{port}"
 
 
 def test_the_names_of_a_server(monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "Desk.lan")
-    assert names("0.0.0.0") == {"localhost", "0.0.0.0", "desk.lan", "desk.local"}
-    assert names("Gallery.example") == {"localhost", "gallery.example", "desk.lan", "desk.local"}
+    assert host_names("0.0.0.0") == {"localhost", "0.0.0.0", "desk.lan", "desk.local"}
+    assert host_names("Gallery.example") == {
+        "localhost",
+        "gallery.example",
+        "desk.lan",
+        "desk.local",
+    }

@@ -1,0 +1,59 @@
+"""A checkpoint and a gallery that belong together -> a searcher."""
+
+import pathlib
+
+from dsf_jax.app.searcher import Searcher
+from dsf_jax.data import quickstart
+from dsf_jax.data.records import open_records
+from dsf_jax.gallery.embedder import Embedder, network_embedder
+from dsf_jax.gallery.from_records import write_pictures
+from dsf_jax.gallery.gallery import Gallery
+from dsf_jax.gallery.store import open_store
+from dsf_jax.training.checkpoints import load_model
+
+
+def open_searcher(checkpoint: str, gallery: str | None) -> Searcher:
+    """Opens a checkpoint and a gallery that was made with it.
+
+    Args:
+      checkpoint: run or checkpoint folder.
+      gallery: URI of the gallery; None for one of the quickstart's pictures, made when absent. The
+        checkpoint is then the quickstart's run folder.
+
+    Raises:
+      OSError: when one of them is not there.
+      ValueError: when they do not belong together.
+    """
+    model = load_model(checkpoint)
+    if gallery is None:
+        run = pathlib.Path(checkpoint)
+        return Searcher(model, quickstart_gallery(run, network_embedder(model)))
+    embedder = network_embedder(model, layer=open_store(gallery).config.layer)
+    return Searcher(model, Gallery.open(gallery, embedder))
+
+
+def quickstart_gallery(run: pathlib.Path, embedder: Embedder) -> Gallery:
+    """Opens the gallery of the quickstart's pictures; what is missing of it is made.
+
+    Args:
+      run: folder of the quickstart's results.
+      embedder: embedder of the quickstart's network.
+
+    Raises:
+      FileNotFoundError: when the quickstart has not been run.
+    """
+    pictures, data_dir = quickstart.pictures(run), quickstart.data_dir(run)
+    if not pictures.exists():
+        if not data_dir.is_dir():
+            raise FileNotFoundError(
+                f"{data_dir} is not there; run `make quickstart` first, or name a --gallery of your own "
+                "pictures (launch.index makes one) with its --checkpoint"
+            )
+        parts = [open_records(data_dir, quickstart.PHOTOS, split) for split in quickstart.SPLITS]
+        write_pictures(parts, pictures)
+    made = quickstart.galleries(run)
+    own = [uri for digest, uri in made.items() if embedder.is_of(digest)]
+    uri = own[0] if own else quickstart.gallery(run, embedder.digest)
+    gallery = Gallery.open_or_create(uri, embedder)
+    gallery.sync(pictures)  # it was stopped, perhaps, while it was made
+    return gallery

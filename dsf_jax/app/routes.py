@@ -1,0 +1,222 @@
+"""The API: what answers a query, and what shows the gallery.
+
+Queries are answered in threads, so that none waits for another. An id is looked up in the gallery;
+nothing that a client sends becomes a path.
+"""
+
+import base64
+import io
+import time
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import Query as Parameter
+from fastapi.responses import Response
+from PIL import Image
+
+from dsf_jax.app.errors import query_errors
+from dsf_jax.app.match_map import MatchMap
+from dsf_jax.app.query import DECODING, Query, RequestedKind
+from dsf_jax.app.request_body import Body, RequestBody, parse_query
+from dsf_jax.app.schemas import (
+    ClassGuessSchema,
+    DrawingQuery,
+    ErrorResponse,
+    GuessesResponse,
+    HealthResponse,
+    Interpretation,
+    MatchMapSchema,
+    PictureQuery,
+    PictureSchema,
+    SearchResponse,
+    SearchResultSchema,
+    WhyResponse,
+)
+from dsf_jax.app.searcher import ClassGuess, Searcher, SearchResult
+from dsf_jax.data.pictures import read_picture
+from dsf_jax.gallery.snapshot import Picture
+
+MAX_RESULTS, MAX_MARKS = 200, 50
+MAX_SHOWN_SIDE = 2048  # pixels of the longer side of a picture opened large
+
+_JSON_BODY = {"oneOf": [DrawingQuery.model_json_schema(), PictureQuery.model_json_schema()]}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "The query: strokes or the id of a picture as JSON, or a picture file.",
+        "content": {
+            "application/json": {"schema": _JSON_BODY},
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorResponse, "description": text}
+    for status, text in {
+        404: "The gallery has no such picture.",
+        413: "The body is larger than the limit.",
+        415: "The body is neither JSON nor a picture.",
+        422: "The query cannot be answered.",
+    }.items()
+}
+_JPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {}}, "description": "The picture."},
+    404: _ERRORS[404],
+}
+
+
+async def _searcher(request: Request) -> Searcher:
+    return request.app.state.searcher
+
+
+Searching = Annotated[Searcher, Depends(_searcher)]
+Marks = Annotated[list[str], Parameter(max_length=MAX_MARKS)]
+ShownKind = Annotated[
+    RequestedKind, Parameter(alias="as", description="What a picture file shows.")
+]
+
+router = APIRouter(prefix="/api")
+
+
+@router.post("/search", responses=_ERRORS, openapi_extra=_BODY)
+def search(
+    searcher: Searching,
+    body: Body,
+    count: Annotated[int, Parameter(ge=1, le=MAX_RESULTS)] = 24,
+    label: Marks = [],  # noqa: B006 (never changed)
+    like: Marks = [],  # noqa: B006
+    unlike: Marks = [],  # noqa: B006
+    shown: ShownKind = "auto",
+) -> SearchResponse:
+    """Finds the nearest pictures of strokes, of a picture file or of a picture of the gallery;
+    `like` and `unlike` are ids of pictures that were right and wrong.
+    """
+    started = time.perf_counter()
+    with query_errors():
+        query, taken = _parse(searcher, body, shown)
+        for id in (*like, *unlike):
+            _picture(searcher, id)
+        embedded = searcher.embed_stored(query) if isinstance(query, str) else searcher.embed(query)
+        results = searcher.search(embedded, count, labels=label, liked=like, disliked=unlike)
+    probabilities = embedded.probabilities
+    guesses = [] if probabilities is None else searcher.top_classes(probabilities)
+    return SearchResponse(
+        results=[_result_schema(result) for result in results],
+        guesses=_guess_schemas(guesses),
+        taken=taken,
+        pictures=len(searcher.gallery),
+        milliseconds=_milliseconds(started),
+    )
+
+
+@router.post("/guesses", responses=_ERRORS, openapi_extra=_BODY)
+def guesses(searcher: Searching, body: Body, shown: ShownKind = "auto") -> GuessesResponse:
+    """Guesses what a drawing or a photo shows, by the vote of its 18 views."""
+    started = time.perf_counter()
+    with query_errors():
+        query, _ = _parse(searcher, body, shown)
+        if isinstance(query, str):
+            raise ValueError(
+                "a picture of the gallery is not voted on; send strokes or a picture file"
+            )
+        voted = searcher.vote(query)
+    return GuessesResponse(guesses=_guess_schemas(voted), milliseconds=_milliseconds(started))
+
+
+@router.post("/why", responses=_ERRORS, openapi_extra=_BODY)
+def why(
+    searcher: Searching,
+    body: Body,
+    result: Annotated[str, Parameter(description="Id of the picture that was found.")],
+    shown: ShownKind = "auto",
+) -> WhyResponse:
+    """Shows where query and result agree, by the maps of the last convolution."""
+    started = time.perf_counter()
+    with query_errors():
+        query, _ = _parse(searcher, body, shown)
+        _picture(searcher, result)
+        of_query, of_result = searcher.explain(query, result)
+    return WhyResponse(
+        query=_map_schema(of_query),
+        result=_map_schema(of_result),
+        milliseconds=_milliseconds(started),
+    )
+
+
+@router.get("/pictures/{identity}", response_class=Response, responses=_JPEG)
+def picture(searcher: Searching, identity: str, full: bool = False) -> Response:
+    """Shows a picture: its thumbnail, or with `full` the file, its longer side at most 2048 pixels."""
+    found = _picture(searcher, identity)
+    if not full:
+        headers = {"Cache-Control": "private, max-age=31536000, immutable"}
+        return Response(searcher.gallery.thumbnail(identity), 200, headers, "image/jpeg")
+    try:
+        with DECODING:
+            jpeg = _jpeg(read_picture(found.path))
+    except (OSError, ValueError) as error:
+        raise HTTPException(
+            404, f"{found.path} can no longer be read; run launch.index again"
+        ) from error
+    return Response(jpeg, 200, {"Cache-Control": "private, no-cache"}, "image/jpeg")
+
+
+@router.get("/health")
+async def health(searcher: Searching) -> HealthResponse:
+    """Reports that the server is up, and what it serves."""
+    return HealthResponse(
+        pictures=len(searcher.gallery),
+        labels=len(searcher.gallery.labels()),
+        classes=len(searcher.model.class_names),
+        layer=searcher.layer,
+    )
+
+
+def _parse(
+    searcher: Searcher, body: RequestBody, kind: RequestedKind
+) -> tuple[Query | str, Interpretation]:
+    """Reads the query in a body; an unknown id of a picture is answered with 404."""
+    query, taken = parse_query(body, kind)
+    if isinstance(query, str):
+        _picture(searcher, query)
+    return query, taken
+
+
+def _picture(searcher: Searcher, id: str) -> Picture:
+    """Looks up a picture; an unknown id is answered with 404."""
+    try:
+        return searcher.gallery.get(id)
+    except (KeyError, ValueError) as error:
+        raise HTTPException(404, f"the gallery has no picture {id[:80]!r}; search again") from error
+
+
+def _result_schema(result: SearchResult) -> SearchResultSchema:
+    picture = {name: getattr(result.picture, name) for name in PictureSchema.model_fields}
+    return SearchResultSchema(
+        **picture,
+        distance=result.distance,
+        closer_than=result.percentile,
+        steps=result.steps,
+    )
+
+
+def _guess_schemas(guesses: list[ClassGuess]) -> list[ClassGuessSchema]:
+    return [ClassGuessSchema(**guess._asdict()) for guess in guesses]
+
+
+def _map_schema(match: MatchMap) -> MatchMapSchema:
+    buffer = io.BytesIO()
+    Image.fromarray(match.view).save(buffer, "PNG")
+    view = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return MatchMapSchema(view=view, strength=np.rint(255 * match.strength).astype(int).tolist())
+
+
+def _jpeg(pixels: np.ndarray) -> bytes:
+    image, buffer = Image.fromarray(pixels), io.BytesIO()
+    image.thumbnail((MAX_SHOWN_SIDE, MAX_SHOWN_SIDE))
+    image.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def _milliseconds(started: float) -> float:
+    return round(1000 * (time.perf_counter() - started), 1)

@@ -1,0 +1,60 @@
+"""What turns a gallery's photos into features."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from dsf_jax.models.model import Model
+from dsf_jax.retrieval.features import embed
+
+
+class Embedder(NamedTuple):
+    """What turns photos into features, and the network that it is of.
+
+    Attributes:
+      digest: digest of the network's parameters.
+      layer: feature of the network that it computes.
+      embed_photos: [b, 256, 256, 3] uint8 -> [b, d] float32, L2-normalised.
+      batch_size: b that `embed_photos` is called with, always.
+      backbone: name of the network's architecture; for people to read.
+      digest_matches: returns whether a digest, of an earlier version perhaps, is the network's; None
+        where only `digest` is.
+    """
+
+    digest: str
+    layer: str
+    embed_photos: Callable[[np.ndarray], np.ndarray]
+    batch_size: int = 64
+    backbone: str = ""
+    digest_matches: Callable[[str], bool] | None = None
+
+    def is_of(self, digest: str) -> bool:
+        """Returns whether it is of the network with this digest."""
+        if digest == self.digest:
+            return True
+        return self.digest_matches is not None and self.digest_matches(digest)
+
+
+def network_embedder(model: Model, *, layer: str | None = None, batch_size: int = 64) -> Embedder:
+    """Makes an embedder of a network; it is compiled once.
+
+    Args:
+      model: network with its parameters.
+      layer: name of a feature of the model's backbone; None takes its default.
+      batch_size: pictures per batch.
+
+    Raises:
+      ValueError: for an unknown feature.
+    """
+    layer = layer or model.backbone.default_feature
+    model.backbone.feature(layer)  # checks the name
+    digest = model.digest()
+    model = jax.device_put(model)
+
+    def embed_photos(photos: np.ndarray) -> np.ndarray:
+        return np.asarray(embed(model, {"photo": photos}, layer=layer))
+
+    backbone, matches = model.config.backbone, model.digest_matches
+    return Embedder(digest, layer, embed_photos, batch_size, backbone, matches)

@@ -1,0 +1,153 @@
+"""Unpickling that resolves a handful of names to recorders of our own, and no other.
+
+Neither NumPy's nor torch's unpickling code sees the bytes of a file, and what a file could make
+Python allocate is looked at before it is unpickled.
+"""
+
+import dataclasses
+import math
+import pickle
+import pickletools
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+
+_MAX_MEMO = 1 << 20
+
+
+class _ArrayRecord:
+    """Stands in for numpy.ndarray: keeps the pickled (version, shape, dtype, fortran, data)."""
+
+    state: tuple[Any, ...] = ()
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.state = state
+
+
+class _DtypeRecord:
+    """Stands in for numpy.dtype: keeps the type code ("f4") and the byte order."""
+
+    def __init__(self, code: str) -> None:
+        self.code, self.order = code, "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = state[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Storage:
+    """Stands in for a torch storage: the key of its bytes and their type."""
+
+    key: str
+    dtype: str
+
+
+def _new_array(*_: object) -> _ArrayRecord:
+    return _ArrayRecord()
+
+
+def _new_dtype(code: str, *_: object) -> _DtypeRecord:
+    return _DtypeRecord(code)
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """Python 3 writes bytes in pickle protocol 2 as a call of this function."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the codec {encoding!r}")
+    return text.encode("latin1")
+
+
+NUMPY_NAMES: dict[str, object] = {
+    "numpy.core.multiarray._reconstruct": _new_array,
+    "numpy._core.multiarray._reconstruct": _new_array,
+    "numpy.ndarray": "ndarray",
+    "numpy.dtype": _new_dtype,
+    "_codecs.encode": _latin1,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Resolves the given names to the given stand-ins, and no other."""
+
+    def __init__(self, stream: BinaryIO, names: Mapping[str, object]) -> None:
+        super().__init__(stream, encoding="latin1")  # Python 2 wrote array bytes as strings.
+        self._names = names
+        self.storages: dict[str, Storage] = {}
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        name = f"{module_name}.{global_name}"
+        if name not in self._names:
+            raise pickle.UnpicklingError(
+                f"its pickle asks for {name}; a weight file needs only {', '.join(self._names)}"
+            )
+        return self._names[name]
+
+    def persistent_load(self, pid: Any) -> Storage:
+        kind, dtype, key, _location, _numel, *view = pid
+        if kind != "storage" or any(view):
+            raise pickle.UnpicklingError(f"its pickle refers to {pid!r}, which is no plain storage")
+        return self.storages.setdefault(key, Storage(key, dtype))
+
+
+def unpickle(stream: BinaryIO, names: Mapping[str, object]) -> tuple[Any, dict[str, Storage]]:
+    """Reads one pickle.
+
+    Args:
+        stream: where the pickle begins; it is left behind the pickle's end.
+        names: {"module.name" that the pickle may ask for: what it gets}.
+
+    Returns:
+        What was pickled, and the torch storages that it refers to, {key: storage}.
+
+    Raises:
+        pickle.UnpicklingError: it asks for another name, or for more memory than a file needs.
+    """
+    start = stream.tell()
+    # The C unpickler allocates its memo up to the index asked for: four bytes can ask for 64 GB.
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > _MAX_MEMO:
+            raise pickle.UnpicklingError(f"its pickle asks for {argument} memo entries")
+    stream.seek(start)
+    unpickler = _Unpickler(stream, names)
+    return unpickler.load(), unpickler.storages
+
+
+def array_from_record(record: _ArrayRecord, where: str) -> np.ndarray:
+    """Turns a recorded array into one, reading its bytes as nothing but floats.
+
+    Args:
+        record: what `unpickle` with `NUMPY_NAMES` made of an array.
+        where: the array's name in messages.
+
+    Raises:
+        ValueError: it is no array of floats.
+    """
+    if not isinstance(record, _ArrayRecord):
+        raise ValueError(f"layer {where}: expected an array, got {type(record).__name__}")
+    _, shape, dtype, fortran, data = record.state
+    raw = data.encode("latin1") if isinstance(data, str) else data
+    return array_from_bytes(raw, dtype.order + dtype.code, shape, fortran=fortran, where=where)
+
+
+def array_from_bytes(
+    raw: bytes, dtype: str, shape: tuple[int, ...], *, fortran: bool, where: str
+) -> np.ndarray:
+    """Reads an array's bytes as nothing but floats.
+
+    Args:
+        raw: the bytes.
+        dtype: NumPy's code of the type, such as "<f4".
+        shape: the array's.
+        fortran: whether the first axis is the fastest.
+        where: the array's name in messages.
+
+    Raises:
+        ValueError: for another type, or bytes that do not fill the shape.
+    """
+    if dtype[1:] not in ("f2", "f4", "f8"):
+        raise ValueError(f"layer {where}: element type {dtype!r}; expected float16, 32 or 64")
+    flat = np.frombuffer(raw, dtype=dtype)
+    if math.prod(shape) != flat.size:
+        raise ValueError(f"layer {where}: shape {list(shape)} but {flat.size} numbers")
+    return flat.reshape(shape, order="F" if fortran else "C")

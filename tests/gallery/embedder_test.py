@@ -1,0 +1,30 @@
+"""What turns a gallery's photos into features is that of the network."""
+
+import numpy as np
+import pytest
+
+from dsf_jax.gallery import embedder
+from dsf_jax.gallery.embedder import network_embedder
+from dsf_jax.retrieval import features
+from tests.training.tiny import start_model
+
+
+def test_the_embedder_of_a_network(monkeypatch):
+    """The features of `dsf_jax.retrieval.features`, by default of the backbone's own kind."""
+    asked = []
+
+    def embed(model, batch, *, layer):
+        asked.append((model.config, batch["photo"].shape, layer))
+        return np.ones((2, 3), np.float32)
+
+    model = start_model()
+    photos = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), np.uint8)
+    found = network_embedder(model).embed_photos(photos)
+    np.testing.assert_array_equal(found, features.embed(model, {"photo": photos}, layer="L7"))
+    monkeypatch.setattr(embedder, "embed", embed)
+    made = network_embedder(model, layer="L1", batch_size=2)
+    assert made.embed_photos(photos).shape == (2, 3)
+    assert asked == [(model.config, (2, 256, 256, 3), "L1")]
+    assert made[:2] == (model.digest(), "L1") and made[3:5] == (2, "tiny")
+    with pytest.raises(ValueError, match="layer='L8' is unknown"):
+        network_embedder(model, layer="L8")

@@ -1,0 +1,56 @@
+"""A drawing finds picture files by the features that they have."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from dsf_jax.data.pictures import picture_files
+from dsf_jax.retrieval.features import extract
+from dsf_jax.retrieval.picture_search import (
+    PictureFiles,
+    drawing_features,
+    read_drawing,
+    search_pictures,
+)
+from tests.training.tiny import start_model
+
+
+@pytest.fixture
+def drawing_file(tmp_path):
+    image = Image.new("L", (90, 60), "white")
+    ImageDraw.Draw(image).line([(10, 10), (80, 50)], fill="black", width=3)
+    image.save(tmp_path / "drawing.png")
+    return tmp_path / "drawing.png"
+
+
+def test_the_nearest_by_plain_distance(drawing_file, tmp_path):
+    for seed in range(7):
+        noise = np.random.default_rng(seed).integers(0, 256, (40, 50, 3), np.uint8)
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray(noise).save(tmp_path / "photos" / f"{seed}.png")
+    model, paths = start_model(), picture_files(tmp_path / "photos")
+    drawing = read_drawing(drawing_file)
+    found = search_pictures(model, drawing, paths, 4, layer="L7")
+    rows = extract(model, PictureFiles(paths), layers=("L7",))["L7"].astype(np.float64)
+    distances = np.linalg.norm(rows - drawing_features(model, drawing, layer="L7"), axis=1)
+    order = np.argsort(distances)[:4]
+    assert [path for _, path in found] == [paths[i] for i in order]
+    np.testing.assert_allclose([x for x, _ in found], distances[order], rtol=1e-4)
+
+
+@pytest.mark.parametrize("resizing", ["edge_preserving", "bilinear"])
+def test_both_polarities_of_one_drawing_are_alike(drawing_file, tmp_path, resizing):
+    inverted = 255 - np.asarray(Image.open(drawing_file))
+    Image.fromarray(inverted).save(tmp_path / "inverted.png")
+    model = start_model(resizing=resizing)
+    dark = drawing_features(model, read_drawing(drawing_file), layer="L7")
+    light = read_drawing(tmp_path / "inverted.png", "white_on_black")
+    np.testing.assert_array_equal(dark, drawing_features(model, light, layer="L7"))
+
+
+def test_no_strokes_and_no_such_feature(drawing_file, tmp_path):
+    Image.new("L", (50, 50), "white").save(tmp_path / "blank.png")
+    with pytest.raises(ValueError, match=r"blank.png shows no strokes; draw some, or try"):
+        read_drawing(tmp_path / "blank.png")
+    with pytest.raises(ValueError, match="layer='L8' is unknown; choose one of L7, L1"):
+        drawing_features(start_model(), read_drawing(drawing_file), layer="L8")
