@@ -15,7 +15,6 @@ Each result is kept in a file of its own, and a command that was killed goes on 
 """
 
 import pathlib
-from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
@@ -66,25 +65,17 @@ _OUT = flags.DEFINE_string(
     "out", None, "Folder of the Markdown, CSV and PNG files; nothing is overwritten."
 )
 
-
-@flags.multi_flags_validator(["table", "figure"], message="--table or --figure must be given")
-def _something(values: Mapping[str, Any]) -> bool:
-    return any(values.values())
-
-
-@flags.multi_flags_validator(["table", "figure"], message="ask for one: --table or --figure")
-def _one_thing(values: Mapping[str, Any]) -> bool:
-    return not all(values.values())
-
-
-@flags.multi_flags_validator(
-    ["class_map", "checkpoints", "figure"],
-    message="--class_map and --checkpoints are for --table=retrieval only; omit them",
+flags.register_multi_flags_validator(
+    ["table", "figure"], lambda values: any(values.values()), "--table or --figure must be given"
 )
-def _retrieval_only(values: Mapping[str, Any]) -> bool:
-    return not (values["figure"] and (values["class_map"] or values["checkpoints"]))
-
-
+flags.register_multi_flags_validator(
+    ["table", "figure"], lambda values: not all(values.values()), "ask for one: --table or --figure"
+)
+flags.register_multi_flags_validator(
+    ["class_map", "checkpoints", "figure"],
+    lambda values: not (values["figure"] and (values["class_map"] or values["checkpoints"])),
+    "--class_map and --checkpoints are for --table=retrieval only; omit them",
+)
 flags.register_validator(
     "folds",
     lambda folds: folds and all(f.isdecimal() for f in folds) and len({*folds}) == len(folds),
