@@ -80,7 +80,9 @@ def _print_outcome(builder: tfds.core.DatasetBuilder, done: str) -> None:
     """Prints the splits of a data set, and what was skipped."""
     splits = builder.info.splits.items()
     counts = ", ".join(f"{split} {info.num_examples}" for split, info in splits)
-    written = f"{builder.name}/{builder.builder_config.name}"  # as --datasets and --photos take it
+    written = (
+        f"{builder.name}/{builder.builder_config.name}"  # as --datasets and --photo_sets take it
+    )
     print(f"{written}: {counts} ({done}, {builder.data_dir})")
     if skipped := str(getattr(builder, "skipped", "")):
         print(f"{written}: {skipped}")

@@ -25,8 +25,8 @@ _DATASET = flags.DEFINE_enum(
     "Which data set; with --help, lists its own flags too.",
     required=True,
 )
-_SOURCE = flags.DEFINE_string(
-    "source", None, "Path or address of the data: see the data set's README in data_builders."
+_SOURCE = common.define_source(
+    "a path or an address, see the data set's README in data_builders.", required=False
 )
 _DATA_DIR = common.define_data_dir()
 _ON_ERROR = flags.DEFINE_enum(

@@ -27,15 +27,20 @@ Value = TypeVar("Value")
 
 # {script: {flag that it had: what is written instead}}
 OLD_SPELLINGS = {
-    "build_data": {"processes": "--workers"},
-    "evaluate": dict.fromkeys(
+    "build_data": {"processes": "--workers", "photos": "--photo_set"},
+    "ablations": {"photos": "--photo_sets"},
+    "evaluate": {"photos": "--photo_sets"}
+    | dict.fromkeys(
         ("table", "figure", "runs", "folds", "checkpoints", "pretrained"),
         "a flag of launch.reproduce",
     ),
-    "figures": {"classes": "--shown_classes", "layers": "--inverted_layers"},
-    "index": {"photos": "--pictures"},
-    "port_weights": {"source": "--weights", "variant": "--backbone"},
-    "search": {"photos": "--pictures"},
+    "figures": {
+        "classes": "--shown_classes",
+        "layers": "--inverted_layers",
+        "photos": "--photo_sets",
+    },
+    "port_weights": {"variant": "--backbone"},
+    "reproduce": {"photos": "--photo_sets"},
     "train": {"variant": "--backbone"},
 }
 
@@ -120,9 +125,11 @@ def define_sketches(default: Sequence[str] = ("openmoji/sketch",)) -> flags.Flag
     return _define_sets("sketches", default, "Prepared data sets of sketches, NAME or NAME:SPLIT.")
 
 
-def define_photos(default: Sequence[str] = ("openmoji/photo",)) -> flags.FlagHolder[list[str]]:
-    """Defines --photos, prepared data sets of photos; refused when empty."""
-    return _define_sets("photos", default, "Prepared data sets of photos, NAME or NAME:SPLIT.")
+def define_photo_sets(
+    default: Sequence[str] = ("openmoji/photo",),
+) -> flags.FlagHolder[list[str]]:
+    """Defines --photo_sets, prepared data sets of photos; refused when empty."""
+    return _define_sets("photo_sets", default, "Prepared data sets of photos, NAME or NAME:SPLIT.")
 
 
 def define_split(default: str | None) -> flags.FlagHolder[str]:
@@ -169,11 +176,19 @@ def define_layers() -> flags.FlagHolder[list[str] | None]:
     )
 
 
-def define_pictures(*, required: bool = True) -> flags.FlagHolder[str]:
-    """Defines --pictures, picture files that are not prepared."""
+def define_photos(*, required: bool = True) -> flags.FlagHolder[str]:
+    """Defines --photos, picture files that are not prepared."""
     return cast(
         flags.FlagHolder[str],
-        flags.DEFINE_string("pictures", None, "Folder of pictures.", required=required),
+        flags.DEFINE_string("photos", None, "Folder of pictures.", required=required),
+    )
+
+
+def define_source(text: str, *, required: bool = True) -> flags.FlagHolder[str]:
+    """Defines --source, what a script converts; `text` describes the forms that it takes."""
+    return cast(
+        flags.FlagHolder[str],
+        flags.DEFINE_string("source", None, f"What is converted: {text}", required=required),
     )
 
 

@@ -1,7 +1,7 @@
 r"""Scores a checkpoint on prepared data sets.
 
 python -m launch.evaluate --what=retrieval --checkpoint=runs/quickstart --data_dir=runs/quickstart/data \
-    --sketches=openmoji/sketch --photos=openmoji/photo --split=test
+    --sketches=openmoji/sketch --photo_sets=openmoji/photo --split=test
 
 With --out, each result is kept in a file of its own, and a command that was killed goes on where it was.
 """
@@ -30,7 +30,7 @@ _WHAT = flags.DEFINE_enum(
 _CHECKPOINT = common.define_checkpoint()
 _DATA_DIR = common.define_data_dir()
 _SKETCHES = common.define_sketches()
-_PHOTOS = common.define_photos()
+_PHOTOS = common.define_photo_sets()
 _SPLIT = common.define_split("test")
 _CLASS_MAP = common.define_class_map()
 _OUT = flags.DEFINE_string(

@@ -17,7 +17,7 @@ _FORMATS = {
     "pytorch": (write_state_dict, (".pth", ".pt")),
 }
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run or checkpoint folder.", required=True)
+_CHECKPOINT = common.define_checkpoint()
 _OUT = flags.DEFINE_string("out", None, "New folder or file; never overwritten.", required=True)
 _FORMAT = flags.DEFINE_enum(
     "format",

@@ -17,17 +17,10 @@ from dsf_jax.gallery.store import open_store
 from dsf_jax.training.checkpoints import load_model
 from launch import common
 
-_PHOTOS = flags.DEFINE_string("photos", None, "Folder of pictures.", required=True)
-_GALLERY = flags.DEFINE_string(
-    "gallery",
-    None,
-    "Folder of the gallery, or what LanceDB takes: s3://BUCKET/PATH.",
-    required=True,
-)
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run or checkpoint folder.", required=True)
-_LAYER = flags.DEFINE_string(
-    "layer", None, "New gallery: feature that is stored; by default the network's own, L6+L7."
-)
+_PHOTOS = common.define_photos()
+_GALLERY = common.define_gallery()
+_CHECKPOINT = common.define_checkpoint()
+_LAYER = common.define_layer()
 _DIMENSIONS = flags.DEFINE_integer(
     "dimensions",
     None,
@@ -41,7 +34,7 @@ _DTYPE = flags.DEFINE_enum(
     ["float32", "float16"],
     "New gallery: type of the stored vectors; float32 by default.",
 )
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Pictures per batch.", lower_bound=1)
+_BATCH_SIZE = common.define_batch_size()
 
 
 def main() -> None:

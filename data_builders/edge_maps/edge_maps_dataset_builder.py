@@ -1,6 +1,6 @@
 """The TFDS builder `edge_maps`: the edges of every photo of another prepared data set.
 
-python -m launch.build_data --dataset=edge_maps --photos=sketchy/photo --data_dir=prepared
+python -m launch.build_data --dataset=edge_maps --photo_set=sketchy/photo --data_dir=prepared
 """
 
 import collections
@@ -34,7 +34,7 @@ class Options:
     """What can be chosen.
 
     Attributes:
-      photos: the prepared data set whose photos are taken, such as sketchy/photo; it lies in the
+      photo_set: the prepared data set whose photos are taken, such as sketchy/photo; it lies in the
         folder --source, by default in --data_dir.
       detector: hed, structured (structured forests; needs --weights) or canny.
       weights: weight file of the detector: a .caffemodel or .h5 file for hed, model.yml.gz for
@@ -46,7 +46,7 @@ class Options:
       thinned: thin the edges to centre lines before their points are listed.
     """
 
-    photos: str = ""
+    photo_set: str = ""
     detector: Detector = "hed"
     weights: str = ""
     threshold: float = 0.9
@@ -83,7 +83,7 @@ class Builder(RecordsBuilder):
         if options.longest_side < 0:
             raise ValueError(f"longest_side={options.longest_side} must be 0 or a number of pixels")
         made = tfds.core.BuilderConfig(
-            name=name, description=f"The photos of {options.photos}, by {options.detector}."
+            name=name, description=f"The photos of {options.photo_set}, by {options.detector}."
         )
         super().__init__(options=options, config=made, **rest)
         self._original_state["config"] = None
@@ -96,7 +96,7 @@ class Builder(RecordsBuilder):
     def find_source(self, dl_manager: tfds.download.DownloadManager) -> Path:
         """Returns the version folder of the photos; they are prepared already, never downloaded."""
         del dl_manager
-        return photo_folder(self._photos_dir, self.options.photos)
+        return photo_folder(self._photos_dir, self.options.photo_set)
 
     @property
     def _photos_dir(self) -> Path:
@@ -105,7 +105,7 @@ class Builder(RecordsBuilder):
     def download_and_prepare(self, **options: Any) -> None:
         """Builds the data set; what it needs is missed before anything is written."""
         if not self.is_prepared():
-            photo_folder(self._photos_dir, self.options.photos)
+            photo_folder(self._photos_dir, self.options.photo_set)
             _detector(self.options)
         super().download_and_prepare(**options)
 
@@ -146,7 +146,7 @@ class Builder(RecordsBuilder):
 
 def config_name(options: Options) -> str:
     """Names the data set of these options: photos of sketchy/photo by HED are "sketchy-hed"."""
-    return f"{options.photos.removesuffix('/photo').replace('/', '-')}-{options.detector}"
+    return f"{options.photo_set.removesuffix('/photo').replace('/', '-')}-{options.detector}"
 
 
 @functools.lru_cache(maxsize=1)

@@ -48,7 +48,7 @@ def photo_folder(data_dir: Path, name: str) -> Path:
     folders = dataset_folders(data_dir)
     if name not in folders:
         raise FileNotFoundError(
-            f"photos={name!r} is no data set in {data_dir} (there: "
+            f"photo_set={name!r} is no data set in {data_dir} (there: "
             f"{', '.join(sorted(folders)) or 'nothing'}); name one of photos, or build it first"
         )
     folder = folders[name]

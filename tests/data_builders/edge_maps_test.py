@@ -87,7 +87,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _options(**options: Any) -> Options:
-    return Options(**{"photos": "prepared_set/photo", "detector": "canny", **options})
+    return Options(**{"photo_set": "prepared_set/photo", "detector": "canny", **options})
 
 
 def _build(data_dir: Path, source: Path | None = None, **options: Any) -> Builder:
@@ -223,8 +223,8 @@ def test_the_highest_version_is_read(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("prepared_set/sketch", "holds records of the domain 'sketch', no photos"),
-        ("", "photos='' is no data set in .*there: prepared_set/photo, prepared_set/sketch"),
-        ("prepared_set", "photos='prepared_set' is no data set"),
+        ("", "photo_set='' is no data set in .*there: prepared_set/photo, prepared_set/sketch"),
+        ("prepared_set", "photo_set='prepared_set' is no data set"),
         ("nowhere/photo", "build it first"),
     ],
 )
@@ -232,7 +232,7 @@ def test_a_wrong_photo_set_is_named(
     data_dir: Path, tmp_path: Path, name: str, message: str
 ) -> None:
     with pytest.raises((ValueError, OSError), match=message) as caught:
-        _build(tmp_path, data_dir, photos=name)
+        _build(tmp_path, data_dir, photo_set=name)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 

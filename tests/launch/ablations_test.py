@@ -21,7 +21,7 @@ def test_forms_of_input(launch, given):
 
 
 def test_features(launch, given):
-    given |= {"sketches": "eitz_sbir/sketch", "photos": "eitz_sbir/photo"}
+    given |= {"sketches": "eitz_sbir/sketch", "photo_sets": "eitz_sbir/photo"}
     table = table_of(launch("ablations", what="features", **given).succeeded())
     assert set(table) == set(CAFFE.features) and next(iter(table)) == "L6+L7"
 
@@ -29,7 +29,7 @@ def test_features(launch, given):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"what": "edges"}, ("--what=edges needs --photos",)),
+        ({"what": "edges"}, ("--what=edges needs --photo_sets",)),
         (
             {"what": "input", "sketches": "tu_berlin/sketch:fold0"},
             ("one data set", "without a split"),

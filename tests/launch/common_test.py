@@ -96,7 +96,7 @@ def test_missing_flags_are_all_named(name, launch):
     ("name", "flag", "value", "known"),
     [
         ("build_data", "dataset", "imagenet", "openmoji"),
-        ("port_weights", "variant", "vgg", "caffe|torchvision"),
+        ("port_weights", "backbone", "vgg", "caffe|torchvision"),
         ("port_weights", "num_classes", "0", "positive"),
         ("port_weights", "seed", "x", "'x'"),
         ("train", "mixture", "I", "S|S+I|S+E|S+I+E"),
@@ -117,13 +117,13 @@ def test_wrong_values_are_named(name, flag, value, known, launch):
 def test_help_shows_only_the_flags_of_what_is_chosen(launch):
     for what, shown in (("retrieval", True), ("recognition", False)):
         helped = launch("evaluate", "--help", what=what).succeeded()
-        assert "--checkpoint" in helped and ("--photos:" in helped) is shown
-    assert "--photos:" in launch("evaluate", "--help").succeeded()  # the default is retrieval
+        assert "--checkpoint" in helped and ("--photo_sets:" in helped) is shown
+    assert "--photo_sets:" in launch("evaluate", "--help").succeeded()  # the default is retrieval
 
 
 def test_flags_of_another_choice_are_refused(launch):
-    wrong = launch("evaluate", what="recognition", photos="x", checkpoint="nowhere")
-    wrong.failed("--photos is for --what=retrieval only; omit it", status=2)
+    wrong = launch("evaluate", what="recognition", photo_sets="x", checkpoint="nowhere")
+    wrong.failed("--photo_sets is for --what=retrieval only; omit it", status=2)
 
 
 def test_which_flags_a_choice_takes():

@@ -96,7 +96,7 @@ def test_splits_and_synonyms(launch, given, tmp_path):
     one, other = sketches[0]["class_name"], sketches[1]["class_name"]
     class_map = tmp_path / "map.json"
     class_map.write_text(json.dumps({one: {"openmoji": [one, other]}}))
-    whole = given | {"sketches": "openmoji/sketch:train", "photos": "openmoji/photo:train"}
+    whole = given | {"sketches": "openmoji/sketch:train", "photo_sets": "openmoji/photo:train"}
     plain, mapped = (
         json.loads(launch("evaluate", what="retrieval", **whole, **more).succeeded())[0]
         for more in ({}, {"class_map": class_map})
@@ -110,7 +110,7 @@ def test_splits_and_synonyms(launch, given, tmp_path):
 
 def test_several_galleries(launch, given):
     photos = "openmoji/photo:train,openmoji/photo:test"
-    (result, *_) = json.loads(launch("evaluate", photos=photos, **given).succeeded())
+    (result, *_) = json.loads(launch("evaluate", photo_sets=photos, **given).succeeded())
     assert result["counts"]["gallery"] == 8 and result["counts"]["queries"] == 3
 
 
@@ -126,7 +126,7 @@ def test_classes_that_the_data_does_not_show(launch, given):
         ({"data_dir": "/nowhere"}, ("/nowhere", "launch.build_data")),
         ({"split": "val"}, ("no split 'val'", "train, test")),
         ({"sketches": "tu_berlin/sketch"}, ("'tu_berlin/sketch'", "openmoji/sketch")),
-        ({"photos": "openmoji/sketch"}, ("openmoji/sketch is", "sketch, not photo")),
+        ({"photo_sets": "openmoji/sketch"}, ("openmoji/sketch is", "sketch, not photo")),
         ({"sketches": "openmoji/photo"}, ("openmoji/photo is", "photo, not sketch")),
         ({"class_map": "/nowhere.json"}, ("/nowhere.json", "No such file")),
     ],

@@ -29,7 +29,7 @@ def test_a_folder_of_the_checkpoint(launch, given):
 def test_a_state_dict_that_is_ported_back(launch, given, tmp_path):
     out = tmp_path / "alexnet.pth"
     launch("export", **given | {"format": "pytorch", "out": out}).succeeded()
-    flags = {"source": out, "variant": "torchvision", "out": tmp_path / "back"}
+    flags = {"source": out, "backbone": "torchvision", "out": tmp_path / "back"}
     assert "8 of 8 layers loaded" in launch("port_weights", **flags).succeeded()
     old, new = load_model(given["checkpoint"]), load_model(tmp_path / "back")
     assert new.digest() == old.digest()

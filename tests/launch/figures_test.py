@@ -229,7 +229,7 @@ TAKEN = {
         ),
         ("inversion", {"inverted_layers": "conv1,conv9"}, ("conv9", "choose", "relu7")),
         ("inversion", {"shown_classes": "unicorn"}, ("'unicorn' is unknown", "choose of")),
-        ("retrieval", {"photos": "openmoji/photo:train"}, ("none of 3 sketches has a photo",)),
+        ("retrieval", {"photo_sets": "openmoji/photo:train"}, ("none of 3 sketches has a photo",)),
         ("views", {"sketches": "openmoji/photo"}, ("domain photo", "not sketch or edge")),
         ("report", {"out": "report.png"}, ("report.png must end in .html",)),
         ("filters", {"out": "filters.pdf"}, ("filters.pdf must end in .png",)),
@@ -267,7 +267,7 @@ def test_wrong_flags_are_named(what, changes, words, launch, flags, tmp_path):
     [
         ("curves", {"run_dir"}, {"checkpoint", "data_dir", "steps", "results"}),
         ("filters", {"checkpoint", "before"}, {"data_dir", "sketches", "seed", "top"}),
-        ("retrieval", {"checkpoint", "photos", "top", "layer"}, {"before", "steps", "pairs"}),
+        ("retrieval", {"checkpoint", "photo_sets", "top", "layer"}, {"before", "steps", "pairs"}),
         ("report", {"before", "steps", "pairs", "top"}, {"dataset", "run_dir", "results"}),
     ],
 )
@@ -278,5 +278,5 @@ def test_help_keeps_to_what_is_chosen(what, own, others, launch):
 
 def test_a_class_without_photos_is_named(launch, flags, data_dir, tmp_path):
     name = open_records(data_dir, "openmoji/sketch", "test")[0]["class_name"]
-    given = {"shown_classes": name, "photos": "openmoji/photo:train", "out": tmp_path / "a.png"}
+    given = {"shown_classes": name, "photo_sets": "openmoji/photo:train", "out": tmp_path / "a.png"}
     launch("figures", what="activations", **given, **flags).failed(f"class '{name}' has no photo")

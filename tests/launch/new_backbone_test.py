@@ -71,7 +71,7 @@ def test_it_embeds_and_retrieves(launch, trained, data_dir, tmp_path):
     np.testing.assert_allclose(np.linalg.norm(np.load(features), axis=1), 1, rtol=1e-5)
     out = launch(
         "evaluate", what="retrieval", checkpoint=trained[2], data_dir=data_dir,
-        sketches="openmoji/sketch:test", photos="openmoji/photo:test",
+        sketches="openmoji/sketch:test", photo_sets="openmoji/photo:test",
     ).succeeded()  # fmt: skip
     assert "mAP" in out
 
@@ -114,7 +114,7 @@ def test_it_explains_on_the_page(trained, gallery):
 def test_it_is_looked_into(launch, trained, data_dir, tmp_path, what):
     own = {"inversion": {"steps": 8, "count": 1}, "activations": {"pairs": 3}}.get(what, {})
     out = tmp_path / "figure.png"
-    sets = {"sketches": "openmoji/sketch:test", "photos": "openmoji/photo:test"}
+    sets = {"sketches": "openmoji/sketch:test", "photo_sets": "openmoji/photo:test"}
     data = {} if what == "filters" else {"data_dir": data_dir, **sets}
     facts = launch("figures", what=what, checkpoint=trained[2], out=out, **data, **own).succeeded()
     assert out.stat().st_size > 1000

