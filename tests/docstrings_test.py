@@ -23,9 +23,9 @@ ENTRY = re.compile(r"^ {2,4}\*{0,2}(\w+)(?: \([^)]*\))?: +(.+)$")
 def docstrings(path):
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if text := ast.get_docstring(node):
-                yield getattr(node, "name", path.stem), text
+        documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        if isinstance(node, documented) and (text := ast.get_docstring(node)):
+            yield getattr(node, "name", path.stem), text
 
 
 def entries(text):
