@@ -20,7 +20,6 @@ from dsf_jax.data.picture_folders import (
     missed_pictures,
     printable,
     summary,
-    unreadable_line,
 )
 from dsf_jax.gallery.contents import Contents
 from dsf_jax.gallery.crawl import CrawlResult, crawl

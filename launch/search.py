@@ -67,10 +67,7 @@ def main() -> None:
             "--labels and --folder are for a --gallery; name the folder itself with --photos"
         )
     drawing = read_drawing(_SKETCH.value, cast(Polarity, _POLARITY.value))
-    if _GALLERY.value:
-        found = _search_gallery(_GALLERY.value, drawing)
-    else:
-        found = _search_folder(_PHOTOS.value or "", drawing)
+    found = _search_gallery(drawing) if _GALLERY.value else _search_folder(drawing)
     for rank, (distance, path) in enumerate(found, start=1):
         print(f"{rank:3d}  {distance:.4f}  {path}")
     if figure:
@@ -78,8 +75,9 @@ def main() -> None:
         save_figure(ranked_results([drawing.image], [pictures]), figure)
 
 
-def _search_folder(folder: str, drawing: Drawing) -> list[FoundPicture]:
+def _search_folder(drawing: Drawing) -> list[FoundPicture]:
     """Returns a folder's nearest pictures, and names on standard error what could not be compared."""
+    folder = _PHOTOS.value
     pictures, passed_over, unreadable = list_pictures(folder)
     for path in unreadable:
         print(unreadable_line(path), file=sys.stderr)
@@ -107,8 +105,9 @@ def _picture_or_name(path: pathlib.Path) -> np.ndarray | str:
         return printable(path.name)
 
 
-def _search_gallery(uri: str, drawing: Drawing) -> list[FoundPicture]:
+def _search_gallery(drawing: Drawing) -> list[FoundPicture]:
     """Returns a gallery's nearest pictures."""
+    uri = _GALLERY.value
     # They need LanceDB, which a folder does not.
     from dsf_jax.gallery.embedder import network_embedder
     from dsf_jax.gallery.gallery import Gallery

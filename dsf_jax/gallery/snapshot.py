@@ -273,7 +273,10 @@ class Snapshot:
 def _in_one_form(table: pa.Table, names: Sequence[str]) -> pa.Table:
     """Returns a table with names in NFC: earlier versions stored them as the file system has them."""
     for name in names:
-        column = pc.utf8_normalize(table[name], form="NFC")
+        # pyarrow's own utf8_normalize decomposes, whatever form it is asked for.
+        encoded = table[name].combine_chunks().dictionary_encode()
+        distinct = pa.array([one_form(x) for x in encoded.dictionary.to_pylist()], pa.string())
+        column = distinct.take(encoded.indices)
         table = table.set_column(table.schema.get_field_index(name), name, column)
     return table
 

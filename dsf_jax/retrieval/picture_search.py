@@ -67,14 +67,15 @@ class PictureFiles(Sequence[dict[str, Any]]):
 
     def __getitem__(self, index: Any) -> dict[str, Any]:  # type: ignore[override]
         """Reads one picture."""
+        path = self._paths[index]
         try:
-            picture = read_picture(self._paths[index])
-        except ValueError as error:
-            self.failed[index] = str(error)
-        except OSError as error:
-            path = printable(self._paths[index])
-            self.failed[index] = f"{path}: {error.strerror or error}; fix it, or remove it"
-        if index in self.failed:
+            picture = read_picture(path)
+        except (ValueError, OSError) as error:
+            own = not isinstance(error, OSError) or error.errno is None
+            line = (
+                str(error) if own else f"{printable(path)}: {error.strerror}; fix it, or remove it"
+            )
+            self.failed[index] = line
             picture = np.full((1, 1, 3), 255, np.uint8)
         return {"photo": square_photo(picture), "label": 0}
 
