@@ -26,6 +26,7 @@ models.edge_detector     a photo -> its edges, by one of three detectors
 models.weights_port      arrays by layer -> a model's parameters, every name accounted for
 data.files               text files, written atomically
 data.pictures            picture files of any kind -> RGB arrays
+data.picture_folders     a folder -> its picture files, and what else lies there
 data.batches             examples -> padded arrays, the unit that travels to the device
 data.records             prepared data sets on disk -> random access
 data.quickstart          where the quickstart keeps what
@@ -55,10 +56,12 @@ gallery.crawl            a folder of pictures -> which files there are, what eac
 gallery.embedder         photos -> features, and the network that they are of
 gallery.projection       features reduced by principal component analysis
 gallery.store_config     what a gallery's vectors are, as JSON
+gallery.storage_errors   what the storage library raises -> errors of one line
 gallery.store            a gallery's rows on disk or in an object store
 gallery.snapshot         one version of a gallery in memory: its pictures and their vectors
 gallery.synchroniser     files -> rows of the store, batch by batch
 gallery.sync             the store brought up to date with a folder or files
+gallery.contents         which folders a gallery's pictures are of, and which are copies
 gallery.from_records     photos of prepared data sets -> a folder of picture files
 gallery.gallery          a gallery of one's own pictures: kept up with folders, searched
 evaluation.ranking       average precision, bounded or not, P@K, recall, NDCG
