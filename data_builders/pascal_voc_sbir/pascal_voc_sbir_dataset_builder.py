@@ -200,11 +200,7 @@ def _lists(files: Iterable[SourceFile], source: Path) -> dict[str, SourceFile]:
 
 def _members(file: SourceFile) -> Iterator[tuple[str, str]]:
     """Yields (VOC's number of a photo, the line that lists it)."""
-    try:
-        lines = file.read().decode("ascii").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadFile(file.where, "not a list of photos: it is not plain text") from error
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(file.read_text().splitlines(), 1):
         if line.strip():
             yield line.strip(), f"{file.where} line {number}"
 
