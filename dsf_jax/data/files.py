@@ -61,7 +61,7 @@ def decode_text(content: bytes, where: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
+def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Writes a file through a temporary one next to it, which a failure removes.
 
     Args:
@@ -83,7 +83,7 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
 
 
 @contextlib.contextmanager
-def only_writer(folder: str | os.PathLike[str]) -> Iterator[None]:
+def directory_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Locks a folder against other processes that do; a killed process's lock goes with it.
 
     Args:

@@ -16,7 +16,7 @@ import optax
 from jax.experimental import multihost_utils
 
 from dsf_jax.data.batches import TrainingBatch
-from dsf_jax.data.files import only_writer
+from dsf_jax.data.files import directory_lock
 from dsf_jax.data.training_batches import prefetch
 from dsf_jax.models.model import Model
 from dsf_jax.training import checkpoints
@@ -86,7 +86,7 @@ def train(
     """
     run_dir = pathlib.Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    with only_writer(run_dir) if is_primary() else contextlib.nullcontext():
+    with directory_lock(run_dir) if is_primary() else contextlib.nullcontext():
         steps = config.total_steps(total_examples)
         claim(run_dir, config, model, data, command or {}, steps=steps)
         with _others_there():

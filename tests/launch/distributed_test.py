@@ -41,7 +41,7 @@ def joined(monkeypatch):
             distributed.join()
         return asked
 
-    join.fake = fake
+    join.fake = fake  # type: ignore[attr-defined]
     return join
 
 
