@@ -40,6 +40,7 @@ class Builder(RecordsBuilder):
         tfds.core.BuilderConfig(name="photo", description="The photos that are searched."),
     ]
     OPTIONS = Options
+    SUFFIXES = (*SUFFIXES, *LISTS)
     LICENSE = "Creative Commons licences of the photographers; research only"
 
     def plan(self, source: Path) -> Plan:
@@ -53,7 +54,7 @@ class Builder(RecordsBuilder):
 
     def _domains(self, source: Path) -> dict[str, dict[str, list[FileExample]]]:
         """Lists the examples of either layout: the archive's own, or class folders."""
-        files = source_files(source, suffixes=(*SUFFIXES, *LISTS))
+        files = source_files(source, suffixes=self.SUFFIXES)
         listed = ground_truth(files, source)
         if listed is None:
             return classes_of_domains(source)

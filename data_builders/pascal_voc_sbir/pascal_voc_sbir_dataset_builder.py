@@ -70,6 +70,7 @@ class Builder(RecordsBuilder):
         tfds.core.BuilderConfig(name="sketch", description="The queries, and their points."),
     ]
     OPTIONS = Options
+    SUFFIXES = (*SUFFIXES, ".txt", ".xml", *ARCHIVES)
     HOMEPAGE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2007/"
 
     def features(self) -> dict[str, Any]:

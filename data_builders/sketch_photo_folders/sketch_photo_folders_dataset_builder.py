@@ -49,13 +49,14 @@ class Builder(RecordsBuilder):
         tfds.core.BuilderConfig(name="photo", description="The photos."),
     ]
     OPTIONS = Options
+    FILE_OPTIONS = ("class_map",)
 
     def plan(self, source: Path) -> Plan:
         """Cuts each class of the domain; labels number the classes of both domains together."""
         folder_classes = read_class_map(self.options.class_map)
         domains = classes_of_domains(source, class_map=folder_classes)
         splits = train_and_test(
-            present(domains, self.domain, source),
+            self.usable(present(domains, self.domain, source)),
             test_share=self.options.test_share,
             seed=self.options.split_seed,
         )
