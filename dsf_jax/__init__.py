@@ -68,6 +68,7 @@ evaluation.ranking       average precision, bounded or not, P@K, recall, NDCG
 evaluation.correlation   Kendall's tau
 evaluation.statistics    a mean with its bootstrap interval
 evaluation.results       one result with its intervals, one JSON file
+evaluation.summary       results -> a small table for a terminal
 evaluation.protocols.tu_berlin           accuracy, single angle and voted -> one result
 evaluation.protocols.category_retrieval  sketches against photos of the same classes -> one result
 evaluation.protocols.voc_retrieval       all positives and ever more negatives -> one result

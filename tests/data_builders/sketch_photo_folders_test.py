@@ -159,7 +159,7 @@ def test_options_change_the_cut_and_the_points(source, tmp_path):
         image = record["image"][..., 0]
         np.testing.assert_array_equal(record["points"], points_from_image(image, thinned=False))
     with pytest.raises(
-        ValueError, match=r"was built with test_share=0\.0, not 0\.2; remove it"
+        ValueError, match=r"was built with test_share=0\.0, not 0\.2; give --overwrite"
     ) as caught:
         _build(tmp_path / "all", source, "sketch")
     assert str(tmp_path / "all") in str(caught.value)
