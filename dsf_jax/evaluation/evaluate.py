@@ -126,11 +126,8 @@ def retrieval(
     layers = layers or extractor.layers
     score, options, by_name = PROTOCOLS[protocol]
     names = {layer: "-".join(filter(None, (protocol, extractor.name, layer))) for layer in layers}
-    shared = {
-        "method": METHOD,
-        **extractor.configuration(),
-        "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
-    } | ({"class_map": map_identity(class_map)} if by_name else {})
+    shared = _shared_configuration(extractor, sketches, photos)
+    shared |= {"class_map": map_identity(class_map)} if by_name else {}
     shared |= {"cutoffs": [*ks]} if ks else {}
     wanted = {name: {"layer": layer, **shared} for layer, name in names.items()}
 
@@ -153,6 +150,17 @@ def retrieval(
 
     made = stored(results, wanted, make)
     return {layer: made[name] for layer, name in names.items()}
+
+
+def _shared_configuration(
+    extractor: FeatureExtractor, sketches: Sequence[Records], photos: Sequence[Records]
+) -> dict[str, Any]:
+    """What the results of all layers depend on."""
+    return {
+        "method": METHOD,
+        **extractor.configuration(),
+        "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
+    }
 
 
 def _check_cutoffs(ks: Sequence[int], photos: int) -> None:

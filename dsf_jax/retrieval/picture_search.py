@@ -71,11 +71,10 @@ class PictureFiles(Sequence[dict[str, Any]]):
         try:
             picture = read_picture(path)
         except (ValueError, OSError) as error:
-            own = not isinstance(error, OSError) or error.errno is None
-            line = (
-                str(error) if own else f"{printable(path)}: {error.strerror}; fix it, or remove it"
+            reason = error.strerror if isinstance(error, OSError) else None
+            self.failed[index] = (
+                f"{printable(path)}: {reason}; fix it, or remove it" if reason else str(error)
             )
-            self.failed[index] = line
             picture = np.full((1, 1, 3), 255, np.uint8)
         return {"photo": square_photo(picture), "label": 0}
 

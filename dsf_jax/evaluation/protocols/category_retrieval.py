@@ -60,11 +60,7 @@ def category_retrieval(
     return ResultRecord(
         PROTOCOL,
         {name: bootstrap(x[used]) for name, x in scores.values.items()},
-        own_configuration(
-            configuration,
-            ks=list(ks),
-            definitions=definitions(("mAP", *kinds)),
-        ),
+        own_configuration(configuration, ks=list(ks), definitions=definitions(("mAP", *kinds))),
         {
             "queries": int(used.sum()),
             "queries_without_relevant": int((~used).sum()),
