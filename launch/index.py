@@ -11,9 +11,6 @@ import sys
 
 from absl import flags
 
-from dsf_jax.gallery.embedder import network_embedder
-from dsf_jax.gallery.gallery import Gallery
-from dsf_jax.gallery.store import open_store
 from dsf_jax.training.checkpoints import load_model
 from launch import common
 
@@ -39,6 +36,10 @@ _BATCH_SIZE = common.define_batch_size()
 
 def main() -> None:
     """Opens or makes the gallery, syncs it, and prints what has changed."""
+    # They need LanceDB, which --help does not.
+    from dsf_jax.gallery.embedder import network_embedder
+    from dsf_jax.gallery.gallery import Gallery
+
     if not pathlib.Path(_PHOTOS.value).expanduser().is_dir():
         raise FileNotFoundError(f"{_PHOTOS.value} is not a folder; name a folder of pictures")
     layer = _layer()
@@ -64,6 +65,8 @@ def _layer() -> str | None:
     """Returns the layer to store, None for the network's own; an existing gallery's is its own, and the
     flags must not contradict it.
     """
+    from dsf_jax.gallery.store import open_store
+
     try:
         config = open_store(_GALLERY.value).config
     except FileNotFoundError:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -293,11 +294,27 @@ def storage_errors(uri: str) -> Iterator[None]:
         if "No space left on device" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), uri) from error
         if isinstance(error, RuntimeError) or "lance error" in str(error):
-            reason = str(error).partition("\n")[0]
-            raise OSError(
-                f"{uri} failed to be read or written ({reason}); run the command again"
-            ) from error
+            raise OSError(_explain(str(error), uri)) from error
         raise
+
+
+def _explain(reason: str, uri: str) -> str:
+    """Formats an error of the storage library: what can be done about it, without the library's own
+    source paths.
+    """
+    if re.search("ermission denied|ead-only", reason):
+        return f"{uri} cannot be written to; change its permissions, or name another gallery"
+    if missing := re.search(r"(?:Object at location|Not found:?) (\S+)", reason):
+        file = missing[1].rstrip(",:")
+        return (
+            f"{uri} is damaged: its file {file} is not there; restore that from a copy, or remove the "
+            "gallery and make it again with launch.index"
+        )
+    short = re.sub(r",? ?(?:at )?\S*(?:\.cargo|/rustc/|/src/)\S*\.rs:\d+(?::\d+)?", "", reason)
+    return (
+        f"{uri} failed to be read or written ({short.partition(chr(10))[0]}); if this stays, remove the "
+        "gallery and make it again with launch.index"
+    )
 
 
 def _connect(uri: str) -> lancedb.DBConnection:
