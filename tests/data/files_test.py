@@ -105,9 +105,12 @@ def fails_with(number):
 
 
 def test_one_process_writes_at_a_time(tmp_path):
-    with only_writer(tmp_path / "run"):
-        with pytest.raises(OSError, match=LOCKED), only_writer(tmp_path / "run"):
-            pass
+    with (
+        only_writer(tmp_path / "run"),
+        pytest.raises(OSError, match=LOCKED),
+        only_writer(tmp_path / "run"),
+    ):
+        pass
     with only_writer(tmp_path / "run"):
         assert names(tmp_path / "run") == []
 
@@ -149,9 +152,8 @@ def test_the_file_of_a_process_that_is_gone_is_taken_over(tmp_path, monkeypatch)
 def test_the_file_of_an_unknown_process_is_named(tmp_path, monkeypatch, content):
     without_locks(monkeypatch, "ENOLCK")
     (tmp_path / LOCK_FILE).write_text(content)
-    with pytest.raises(OSError, match=rf"says {tmp_path / LOCK_FILE}; wait"):
-        with only_writer(tmp_path):
-            pass
+    with pytest.raises(OSError, match=rf"says {tmp_path / LOCK_FILE}; wait"), only_writer(tmp_path):
+        pass
     assert (tmp_path / LOCK_FILE).read_text() == content
 
 
