@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 
 from data_builders.builder import DomainAbsent
 from data_builders.registry import builder_class, configurations
-from dsf_jax.data.files import only_writer
+from dsf_jax.data.files import directory_lock
 
 _HALF_BUILT = "incomplete.*"  # TFDS's name for the folder it writes into
 
@@ -32,7 +32,7 @@ def prepare(builder: tfds.core.DatasetBuilder, **options: Any) -> None:
         whatever else goes wrong, the builder's own error.
     """
     root = Path(builder.data_dir_root) / builder.name
-    with only_writer(root):
+    with directory_lock(root):
         for left in Path(builder.data_dir).parent.glob(_HALF_BUILT):
             shutil.rmtree(left)
         try:

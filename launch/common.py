@@ -45,6 +45,7 @@ OLD_SPELLINGS = {
         "photos": "--photo_sets",
     },
     "port_weights": {"variant": "--backbone"},
+    "reproduce": {"photos": "--photo_sets"},
     "train": {"variant": "--backbone"},
 }
 

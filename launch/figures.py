@@ -3,7 +3,7 @@
 python -m launch.figures --what=inversion --checkpoint=runs/quickstart --data_dir=runs/quickstart/data \
     --out=inversion.png
 python -m launch.figures --what=report --checkpoint=runs/S+I/fold2 --before=runs/ported --data_dir=data \
-    --sketches=tu_berlin/sketch:fold2 --photos=hust_si/photo:test --class_map=map.json --out=report.html
+    --sketches=tu_berlin/sketch:fold2 --photo_sets=hust_si/photo:test --class_map=map.json --out=report.html
 
 Three more need no network: a sheet of prepared records, a run's curves, and how the library's times
 grow.

@@ -26,7 +26,7 @@ from dsf_jax.data.datasets import (
     read_class_map,
     read_folds,
 )
-from dsf_jax.data.files import write_whole
+from dsf_jax.data.files import write_atomic
 from dsf_jax.data.mixtures import MIXTURES, ClassMap
 from dsf_jax.images.views import Resizing
 from dsf_jax.models.model import with_classes
@@ -206,7 +206,7 @@ def _summarise(run_dir: pathlib.Path, folds: list[str]) -> None:
         "mean": statistics.mean(taken),
         "standard deviation": statistics.stdev(taken),
     }
-    write_whole(run_dir / FOLDS_FILE, json.dumps(summary, indent=1) + "\n")
+    write_atomic(run_dir / FOLDS_FILE, json.dumps(summary, indent=1) + "\n")
     _print(
         f"single angle over {len(folds)} folds: {summary['mean']:.4f}, standard deviation "
         f"{summary['standard deviation']:.4f}, from {min(taken):.4f} to {max(taken):.4f}"

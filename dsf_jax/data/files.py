@@ -18,7 +18,7 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.
 _held: set[pathlib.Path] = set()  # this process's lock files
 
 
-def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
+def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Writes a file through a temporary one next to it, which a failure removes.
 
     Args:
@@ -40,7 +40,7 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
 
 
 @contextlib.contextmanager
-def only_writer(folder: str | os.PathLike[str]) -> Iterator[None]:
+def directory_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Locks a folder against other processes that do; a killed process's lock goes with it.
 
     Where the disk or the system has no locks (Lustre without -o flock, some FUSE, Windows), a file in

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dsf_jax.data.datasets import open_datasets
 from dsf_jax.data.mixtures import ClassMap, Mixture, mix, names_in_mixture
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation.baselines import fit_linear
@@ -25,26 +24,6 @@ from dsf_jax.evaluation.results import ResultRecord
 from dsf_jax.evaluation.store import METHOD, data_identity, map_identity, stored
 
 VOC_NEGATIVES = (0, 1000, 5000)  # besides all: the points of Fig. 4
-
-
-def open_sets(
-    data_dir: str, datasets: Sequence[str], split: str, domains: Sequence[str]
-) -> list[Records]:
-    """Opens data sets that must be of certain domains.
-
-    Args:
-      data_dir: folder of prepared records.
-      datasets: NAME or NAME:SPLIT of each.
-      split: split of those that name none.
-      domains: domains that are allowed.
-
-    Returns:
-      Their records.
-
-    Raises:
-      ValueError: when one is of another domain.
-    """
-    return open_datasets(data_dir, datasets, split, domains)
 
 
 def all_classes(sets: Sequence[Records], class_map: ClassMap | None) -> list[str]:

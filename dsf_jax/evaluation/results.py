@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dsf_jax.data.files import write_whole
+from dsf_jax.data.files import write_atomic
 from dsf_jax.evaluation.statistics import Measure
 
 FORMAT = 1
@@ -200,7 +200,7 @@ def write_result(path: str | os.PathLike[str], record: ResultRecord) -> None:
         raise FileExistsError(
             f"{path} exists, and results are not overwritten; remove it or choose another"
         )
-    write_whole(path, json.dumps(as_dict(record), indent=1, ensure_ascii=False) + "\n")
+    write_atomic(path, json.dumps(as_dict(record), indent=1, ensure_ascii=False) + "\n")
 
 
 def read_result(path: str | os.PathLike[str]) -> ResultRecord:

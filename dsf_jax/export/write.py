@@ -19,7 +19,7 @@ import numpy as np
 from jax import export
 from safetensors.numpy import save
 
-from dsf_jax.data.files import write_whole
+from dsf_jax.data.files import write_atomic
 from dsf_jax.export import load
 from dsf_jax.export.weights import caffemodel, state_dict
 from dsf_jax.images.points import CANVAS, PADDED_LENGTHS, PADDING
@@ -117,7 +117,7 @@ def write_caffemodel(path: str | os.PathLike[str], model: Model) -> None:
     """
     content = caffemodel(model)
     check_space(pathlib.Path(path).absolute().parent, model.params)
-    write_whole(path, content)
+    write_atomic(path, content)
 
 
 def write_state_dict(path: str | os.PathLike[str], model: Model) -> None:
@@ -133,7 +133,7 @@ def write_state_dict(path: str | os.PathLike[str], model: Model) -> None:
     """
     content = state_dict(model)
     check_space(pathlib.Path(path).absolute().parent, model.params)
-    write_whole(path, content)
+    write_atomic(path, content)
 
 
 def _exported_features(backbone: Backbone) -> tuple[str, ...]:

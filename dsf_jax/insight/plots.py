@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from dsf_jax.data.files import write_whole
+from dsf_jax.data.files import write_atomic
 from dsf_jax.images.resize import SIZE
 from dsf_jax.images.views import VIEW_ANGLES, VIEW_FLIPS
 from dsf_jax.insight.strokes import resized
@@ -53,7 +53,7 @@ def png_bytes(figure: Figure) -> bytes:
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Writes a figure as PNG."""
-    write_whole(path, png_bytes(figure))
+    write_atomic(path, png_bytes(figure))
 
 
 def contact_sheet(

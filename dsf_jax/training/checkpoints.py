@@ -82,7 +82,7 @@ def save(
     """Starts saving a state under its step; a step that is there already is left as it is.
 
     Args:
-      checkpoints: from `manager`.
+      checkpoints: open folder, from `manager`.
       state: state of the run; its model's configuration is kept with the parameters.
       score: accuracy on held-out data, if it was taken: the higher the better.
 
@@ -121,7 +121,7 @@ def restore(checkpoints: ocp.CheckpointManager, like: TrainState) -> TrainState 
     """Reads the latest complete state.
 
     Args:
-      checkpoints: from `manager`.
+      checkpoints: open folder, from `manager`.
       like: a state of the same structure and shapes.
 
     Returns:

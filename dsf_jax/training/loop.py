@@ -17,7 +17,7 @@ import optax
 from jax.experimental import multihost_utils
 
 from dsf_jax.data.batches import TrainingBatch
-from dsf_jax.data.files import only_writer
+from dsf_jax.data.files import directory_lock
 from dsf_jax.data.training_batches import prefetch
 from dsf_jax.models.model import Model
 from dsf_jax.training import checkpoints
@@ -99,7 +99,7 @@ def train(
         opened.enter_context(_others_there())
         _check_agreement(config, model, run_dir, steps=steps, data=data, held_out=held_out)
         if is_primary():
-            opened.enter_context(only_writer(run_dir))
+            opened.enter_context(directory_lock(run_dir))
         claim(run_dir, config, model, data, command or {}, steps=steps)
         return _train(config, make_batches, model, run_dir, total_examples, held_out, watchdog)
 
@@ -280,7 +280,7 @@ def _stop_signals(watchdog: Watchdog | None) -> Iterator[list[int]]:
         for s in (signal.SIGTERM, signal.SIGINT)
     }
     try:
-        with watchdog.hears_signals() if watchdog else contextlib.nullcontext():
+        with watchdog.watches() if watchdog else contextlib.nullcontext():
             yield received
     finally:
         for number, handler in before.items():

@@ -67,7 +67,8 @@ def starting_point(init: str, backbone: str, *, resizing: Resizing | None, seed:
     Returns:
       The model.
     """
-    model = _random_model(backbone, (), seed) if init == RANDOM else load_model(init)
+    # Of one nameless class: not every layer can be drawn for none.
+    model = _random_model(backbone, ("",), seed) if init == RANDOM else load_model(init)
     config = model.config._replace(resizing=resizing or model.config.resizing)
     return model.replace(config=config)
 

@@ -4,6 +4,7 @@ the others in the runtime, where no exception and no signal's handler reaches th
 
 import collections
 import contextlib
+import math
 import os
 import select
 import signal
@@ -23,7 +24,7 @@ class Watchdog:
     """Watches a run's steps and saves from a thread of its own."""
 
     def __init__(self, seconds: float, end: Callable[[str], Any]) -> None:
-        """Starts watching.
+        """Gets ready to watch.
 
         Args:
           seconds: time that a step may last, or `FACTOR` times the longest step so far if that is
@@ -33,7 +34,7 @@ class Watchdog:
         self._seconds, self._end = seconds, end
         self._under_way: collections.deque[tuple[int, Any]] = collections.deque()
         self._what, self._slow, self._longest = "the start", True, 0.0
-        self._since = time.monotonic()
+        self._since = math.inf  # what is prepared before the first step may take hours
         self._signal: tuple[int, float] | None = None
         self._hears, self._told = socket.socketpair()
         self._told.setblocking(False)
@@ -53,13 +54,17 @@ class Watchdog:
         self._enter("a step", slow=False)
 
     @contextlib.contextmanager
-    def hears_signals(self) -> Iterator[None]:
-        """Hears the signals that a handler would hear too late, the run being in the runtime."""
+    def watches(self) -> Iterator[None]:
+        """Watches, and hears the signals that a handler hears too late while the run is in the runtime;
+        afterwards, for the end of the last save.
+        """
+        self._enter("the start", slow=True)
         before = signal.set_wakeup_fd(self._told.fileno(), warn_on_full_buffer=False)
         try:
             yield
         finally:
             signal.set_wakeup_fd(before)
+            self._enter("the last save", slow=True)
 
     def close(self) -> None:
         """Stops watching."""

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from dsf_jax.data import files
-from dsf_jax.data.files import LOCK_FILE, only_writer, write_whole
+from dsf_jax.data.files import LOCK_FILE, directory_lock, write_atomic
 
 
 def names(folder):
@@ -21,36 +21,36 @@ def names(folder):
 def test_text_reads_back_in_a_folder_that_is_made(tmp_path):
     path = tmp_path / "a" / "b" / "note.json"
     text = '{"class": "Hütte 🏠"}\n\nend'
-    write_whole(path, text)
+    write_atomic(path, text)
     assert path.read_bytes() == text.encode()
     assert names(path.parent) == ["note.json"]
 
 
 def test_an_old_file_is_replaced(tmp_path):
     path = tmp_path / "note.txt"
-    write_whole(path, "old and long")
-    write_whole(str(path), "new")
+    write_atomic(path, "old and long")
+    write_atomic(str(path), "new")
     assert path.read_text() == "new"
     assert names(tmp_path) == ["note.txt"]
 
 
 def test_the_old_file_stays_when_the_text_cannot_be_encoded(tmp_path):
     path = tmp_path / "note.txt"
-    write_whole(path, "old")
+    write_atomic(path, "old")
     with pytest.raises(UnicodeEncodeError):
-        write_whole(path, "new \ud800")
+        write_atomic(path, "new \ud800")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["note.txt"]
 
 
 def test_the_old_file_stays_when_there_is_no_room(tmp_path):
     path = tmp_path / "note.txt"
-    write_whole(path, "old")
+    write_atomic(path, "old")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
         with pytest.raises(OSError, match="File too large"):
-            write_whole(path, "x" * 100_000)
+            write_atomic(path, "x" * 100_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_text() == "old"
@@ -60,21 +60,21 @@ def test_the_old_file_stays_when_there_is_no_room(tmp_path):
 @pytest.mark.parametrize("error", [OSError("no"), KeyboardInterrupt()])
 def test_the_old_file_stays_when_it_cannot_be_replaced(tmp_path, monkeypatch, error):
     path = tmp_path / "note.txt"
-    write_whole(path, "old")
+    write_atomic(path, "old")
 
     def replace(*_):
         raise error
 
     monkeypatch.setattr(pathlib.Path, "replace", replace)
     with pytest.raises(type(error)):
-        write_whole(path, "new")
+        write_atomic(path, "new")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["note.txt"]
 
 
 def test_a_reader_sees_the_old_text_until_the_new_one_is_whole(tmp_path, monkeypatch):
     path = tmp_path / "note.txt"
-    write_whole(path, "old")
+    write_atomic(path, "old")
     seen = []
     replace = pathlib.Path.replace
 
@@ -83,14 +83,14 @@ def test_a_reader_sees_the_old_text_until_the_new_one_is_whole(tmp_path, monkeyp
         return replace(self, target)
 
     monkeypatch.setattr(pathlib.Path, "replace", look_first)
-    write_whole(path, "new")
+    write_atomic(path, "new")
     assert seen == [("old", "new", tmp_path)]  # beside it: a rename across disks is no rename
 
 
 def test_a_folder_in_the_way_is_an_error(tmp_path):
     (tmp_path / "note.txt").mkdir()
     with pytest.raises(OSError, match=r"note\.txt"):
-        write_whole(tmp_path / "note.txt", "new")
+        write_atomic(tmp_path / "note.txt", "new")
     assert names(tmp_path) == ["note.txt"]
 
 
@@ -106,12 +106,12 @@ def fails_with(number):
 
 def test_one_process_writes_at_a_time(tmp_path):
     with (
-        only_writer(tmp_path / "run"),
+        directory_lock(tmp_path / "run"),
         pytest.raises(OSError, match=LOCKED),
-        only_writer(tmp_path / "run"),
+        directory_lock(tmp_path / "run"),
     ):
         pass
-    with only_writer(tmp_path / "run"):
+    with directory_lock(tmp_path / "run"):
         assert names(tmp_path / "run") == []
 
 
@@ -129,12 +129,12 @@ SYSTEMS = ["ENOSYS", "ENOLCK", "EOPNOTSUPP", "Windows"]
 def test_a_file_stands_for_the_lock_where_there_are_none(tmp_path, monkeypatch, how):
     without_locks(monkeypatch, how)
     monkeypatch.setattr(os, "getpid", os.getppid)  # another process, which is alive
-    with only_writer(tmp_path):
+    with directory_lock(tmp_path):
         assert names(tmp_path) == [LOCK_FILE]
         monkeypatch.undo()
         without_locks(monkeypatch, how)
         said = f"{tmp_path} is being written by process {os.getppid()} on .*; wait for it.* remove"
-        with pytest.raises(OSError, match=said), only_writer(tmp_path):
+        with pytest.raises(OSError, match=said), directory_lock(tmp_path):
             pass
     assert names(tmp_path) == []
 
@@ -144,7 +144,7 @@ def test_the_file_of_a_process_that_is_gone_is_taken_over(tmp_path, monkeypatch)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     (tmp_path / LOCK_FILE).write_text(f"{socket.gethostname()} {ended.pid}")
-    with only_writer(tmp_path):
+    with directory_lock(tmp_path):
         assert str(os.getpid()) in (tmp_path / LOCK_FILE).read_text()
 
 
@@ -152,14 +152,17 @@ def test_the_file_of_a_process_that_is_gone_is_taken_over(tmp_path, monkeypatch)
 def test_the_file_of_an_unknown_process_is_named(tmp_path, monkeypatch, content):
     without_locks(monkeypatch, "ENOLCK")
     (tmp_path / LOCK_FILE).write_text(content)
-    with pytest.raises(OSError, match=rf"says {tmp_path / LOCK_FILE}; wait"), only_writer(tmp_path):
+    with (
+        pytest.raises(OSError, match=rf"says {tmp_path / LOCK_FILE}; wait"),
+        directory_lock(tmp_path),
+    ):
         pass
     assert (tmp_path / LOCK_FILE).read_text() == content
 
 
 def test_other_errors_of_locking_are_raised(tmp_path, monkeypatch):
     monkeypatch.setattr(files.fcntl, "flock", fails_with(errno.EIO))
-    with pytest.raises(OSError, match="no locks here"), only_writer(tmp_path):
+    with pytest.raises(OSError, match="no locks here"), directory_lock(tmp_path):
         pass
 
 
