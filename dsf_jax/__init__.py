@@ -41,6 +41,8 @@ training.config          the settings of a run, each default once
 training.checkpoints     states and models on disk
 training.feature_cache   random views through frozen layers, once
 training.run_directory   what a run writes down of itself
+training.agreement       whether the processes of a run were started alike
+training.watchdog        ends a process whose run is stuck
 training.metrics_log     watching a run: bar, lines, TensorBoard
 training.loop            configuration and data -> trained state, resumable
 training.start           start values and data -> a run
@@ -115,6 +117,7 @@ app.request_body         a request's body -> the query that it holds
 app.routes               the API
 app.server               the page to draw on, and its API, as one application
 app.listening            the server's socket and address
+__main__                 a command of launch, from wherever the package is installed
 
 Dimension letters: b batch, h w height width, c channels, p points, v views, n gallery items,
 q queries, d feature size, k classes.
