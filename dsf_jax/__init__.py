@@ -105,6 +105,7 @@ paper.emoji_run          the whole method on OpenMoji's emoji: training, scores,
 export.weights           a model's parameters -> files of Caffe and PyTorch
 export.write             a model in one folder that runs without this package
 app.schemas              what the page and its server say to each other
+app.turns                requests take turns at the network, clients that have gone lose theirs
 app.middleware           what every request to the server passes
 app.errors               whatever is wrong with a request -> one line
 app.scan                 pictures of drawings on paper -> ink, told apart from photos

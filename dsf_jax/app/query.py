@@ -100,14 +100,12 @@ def query_from_picture(data: bytes, kind: RequestedKind = "auto") -> tuple[Query
 
 def _check_counts(strokes: Sequence[Sequence[Sequence[float]]]) -> None:
     """Raises ValueError for too many strokes or points."""
-    for what, count, limit in (
-        ("strokes", len(strokes), MAX_STROKES),
-        ("points", sum(map(len, strokes)), MAX_POINTS),
+    for what, count, limit, remedy in (
+        ("strokes", len(strokes), MAX_STROKES, "undo or erase some of them"),
+        ("points", sum(map(len, strokes)), MAX_POINTS, "omit points that lie on a line"),
     ):
         if count > limit:
-            raise ValueError(
-                f"the drawing has {count} {what}, at most {limit} are taken; omit points that lie on a line"
-            )
+            raise ValueError(f"the drawing has {count} {what}, at most {limit} are taken; {remedy}")
 
 
 def _framed(ink: np.ndarray) -> np.ndarray:

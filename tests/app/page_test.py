@@ -179,9 +179,9 @@ def test_guesses_filter(page):
     board = Board(page)
     before = board.draw(SQUARE)
     page.wait_for_selector(".facet[data-label]")
-    assert page.inner_text("#guesses-title") == "You drew"
+    assert page.inner_text("#guesses-title") == "You may have drawn"
     texts = page.locator(".facet").all_inner_texts()
-    assert all(re.search(r"\d ?%|here", text) for text in texts), texts
+    assert all(re.search(r"\n(8|\d+ here)$", text) for text in texts), texts
     facet = page.locator(".facet[data-label]").first
     label = facet.get_attribute("data-label")
     facet.click()
@@ -286,7 +286,7 @@ def test_a_picture_opens_large(page, searcher):
     page.click(f'[data-id="{first}"] .thumb')
     page.wait_for_function("() => document.getElementById('picture-image').naturalWidth > 100")
     assert page.inner_text("#picture-path") == searcher.gallery.get(first).path
-    assert "closer than" in page.inner_text("#picture-closeness")
+    assert "(distance " in page.inner_text("#picture-closeness")
     assert page.locator("#previous").is_disabled()
     page.click("#why")
     page.wait_for_selector("#why-sides", state="visible")
@@ -416,10 +416,7 @@ def test_errors_are_told_and_mended(page):
     page.route("**/api/search*", lambda route: route.abort())
     board.draw(SQUARE)
     page.wait_for_selector("#error", state="visible")
-    assert (
-        page.inner_text("#error-text")
-        == "The server does not answer. Is launch.serve still running?"
-    )
+    assert "The server does not answer. Is launch.serve still" in page.inner_text("#error-text")
     page.unroute("**/api/search*")
     assert len(board.press("#retry")) == 24 and page.locator("#error").is_hidden()
     page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": b"no"})
