@@ -33,6 +33,7 @@ data.quickstart          where the quickstart keeps what
 data.mixtures            which domains and classes a network is trained on
 data.datasets            which data sets a command names: NAME:SPLIT, folds, class lists, class maps
 data.training_batches    examples -> shuffled training batches, random access by step
+training.rendezvous      where the processes of a run meet, counted, before JAX joins them
 training.parallel        one step on all devices of all processes
 training.losses          what training minimises, by name
 training.optimiser       Caffe's SGD: schedules, rates by layer
