@@ -89,7 +89,7 @@ def query_from_picture(data: bytes, kind: RequestedKind = "auto") -> tuple[Query
       ValueError: when it cannot be read (`decode_picture`), or shows no strokes as a drawing.
     """
     with DECODING:
-        picture = decode_picture(io.BytesIO(data), "the picture")
+        picture = decode_picture(io.BytesIO(data), "the file")
         small, square = shrunk(picture, SCANNED), square_photo(picture)
         del picture
     if kind == "photo" or (kind == "auto" and not looks_drawn(small)):

@@ -225,8 +225,11 @@ function showQuery() {
   shownFile = file;
   shown.alt = file ? file.name || "Your picture" : nameOf(picture);
 }
-byId("shown").addEventListener("load", ({target}) => target.classList.toggle("tall", target.naturalHeight > target.naturalWidth));
-byId("shown").addEventListener("error", ({target}) => target.removeAttribute("src")); // its name stands there
+byId("shown").addEventListener("load", ({target}) => {
+  target.classList.toggle("tall", target.naturalHeight > target.naturalWidth);
+  target.classList.remove("unreadable");
+});
+byId("shown").addEventListener("error", ({target}) => target.classList.add("unreadable")); // its name is below
 
 async function openFile(file, note) {
   const sent = await sendable(file);

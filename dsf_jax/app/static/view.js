@@ -110,12 +110,12 @@ export function showFacets(list, guesses, results, chosen, press) {
   const counts = new Map();
   for (const {label} of results) if (label !== null) counts.set(label, (counts.get(label) ?? 0) + 1);
   for (const [label, n] of [...counts].sort((a, b) => b[1] - a[1]).slice(0, 6)) {
-    if (n > 1 && n < results.length && !facets.some((facet) => facet.label === label)) facets.push({name: label, label, text: `${n} here`});
+    if (n > 1 && n < results.length && !facets.some((facet) => facet.label === label)) facets.push({label, text: `${n} here`});
   }
-  for (const label of chosen) if (!facets.some((facet) => facet.label === label)) facets.unshift({name: label, label, text: ""});
+  for (const label of chosen) if (!facets.some((facet) => facet.label === label)) facets.unshift({label, text: ""});
   const focused = document.activeElement?.dataset?.label;
   list.replaceChildren(...facets.map((facet) => {
-    const content = [made("b", {}, facet.name), made("small", {}, facet.text)];
+    const content = [made("b", {}, facet.label), made("small", {}, facet.text)];
     const fillings = made("i");
     fillings.style.width = `${100 * (facet.share ?? 0)}%`;
     const button = made("button", {
