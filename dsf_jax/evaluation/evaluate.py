@@ -126,9 +126,7 @@ def retrieval(
     layers = layers or extractor.layers
     score, options, by_name = PROTOCOLS[protocol]
     names = {layer: "-".join(filter(None, (protocol, extractor.name, layer))) for layer in layers}
-    shared = _shared_configuration(extractor, sketches, photos)
-    shared |= {"class_map": map_identity(class_map)} if by_name else {}
-    shared |= {"cutoffs": [*ks]} if ks else {}
+    shared = _shared_configuration(extractor, sketches, photos, class_map, by_name, ks)
     wanted = {name: {"layer": layer, **shared} for layer, name in names.items()}
 
     def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
@@ -138,9 +136,7 @@ def retrieval(
         queries = extractor.features(mixture.drawings, layers, "sketches", progress)
         gallery = extractor.features(mixture.photos, layers, "photos", progress)
         given = {"query_labels": mixture.drawings.labels, **options(mixture, sketches, photos)}
-        if ks:
-            _check_cutoffs(ks, len(mixture.photos))
-            given |= {"ks": ks, "bounded": True}
+        given |= _checked_cutoffs(ks, len(mixture.photos)) if ks else {}
         return {
             name: score(
                 queries=queries[layer], gallery=gallery[layer], configuration=wanted[name], **given
@@ -153,21 +149,32 @@ def retrieval(
 
 
 def _shared_configuration(
-    extractor: FeatureExtractor, sketches: Sequence[Records], photos: Sequence[Records]
+    extractor: FeatureExtractor,
+    sketches: Sequence[Records],
+    photos: Sequence[Records],
+    class_map: ClassMap | None,
+    by_name: bool,
+    ks: Sequence[int] | None,
 ) -> dict[str, Any]:
-    """What the results of all layers depend on."""
-    return {
-        "method": METHOD,
-        **extractor.configuration(),
-        "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
-    }
+    """Returns what the results of all layers depend on."""
+    return (
+        {
+            "method": METHOD,
+            **extractor.configuration(),
+            "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
+        }
+        | ({"class_map": map_identity(class_map)} if by_name else {})
+        | ({"cutoffs": [*ks]} if ks else {})
+    )
 
 
-def _check_cutoffs(ks: Sequence[int], photos: int) -> None:
+def _checked_cutoffs(ks: tuple[int, ...], photos: int) -> dict[str, Any]:
+    """Returns the options of category_retrieval that the K give."""
     if max(ks) > photos:
         raise ValueError(
             f"K = {max(ks)} is above the {photos} photos of the gallery; choose a K of at most {photos}"
         )
+    return {"ks": ks, "bounded": True}
 
 
 def recognition(
