@@ -23,7 +23,7 @@ from typing import Any
 import jax
 from absl import flags
 
-from dsf_jax.data.files import write_whole
+from dsf_jax.data.files import write_atomic
 from launch import common
 from launch.benchmarks import report
 from launch.benchmarks.cold_start import cold_start
@@ -204,7 +204,7 @@ def main() -> None:
     def keep(rows: list[Row], left_out: dict[str, str]) -> None:
         results.update(rows=[report.record(row) for row in rows], left_out=left_out)
         if out:
-            write_whole(out, json.dumps(results, indent=1) + "\n")
+            write_atomic(out, json.dumps(results, indent=1) + "\n")
 
     if chosen:
         rows, left_out = run_rows(chosen, here, keep)
@@ -218,7 +218,7 @@ def main() -> None:
     if GROWTH in _WHAT.value:
         results["growth"] = grow(here)
     if out:
-        write_whole(out, json.dumps(results, indent=1) + "\n")
+        write_atomic(out, json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from absl import flags
 
 from data_builders import prepare
 from dsf_jax.data import quickstart
-from dsf_jax.data.files import write_whole
+from dsf_jax.data.files import write_atomic
 from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.paper import emoji_run
 from dsf_jax.training.checkpoints import load_model
@@ -51,7 +51,7 @@ def main() -> None:
     gigabytes = sum(resource.getrusage(who).ru_maxrss for who in whose) / 2**20
     text = emoji_run.report(mixture, scores, loaded, seconds=seconds, gigabytes=gigabytes)
     if not report_file.exists():
-        write_whole(report_file, text)
+        write_atomic(report_file, text)
     print(report_file.read_text(encoding="utf-8"))
     print(f"this run took {seconds:.0f} s; everything is in {out}")
 

@@ -12,20 +12,8 @@ import time
 import jax
 from absl import flags
 
-from dsf_jax.app.listening import browser_address, host_names, listen
-from dsf_jax.app.opening import open_searcher
 from dsf_jax.data import quickstart
 from launch import common
-
-try:
-    import uvicorn
-
-    from dsf_jax.app.server import create_app
-except ImportError as error:
-    raise ImportError(
-        f"{error.name}, which the page is served with, is not installed; run `pip install fastapi uvicorn` or "
-        "install this project's extra `app`"
-    ) from error
 
 _CHECKPOINT = common.define_checkpoint(quickstart.FOLDER)
 _GALLERY = common.define_gallery(required=False)
@@ -48,6 +36,13 @@ _ALLOWED_HOSTS = flags.DEFINE_list(
 
 def main() -> None:
     """Opens the gallery, compiles, and serves until Ctrl-C."""
+    # They need LanceDB, FastAPI and uvicorn, which --help does not.
+    import uvicorn
+
+    from dsf_jax.app.listening import browser_address, host_names, listen
+    from dsf_jax.app.opening import open_searcher
+    from dsf_jax.app.server import create_app
+
     started = time.monotonic()
     hosts = host_names(_HOST.value, _ALLOWED_HOSTS.value)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # many small ones add up

@@ -62,7 +62,7 @@ def step_bounds(deviations: Sequence[float]) -> tuple[float, ...]:
     """Calibrates the steps.
 
     Args:
-      deviations: for some of the gallery's pictures, how far their nearest one stands out.
+      deviations: distances by which the nearest picture of some of the gallery's stands out.
 
     Returns:
       The deviations from which on a result has 2, 3, 4 and 5 steps; infinite where there are no pictures.

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dsf_jax.data.files import only_writer
+from dsf_jax.data.files import directory_lock
 from dsf_jax.data.mixtures import ClassMap
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation.results import ResultRecord, read_result, write_result
@@ -48,7 +48,7 @@ def stored(
     }
     if not all(path.exists() for path in paths.values()):
         progress = folder / "progress" / _digest_of(wanted)
-        with only_writer(progress):
+        with directory_lock(progress):
             made = make(progress)
             for name, path in paths.items():
                 if not path.exists():

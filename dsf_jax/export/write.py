@@ -19,7 +19,7 @@ import numpy as np
 from jax import export
 from safetensors.numpy import save
 
-from dsf_jax.data.files import write_whole
+from dsf_jax.data.files import write_atomic
 from dsf_jax.export import load
 from dsf_jax.export.weights import caffemodel, state_dict
 from dsf_jax.images.points import CANVAS, PADDED_LENGTHS, PADDING
@@ -117,7 +117,7 @@ def write_caffemodel(path: str | os.PathLike[str], model: Model) -> None:
     """
     content = caffemodel(model)
     check_space(pathlib.Path(path).absolute().parent, model.params)
-    write_whole(path, content)
+    write_atomic(path, content)
 
 
 def write_state_dict(path: str | os.PathLike[str], model: Model) -> None:
@@ -133,7 +133,7 @@ def write_state_dict(path: str | os.PathLike[str], model: Model) -> None:
     """
     content = state_dict(model)
     check_space(pathlib.Path(path).absolute().parent, model.params)
-    write_whole(path, content)
+    write_atomic(path, content)
 
 
 def _exported_features(backbone: Backbone) -> tuple[str, ...]:
@@ -351,6 +351,14 @@ print("class:", model.config["class_names"][model.sketch_classes(points)[0].argm
   and to a few lengths p ({lengths}).
 - `config.json` describes the model; `fingerprint` there is the digest of its parameters. `load.py` may be
   copied to where you need it: `load_export` takes the path of this folder.
+- **How long it can be read:** jax reads exported functions for at least six months after the release
+  that wrote them, here jax {jax}; later releases of jax may refuse them, and `load_export` says so.
+  Keep to that version of jax, or make the folder again. `{checkpoints}/` and `params.safetensors` do not
+  grow old; with dsf_jax,
+
+  ```
+  python -m launch.export --checkpoint=THIS_FOLDER --out=NEW_FOLDER
+  ```
 - `{checkpoints}/` is the same model for training on with dsf_jax, whose `--checkpoint` and `--init`
-  take this folder. Serving does not read it, and it may be deleted.
+  take this folder. Serving does not read it; without it, the folder cannot be made again.
 """

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from PIL import Image
 from tqdm import tqdm
 
-from dsf_jax.data.files import write_whole
+from dsf_jax.data.files import write_atomic
 from dsf_jax.data.records import Records
 
 
@@ -25,5 +25,5 @@ def write_pictures(parts: Iterable[Records], folder: pathlib.Path) -> None:
             label = re.sub(r"[/\\\0]", " ", records.class_names[record["label"]])
             buffer = io.BytesIO()
             Image.fromarray(record["image"]).save(buffer, "PNG")
-            write_whole(incomplete / label / f"{record['source_id']}.png", buffer.getvalue())
+            write_atomic(incomplete / label / f"{record['source_id']}.png", buffer.getvalue())
     incomplete.rename(folder)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dsf_jax.data.files import write_whole
+from dsf_jax.data.files import write_atomic
 from dsf_jax.insight.report import html_report
 from dsf_jax.paper.figure_inputs import FigureInputs, PaperFigure
 
@@ -35,5 +35,5 @@ def write_report(
         "seed": inputs.seed,
     }
     sections = [figure.section() for figure in made.values()]
-    write_whole(path, html_report(f"Inside {inputs.network.name}", facts, sections))
+    write_atomic(path, html_report(f"Inside {inputs.network.name}", facts, sections))
     return facts | {name: figure.numbers() for name, figure in made.items()}

@@ -25,7 +25,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from dsf_jax.data.batches import Block, batch_count
-from dsf_jax.data.files import only_writer, write_whole
+from dsf_jax.data.files import directory_lock, write_atomic
 from dsf_jax.training.parallel import is_primary
 
 FORMAT = 1
@@ -81,7 +81,7 @@ def write_blocks(
     if _is_complete(folder, wanted):
         return
     count = batch_count(n, batch_size)
-    with only_writer(folder) if is_primary() else contextlib.nullcontext():
+    with directory_lock(folder) if is_primary() else contextlib.nullcontext():
         if is_primary() and not (folder / DONE).exists():
             _begin(folder, wanted, source_ids, count)
         _barrier("begun")
@@ -179,13 +179,13 @@ def _begin(
             f"{folder} is to hold {needed >> 20} MiB of features, and {free >> 20} MiB are free; "
             "free some and run the command again"
         )
-    write_whole(folder / UNFINISHED, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
-    write_whole(folder / SOURCES, json.dumps(list(source_ids), ensure_ascii=False) + "\n")
+    write_atomic(folder / UNFINISHED, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(folder / SOURCES, json.dumps(list(source_ids), ensure_ascii=False) + "\n")
     for name, (shape, dtype) in shapes.items():
         np.lib.format.open_memmap(folder / name, "w+", dtype, shape)  # sparse: no zero is written
     done = io.BytesIO()
     np.save(done, np.zeros(blocks, np.bool_))
-    write_whole(folder / DONE, done.getvalue())
+    write_atomic(folder / DONE, done.getvalue())
 
 
 def _arrays(configuration: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], np.dtype]]:

@@ -16,7 +16,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tqdm import tqdm
 
-from dsf_jax.data.files import write_whole
+from dsf_jax.data.files import write_atomic
 from dsf_jax.training.parallel import is_primary
 
 METRICS_FILE = "metrics.jsonl"
@@ -74,7 +74,7 @@ class MetricsLog:
         if is_primary():
             path = run_dir / METRICS_FILE
             kept = [line for line in read_metrics(run_dir) if line["step"] <= first]
-            write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
+            write_atomic(path, "".join(json.dumps(line) + "\n" for line in kept))
             self._board = _Board(run_dir / "tensorboard", first + 1)
         self._file = path.open("a")
         self._bar = tqdm(
@@ -181,10 +181,10 @@ def diverged(what: str, step: int) -> str:
 
 
 def read_metrics(run_dir: str | os.PathLike[str]) -> list[dict[str, float]]:
-    """Reads a run's metrics, one dict a line; an incomplete last line, left by a kill, is dropped.
+    """Reads a run's metrics, one dict per line; an incomplete last line, left by a kill, is dropped.
 
     Args:
-      run_dir: of the run.
+      run_dir: folder of the run.
 
     Returns:
       Lines of training ("loss", "accuracy", ...) and of held-out data ("held_out_loss", ...), with

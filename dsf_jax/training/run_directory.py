@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from dsf_jax.data.files import write_whole
+from dsf_jax.data.files import write_atomic
 from dsf_jax.models.model import Model, ModelConfig
 from dsf_jax.training import checkpoints
 from dsf_jax.training.config import TrainConfig
@@ -74,7 +74,7 @@ def claim(
         "sessions": [*there.get("sessions", ()), session()],
     }
     if is_primary():
-        write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _as_written_now(content: dict[str, Any], model: Model) -> dict[str, Any]:

@@ -212,7 +212,7 @@ def test_ids_must_fit(tmp_path):
 def test_two_writers_are_one_too_many(tmp_path):
     folder = tmp_path / "test"
     with (
-        block_files.only_writer(folder),
+        block_files.directory_lock(folder),
         pytest.raises(OSError, match="is being written by another process"),
     ):
         extracted(folder)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from dsf_jax.data.files import only_writer
+from dsf_jax.data.files import directory_lock
 from dsf_jax.images.views import plain_view, random_photo_view, random_sketch_view
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.training import checkpoints, loop
@@ -347,7 +347,7 @@ def test_a_signal_before_the_first_step_ends_the_process_as_usual(tmp_path, monk
     finally:
         signal.signal(signal.SIGTERM, before)
     assert complete_steps(tmp_path) == []
-    with only_writer(tmp_path):
+    with directory_lock(tmp_path):
         pass
 
 
@@ -382,5 +382,8 @@ def test_parameters_that_are_not_finite_are_never_saved(tmp_path):
 
 
 def test_two_processes_never_write_one_run(tmp_path):
-    with only_writer(tmp_path), pytest.raises(OSError, match="is being written by another process"):
+    with (
+        directory_lock(tmp_path),
+        pytest.raises(OSError, match="is being written by another process"),
+    ):
         tiny.run(tmp_path)
