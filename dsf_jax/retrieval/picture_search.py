@@ -71,11 +71,9 @@ class PictureFiles(Sequence[dict[str, Any]]):
         try:
             picture = read_picture(path)
         except (ValueError, OSError) as error:
-            own = not isinstance(error, OSError) or error.errno is None
-            line = (
-                str(error) if own else f"{printable(path)}: {error.strerror}; fix it, or remove it"
-            )
-            self.failed[index] = line
+            self.failed[index] = str(error)
+            if isinstance(error, OSError) and error.errno is not None:
+                self.failed[index] = f"{printable(path)}: {error.strerror}; fix it, or remove it"
             picture = np.full((1, 1, 3), 255, np.uint8)
         return {"photo": square_photo(picture), "label": 0}
 
