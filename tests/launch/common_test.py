@@ -322,7 +322,7 @@ def test_the_home_folder_of_nobody(monkeypatch, capsys):
 
 @pytest.mark.parametrize("platform", ["gpuu", "cuda"])
 def test_a_device_that_is_not_there_is_named(platform):
-    code = f"""if True:
+    code = """if True:
         import jax
         from launch import common
         try:

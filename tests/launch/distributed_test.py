@@ -44,6 +44,7 @@ def joined(monkeypatch):
         return asked
 
     join.fake = fake  # type: ignore[attr-defined]
+    join.met = met  # type: ignore[attr-defined]
     return join
 
 

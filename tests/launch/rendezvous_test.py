@@ -20,7 +20,9 @@ def address():
 def together(address, *members, seconds=20):
     """Starts threads as (processes, process); returns what each raised, None for nothing."""
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        calls = [pool.submit(rendezvous.meet, address, *one, seconds) for one in members]
+        calls = [
+            pool.submit(lambda one=one: rendezvous.meet(address, *one, seconds)) for one in members
+        ]
         return [call.exception() for call in calls]
 
 

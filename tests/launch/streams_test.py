@@ -102,4 +102,5 @@ def test_every_extra_is_one_of_setup():
         node.value for node in tree.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EXTRAS"
     )  # fmt: skip
-    assert set(streams.EXTRAS.values()) <= {ast.literal_eval(key) for key in extras.keys}
+    named = {ast.literal_eval(key) for key in extras.keys}  # type: ignore[attr-defined]
+    assert set(streams.EXTRAS.values()) <= named
