@@ -6,6 +6,7 @@ other (tests/import_order_test.py reads the list).
 export.load              reads an exported model, and travels along as load.py; the digest of parameters
 images.points            a drawing -> its ink -> points on the canvas lattice
 images.resize            points -> a small map, and the interpolating resizes beside it
+images.scan              pictures of drawings on paper -> ink, told apart from photos
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
 images.descriptors       HOG and raw pixels, hand-crafted descriptors to compare with
 models.kernels           AlexNet's parts in the forms that run fastest
@@ -30,6 +31,7 @@ data.batches             examples -> padded arrays, the unit that travels to the
 data.records             prepared data sets on disk -> random access
 data.quickstart          where the quickstart keeps what
 data.mixtures            which domains and classes a network is trained on
+data.drawings            a picture of a drawing -> what a network is shown of it
 data.datasets            which data sets a command names: NAME:SPLIT, folds, class lists, class maps
 data.training_batches    examples -> shuffled training batches, random access by step
 training.parallel        one step on all devices of all processes
@@ -101,7 +103,6 @@ export.write             a model in one folder that runs without this package
 app.schemas              what the page and its server say to each other
 app.middleware           what every request to the server passes
 app.errors               whatever is wrong with a request -> one line
-app.scan                 pictures of drawings on paper -> ink, told apart from photos
 app.query                what is sent -> points or a photo, within limits
 app.relevance            relevance feedback, and how near a distance is
 app.match_map            where two pictures agree

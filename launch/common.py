@@ -223,6 +223,11 @@ def _define_sets(name: str, default: Sequence[str], text: str) -> flags.FlagHold
     return cast(flags.FlagHolder[list[str]], flag)
 
 
+def note(message: str) -> None:
+    """Prints one line on standard error that a person should know; the command goes on."""
+    print(f"note: {' '.join(message.split())}", file=sys.stderr)
+
+
 def fail(message: str, status: int) -> NoReturn:
     """Prints one line on standard error and exits."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)

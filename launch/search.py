@@ -11,15 +11,15 @@ from typing import cast, get_args
 
 from absl import flags
 
+from dsf_jax.data.drawings import Query
 from dsf_jax.data.pictures import picture_files, read_picture
 from dsf_jax.images.points import Polarity
 from dsf_jax.insight.plots import ranked_results, save_figure
 from dsf_jax.retrieval.picture_search import (
-    Drawing,
     FoundPicture,
-    drawing_features,
-    read_drawing,
+    read_sketch,
     search_pictures,
+    sketch_features,
 )
 from dsf_jax.training.checkpoints import load_model
 from launch import common
@@ -39,7 +39,10 @@ _FOLDER = flags.DEFINE_string(
 _TOP = common.define_top()
 _LAYER = common.define_layer()
 _POLARITY = flags.DEFINE_enum(
-    "polarity", "black_on_white", get_args(Polarity), "Strokes on paper in the drawing."
+    "polarity",
+    None,
+    get_args(Polarity),
+    "Strokes on paper in the drawing, which is then never taken for a photo; by default found out.",
 )
 _FIGURE = flags.DEFINE_string(
     "figure", None, "PNG file to draw the ranking into; never overwritten."
@@ -58,22 +61,24 @@ def main() -> None:
         raise ValueError(
             "--labels and --folder are for a --gallery; name the folder itself with --photos"
         )
-    drawing = read_drawing(_SKETCH.value, cast(Polarity, _POLARITY.value))
+    sketch = read_sketch(_SKETCH.value, cast(Polarity | None, _POLARITY.value))
+    for note in sketch.query.notes:
+        common.note(f"{_SKETCH.value}: {note}")
     if _GALLERY.value:
-        found = _search_gallery(_GALLERY.value, drawing)
+        found = _search_gallery(_GALLERY.value, sketch.query)
     else:
         paths = picture_files(_PHOTOS.value or "")
         model = load_model(_CHECKPOINT.value)
         layer = _LAYER.value or model.backbone.default_feature
-        found = search_pictures(model, drawing, paths, _TOP.value, layer=layer)
+        found = search_pictures(model, sketch.query, paths, _TOP.value, layer=layer)
     for rank, (distance, path) in enumerate(found, start=1):
         print(f"{rank:3d}  {distance:.4f}  {path}")
     if figure:
         pictures = [read_picture(path) for _, path in found]
-        save_figure(ranked_results([drawing.image], [pictures]), figure)
+        save_figure(ranked_results([sketch.image], [pictures]), figure)
 
 
-def _search_gallery(uri: str, drawing: Drawing) -> list[FoundPicture]:
+def _search_gallery(uri: str, query: Query) -> list[FoundPicture]:
     """Returns a gallery's nearest pictures."""
     # They need LanceDB, which a folder does not.
     from dsf_jax.gallery.embedder import network_embedder
@@ -83,7 +88,7 @@ def _search_gallery(uri: str, drawing: Drawing) -> list[FoundPicture]:
     layer = _LAYER.value or open_store(uri).config.layer
     model = load_model(_CHECKPOINT.value)
     gallery = Gallery.open(uri, network_embedder(model, layer=layer))
-    features = drawing_features(model, drawing, layer=layer)
+    features = sketch_features(model, query, layer=layer)
     (neighbours,) = gallery.search(features, _TOP.value, labels=_LABELS.value, folder=_FOLDER.value)
     return [FoundPicture(distance, pathlib.Path(picture.path)) for picture, distance in neighbours]
 

@@ -119,7 +119,7 @@ def test_a_picture_that_cannot_be_read(name, launch, given, broken, photos, tmp_
 def test_a_blank_drawing(launch, given, tmp_path):
     Image.new("RGB", (80, 80), "white").save(tmp_path / "blank.png")
     result = launch("search", **(given | {"sketch": tmp_path / "blank.png"}))
-    result.failed(tmp_path / "blank.png", "no strokes", "--polarity")
+    result.failed(tmp_path / "blank.png", "no strokes", "use a darker pen")
 
 
 @pytest.mark.parametrize(
