@@ -60,6 +60,10 @@ EXTRAS = {
     ],
 }
 
+# Where the folders at the top of the repository are installed: as packages of their own, `launch` and
+# `data_builders` would hide other projects' (ROS 2 has a `launch`). `python -m dsf_jax` runs them.
+COMMANDS, TOP = "dsf_jax._commands", ("data_builders", "launch")
+
 setup(
     name="dsf_jax",
     version="0.1.0",
@@ -67,14 +71,19 @@ setup(
     long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=find_packages(
-        include=["dsf_jax", "dsf_jax.*", "data_builders", "data_builders.*", "launch", "launch.*"]
-    ),
+    packages=[
+        *find_packages(include=["dsf_jax", "dsf_jax.*"]),
+        *(f"{COMMANDS}.{name}" for name in find_packages(include=[f"{top}*" for top in TOP])),
+    ],
+    package_dir={f"{COMMANDS}.{top}": top for top in TOP},
     package_data={
-        "data_builders": ["*/README.md", "*/CITATIONS.bib", "*/TAGS.txt", "*/checksums.tsv"],
+        f"{COMMANDS}.data_builders": [
+            *("*/README.md", "*/CITATIONS.bib", "*/TAGS.txt", "*/checksums.tsv")
+        ],
         "dsf_jax": ["py.typed", "app/static/*"],
-        "launch": ["benchmarks/recorded.json"],
+        f"{COMMANDS}.launch": ["benchmarks/recorded.json"],
     },
+    entry_points={"console_scripts": ["dsf_jax = dsf_jax.__main__:main"]},
     python_requires=">=3.11",
     install_requires=REQUIRED,
     extras_require=EXTRAS,

@@ -27,6 +27,7 @@ models.edge_detector     a photo -> its edges, by one of three detectors
 models.weights_port      arrays by layer -> a model's parameters, every name accounted for
 data.files               text files, written atomically
 data.pictures            picture files of any kind -> RGB arrays
+data.picture_folders     a folder -> its picture files, and what else lies there
 data.batches             examples -> padded arrays, the unit that travels to the device
 data.records             prepared data sets on disk -> random access
 data.quickstart          where the quickstart keeps what
@@ -34,6 +35,7 @@ data.mixtures            which domains and classes a network is trained on
 data.drawings            a picture of a drawing -> what a network is shown of it
 data.datasets            which data sets a command names: NAME:SPLIT, folds, class lists, class maps
 data.training_batches    examples -> shuffled training batches, random access by step
+training.rendezvous      where the processes of a run meet, counted, before JAX joins them
 training.parallel        one step on all devices of all processes
 training.losses          what training minimises, by name
 training.optimiser       Caffe's SGD: schedules, rates by layer
@@ -42,6 +44,8 @@ training.config          the settings of a run, each default once
 training.checkpoints     states and models on disk
 training.feature_cache   random views through frozen layers, once
 training.run_directory   what a run writes down of itself
+training.agreement       whether the processes of a run were started alike
+training.watchdog        ends a process whose run is stuck
 training.metrics_log     watching a run: bar, lines, TensorBoard
 training.loop            configuration and data -> trained state, resumable
 training.start           start values and data -> a run
@@ -57,16 +61,19 @@ gallery.crawl            a folder of pictures -> which files there are, what eac
 gallery.embedder         photos -> features, and the network that they are of
 gallery.projection       features reduced by principal component analysis
 gallery.store_config     what a gallery's vectors are, as JSON
+gallery.storage_errors   what the storage library raises -> errors of one line
 gallery.store            a gallery's rows on disk or in an object store
 gallery.snapshot         one version of a gallery in memory: its pictures and their vectors
 gallery.synchroniser     files -> rows of the store, batch by batch
 gallery.sync             the store brought up to date with a folder or files
+gallery.contents         which folders a gallery's pictures are of, and which are copies
 gallery.from_records     photos of prepared data sets -> a folder of picture files
 gallery.gallery          a gallery of one's own pictures: kept up with folders, searched
 evaluation.ranking       average precision, bounded or not, P@K, recall, NDCG
 evaluation.correlation   Kendall's tau
 evaluation.statistics    a mean with its bootstrap interval
 evaluation.results       one result with its intervals, one JSON file
+evaluation.summary       results -> a small table for a terminal
 evaluation.protocols.tu_berlin           accuracy, single angle and voted -> one result
 evaluation.protocols.category_retrieval  sketches against photos of the same classes -> one result
 evaluation.protocols.voc_retrieval       all positives and ever more negatives -> one result
@@ -101,6 +108,7 @@ paper.emoji_run          the whole method on OpenMoji's emoji: training, scores,
 export.weights           a model's parameters -> files of Caffe and PyTorch
 export.write             a model in one folder that runs without this package
 app.schemas              what the page and its server say to each other
+app.turns                requests take turns at the network, clients that have gone lose theirs
 app.middleware           what every request to the server passes
 app.errors               whatever is wrong with a request -> one line
 app.query                what is sent -> points or a photo, within limits
@@ -112,6 +120,7 @@ app.request_body         a request's body -> the query that it holds
 app.routes               the API
 app.server               the page to draw on, and its API, as one application
 app.listening            the server's socket and address
+__main__                 a command of launch, from wherever the package is installed
 
 Dimension letters: b batch, h w height width, c channels, p points, v views, n gallery items,
 q queries, d feature size, k classes.

@@ -11,11 +11,11 @@ python -m launch.ablations --what=angles --checkpoint=runs/S/fold2 --sketches=tu
 Which activations make a feature, before or after ReLU, normalised before or after they are joined:
 
 python -m launch.ablations --what=features --checkpoint=runs/S+I+E/fold2 --sketches=tu_berlin/sketch:fold2 \
-    --photos=sketchy/photo:test --data_dir=data
+    --photo_sets=sketchy/photo:test --data_dir=data
 
 Which edge maps of photos a network knows that was trained on sketches alone:
 
-python -m launch.ablations --what=edges --checkpoint=runs/S/fold2 --photos=sketchy/photo:test --data_dir=data
+python -m launch.ablations --what=edges --checkpoint=runs/S/fold2 --photo_sets=sketchy/photo:test --data_dir=data
 """
 
 from absl import flags

@@ -8,14 +8,13 @@ python -m launch.reproduce --figure=4 --runs=runs --data_dir=data --out=tables
 
 Category retrieval on any prepared data, checkpoints next to hand-crafted descriptors:
 
-python -m launch.reproduce --table=retrieval --sketches=tu_berlin/sketch:fold2 --photos=sketchy/photo:test \
+python -m launch.reproduce --table=retrieval --sketches=tu_berlin/sketch:fold2 --photo_sets=sketchy/photo:test \
     --checkpoints=S=runs/S/fold2,S+I=runs/S+I/fold2 --pretrained=runs/ported --class_map=map.json
 
 Each result is kept in a file of its own, and a command that was killed goes on where it was.
 """
 
 import pathlib
-from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
@@ -47,7 +46,7 @@ _SKETCHES = flags.DEFINE_list(
     "openmoji/sketch.",
 )
 _PHOTOS = flags.DEFINE_list(
-    "photos",
+    "photo_sets",
     None,
     "Prepared data sets of photos, NAME or NAME:SPLIT; by default the paper's, and for category retrieval "
     "openmoji/photo.",
@@ -66,25 +65,17 @@ _OUT = flags.DEFINE_string(
     "out", None, "Folder of the Markdown, CSV and PNG files; nothing is overwritten."
 )
 
-
-@flags.multi_flags_validator(["table", "figure"], message="--table or --figure must be given")
-def _something(values: Mapping[str, Any]) -> bool:
-    return any(values.values())
-
-
-@flags.multi_flags_validator(["table", "figure"], message="ask for one: --table or --figure")
-def _one_thing(values: Mapping[str, Any]) -> bool:
-    return not all(values.values())
-
-
-@flags.multi_flags_validator(
-    ["class_map", "checkpoints", "figure"],
-    message="--class_map and --checkpoints are for --table=retrieval only; omit them",
+flags.register_multi_flags_validator(
+    ["table", "figure"], lambda values: any(values.values()), "--table or --figure must be given"
 )
-def _retrieval_only(values: Mapping[str, Any]) -> bool:
-    return not (values["figure"] and (values["class_map"] or values["checkpoints"]))
-
-
+flags.register_multi_flags_validator(
+    ["table", "figure"], lambda values: not all(values.values()), "ask for one: --table or --figure"
+)
+flags.register_multi_flags_validator(
+    ["class_map", "checkpoints", "figure"],
+    lambda values: not (values["figure"] and (values["class_map"] or values["checkpoints"])),
+    "--class_map and --checkpoints are for --table=retrieval only; omit them",
+)
 flags.register_validator(
     "folds",
     lambda folds: folds and all(f.isdecimal() for f in folds) and len({*folds}) == len(folds),
@@ -131,11 +122,12 @@ def _made() -> tuple[ResultTable, dict[str, Any]]:
         return runs.compare_retrieval(
             config, sketches, photos, checkpoints, class_map=class_map
         ), {}
-    own, photos_set = _single(_SKETCHES), _single(_PHOTOS)
+    own = _single("sketches", _SKETCHES)
+    pair = own | _single("photos", _PHOTOS)
     if _FIGURE.value:
-        return runs.reproduce_figure_4(config, **own, **photos_set)
+        return runs.reproduce_figure_4(config, **pair)
     if _TABLE.value == "3":
-        return runs.reproduce_table_3(config, **own, **photos_set), {}
+        return runs.reproduce_table_3(config, **pair), {}
     make = runs.reproduce_table_1 if _TABLE.value == "1" else runs.reproduce_table_2
     return make(config, **own), {}
 
@@ -144,8 +136,10 @@ def _opened(names: list[str], domains: tuple[str, ...]) -> list[Records]:
     return datasets.open_datasets(_DATA_DIR.value, names, _SPLIT.value, domains)
 
 
-def _single(flag: flags.FlagHolder[list[str] | None]) -> dict[str, str]:
-    """Returns the one data set that a table of the paper is made of instead of the paper's."""
+def _single(argument: str, flag: flags.FlagHolder[list[str] | None]) -> dict[str, str]:
+    """Returns the one data set that a table of the paper is made of instead of the paper's, as an
+    argument.
+    """
     if flag.value is None:
         return {}
     if len(flag.value) != 1:
@@ -156,7 +150,7 @@ def _single(flag: flags.FlagHolder[list[str] | None]) -> dict[str, str]:
         raise ValueError(
             f"--{flag.name}={flag.value[0]} names a split; omit it: --folds says which are tested"
         )
-    return {flag.name: flag.value[0]}
+    return {argument: flag.value[0]}
 
 
 def _named_checkpoints() -> dict[str, str]:

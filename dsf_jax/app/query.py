@@ -77,18 +77,16 @@ def query_from_picture(data: bytes, kind: RequestedKind = "auto") -> tuple[Query
       ValueError: when it cannot be read (`decode_picture`), or shows no strokes as a drawing.
     """
     with DECODING:
-        picture = decode_picture(io.BytesIO(data), "the picture")
+        picture = decode_picture(io.BytesIO(data), "the file")
         query = query_from_pixels(picture, kind)
     return query, "drawing" if query.photo is None else "photo"
 
 
 def _check_counts(strokes: Sequence[Sequence[Sequence[float]]]) -> None:
     """Raises ValueError for too many strokes or points."""
-    for what, count, limit in (
-        ("strokes", len(strokes), MAX_STROKES),
-        ("points", sum(map(len, strokes)), MAX_POINTS),
+    for what, count, limit, remedy in (
+        ("strokes", len(strokes), MAX_STROKES, "undo or erase some of them"),
+        ("points", sum(map(len, strokes)), MAX_POINTS, "omit points that lie on a line"),
     ):
         if count > limit:
-            raise ValueError(
-                f"the drawing has {count} {what}, at most {limit} are taken; omit points that lie on a line"
-            )
+            raise ValueError(f"the drawing has {count} {what}, at most {limit} are taken; {remedy}")

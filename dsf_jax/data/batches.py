@@ -128,7 +128,7 @@ def mapped(
 
     Args:
       examples: n drawings or photos.
-      function: from a batch of `batch_size` examples to a tree of arrays [batch_size, ...].
+      function: maps a batch of `batch_size` examples to a tree of arrays [batch_size, ...].
       batch_size: examples per batch; the last one is padded.
       label: title of a progress bar, or a bar that counts the examples of several calls.
       numbers: numbers of the blocks wanted, in order; all by default.

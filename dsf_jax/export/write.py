@@ -351,6 +351,14 @@ print("class:", model.config["class_names"][model.sketch_classes(points)[0].argm
   and to a few lengths p ({lengths}).
 - `config.json` describes the model; `fingerprint` there is the digest of its parameters. `load.py` may be
   copied to where you need it: `load_export` takes the path of this folder.
+- **How long it can be read:** jax reads exported functions for at least six months after the release
+  that wrote them, here jax {jax}; later releases of jax may refuse them, and `load_export` says so.
+  Keep to that version of jax, or make the folder again. `{checkpoints}/` and `params.safetensors` do not
+  grow old; with dsf_jax,
+
+  ```
+  python -m launch.export --checkpoint=THIS_FOLDER --out=NEW_FOLDER
+  ```
 - `{checkpoints}/` is the same model for training on with dsf_jax, whose `--checkpoint` and `--init`
-  take this folder. Serving does not read it, and it may be deleted.
+  take this folder. Serving does not read it; without it, the folder cannot be made again.
 """

@@ -1,7 +1,7 @@
 """Sketch pixels or pen strokes to point lists on the canvas lattice; pixels are binarised and thinned
 (or not) first.
 
-The canvas is a square of `CANVAS` = 681 units a side, x to the right, y down; a drawing that is not
+The canvas is a square of `CANVAS` = 681 units per side, x to the right, y down; a drawing that is not
 square lies centred on the canvas of its longer side. A point list is the set of canvas cells that
 hold ink, [p, 2] uint16 (x, y), each cell once, in raster order. 681 is three times 227: a cell is a
 third of a pixel of the network's input, so cells closer than that are one point, whatever the

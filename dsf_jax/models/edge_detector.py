@@ -40,7 +40,8 @@ def edges_from(
       normalise: "max" divides by the strongest edge of the photo first, so that photos of little
         contrast also keep their outlines. "none" is the literal reading, and leaves many photos
         nearly empty.
-      faintest: under "max", the map of a photo without an edge of this strength is empty.
+      faintest: least strength of a photo's strongest edge; under "max", a photo without one has an empty
+        map.
 
     Returns:
       [h, w] bool, True on an edge.

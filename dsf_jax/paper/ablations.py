@@ -120,7 +120,7 @@ def compare_inputs(
 
     Args:
       model: network whose `PROBED` is classified.
-      folds: at least two folds of sketches.
+      folds: folds of sketches, two or more.
       classes: classes that are taken; None for all.
 
     Returns:

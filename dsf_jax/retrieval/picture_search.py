@@ -10,6 +10,7 @@ import numpy as np
 from dsf_jax.data.batches import collate, content
 from dsf_jax.data.drawings import Query, query_from_pixels
 from dsf_jax.data.mixtures import EDGE_PRESERVING, small_drawing, square_photo
+from dsf_jax.data.picture_folders import printable
 from dsf_jax.data.pictures import read_picture
 from dsf_jax.images.points import Polarity
 from dsf_jax.models.model import Model
@@ -36,12 +37,29 @@ class FoundPicture(NamedTuple):
     path: pathlib.Path
 
 
+class Ranking(NamedTuple):
+    """What a search in picture files gave.
+
+    Attributes:
+      found: the nearest pictures, nearest first.
+      failed: one line per file that could not be read.
+    """
+
+    found: list[FoundPicture]
+    failed: list[str]
+
+
 class PictureFiles(Sequence[dict[str, Any]]):
-    """Picture files as examples, read on access."""
+    """Picture files as examples, read on access.
+
+    Attributes:
+      failed: why a file could not be read, by its place; it is a blank example.
+    """
 
     def __init__(self, paths: Sequence[pathlib.Path]) -> None:
         """Keeps the paths."""
         self._paths = paths
+        self.failed: dict[int, str] = {}
 
     def __len__(self) -> int:
         """Returns the number of files."""
@@ -49,7 +67,16 @@ class PictureFiles(Sequence[dict[str, Any]]):
 
     def __getitem__(self, index: Any) -> dict[str, Any]:  # type: ignore[override]
         """Reads one picture."""
-        return {"photo": square_photo(read_picture(self._paths[index])), "label": 0}
+        path = self._paths[index]
+        try:
+            picture = read_picture(path)
+        except (ValueError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else None
+            self.failed[index] = (
+                f"{printable(path)}: {reason}; fix it, or remove it" if reason else str(error)
+            )
+            picture = np.full((1, 1, 3), 255, np.uint8)
+        return {"photo": square_photo(picture), "label": 0}
 
 
 def read_sketch(path: str | os.PathLike[str], polarity: Polarity | None = None) -> Sketch:
@@ -99,7 +126,7 @@ def sketch_features(model: Model, query: Query, *, layer: str) -> np.ndarray:
 
 def search_pictures(
     model: Model, query: Query, paths: Sequence[pathlib.Path], k: int, *, layer: str
-) -> list[FoundPicture]:
+) -> Ranking:
     """Finds the picture files that look most like a drawing or a photo; all of them are read.
 
     Args:
@@ -110,16 +137,22 @@ def search_pictures(
       layer: name of a feature of the model's backbone.
 
     Returns:
-      At most k pictures, nearest first.
+      At most k pictures, and the files that cannot be read.
 
     Raises:
-      ValueError: for an unknown feature, or a file that cannot be read.
+      ValueError: for an unknown feature, or when no file can be read.
     """
-    features = sketch_features(model, query, layer=layer)
-    gallery = extract(model, PictureFiles(paths), layers=(layer,), label="pictures")[layer]
-    nearest = search(features, gallery, k)
+    shown = sketch_features(model, query, layer=layer)
+    pictures = PictureFiles(paths)
+    features = extract(model, pictures, layers=(layer,), label="pictures")[layer]
+    failed = [pictures.failed[i] for i in sorted(pictures.failed)]
+    readable = [i for i in range(len(paths)) if i not in pictures.failed]
+    if not readable:
+        raise ValueError(f"none of {len(paths)} pictures can be read: {failed[0]}")
+    nearest = search(shown, features[readable], k)
     distances = np.sqrt(nearest.squared_distances[0])
-    return [
-        FoundPicture(float(distance), paths[i])
+    found = [
+        FoundPicture(float(distance), paths[readable[i]])
         for distance, i in zip(distances, nearest.indices[0], strict=True)
     ]
+    return Ranking(found, failed)

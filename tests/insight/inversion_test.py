@@ -22,7 +22,7 @@ from dsf_jax.insight.inversion import (
 )
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.model import Model, ModelConfig, init_model
-from dsf_jax.models.weight_files import read_weights
+from dsf_jax.models.weight_files.reading import read_weights
 from dsf_jax.models.weights_port import port_weights
 from tests.insight import networks  # noqa: F401
 from tests.models import numpy_alexnet
@@ -408,8 +408,7 @@ PHOTOS = DATA / "data" / "sketchy" / "photo"
 )
 def test_a_photo_comes_back_from_trained_filters():
     blank = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes())
-    params, _ = port_weights(read_weights(WEIGHTS), blank.params, variant="caffe", partial=True)
-    model = blank.replace(params=params)
+    model, _ = port_weights(read_weights(WEIGHTS), blank, partial=True)
     picture = np.asarray(Image.open(min(PHOTOS.glob("bear/*.jpg"))).convert("RGB"))
     picture = picture[90:157, 90:157]
     config = InversionConfig(phases=((1.0, 60), (0.1, 40)))

@@ -22,7 +22,8 @@ GAPS = {
 
 def test_sketch_and_photo_show_the_same_channels_side_by_side():
     maps = {"relu1": shared(), "relu2": shared(seed=1)}
-    figure = shared_activations(*pictures(2), maps, GAPS, title="cat")
+    sketch, photo = pictures(2)
+    figure = shared_activations(sketch, photo, maps, GAPS, title="cat")
     assert len(figure.axes) == 2 + 2 * 2 + 1
     titles = [axes.get_title() for axes in figure.axes]
     for name, picture in zip(("sketch", "photo"), pictures(2), strict=True):
@@ -41,10 +42,11 @@ def test_sketch_and_photo_show_the_same_channels_side_by_side():
 @pytest.mark.parametrize("networks", [("after",), ("before", "after")])
 def test_gaps_are_bars_with_their_intervals(networks):
     gaps = {name: GAPS[name] for name in networks}
-    axes = shared_activations(*pictures(2), {"relu1": shared()}, gaps).axes[-1]
+    sketch, photo = pictures(2)
+    axes = shared_activations(sketch, photo, {"relu1": shared()}, gaps).axes[-1]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["relu1", "relu6"]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(networks)
-    heights = [bar.get_height() for bar in axes.patches]
+    heights = [bar.get_height() for bar in axes.patches]  # type: ignore[attr-defined]
     assert heights == [own.value for name in networks for own in GAPS[name].values()]
     ends = {
         tuple(np.round(part.vertices[:, 1], 6).tolist())
@@ -82,7 +84,9 @@ def test_reconstructions_stand_beside_their_errors():
 
 
 FIGURES = {
-    "activations": lambda: shared_activations(*pictures(2), {"relu1": shared()}, GAPS),
+    "activations": lambda: shared_activations(
+        pictures(2)[0], pictures(2)[1], {"relu1": shared()}, GAPS
+    ),
     "filters": lambda: filter_panels({"after": np.stack([pictures(2)[1][:3, :3]] * 4)}),
     "inversions": lambda: inversions(
         [("a", pictures(1)[0])], {"conv1": [Inverted(pictures(2)[1], 0.1, 0.2)]}

@@ -107,6 +107,6 @@ def test_shared_maps_are_those_that_both_images_drive():
 
 def test_one_compilation_for_all_batches():
     sketches, photos = images(7, 0, grey=True), images(7, 1, grey=False)
-    similarity._cosines.clear_cache()
+    similarity._cosines.clear_cache()  # type: ignore[attr-defined]
     pair_similarities(MODEL, sketches, photos, list("aabbcde"), layers=("conv1",), batch_size=2)
-    assert similarity._cosines._cache_size() == 1
+    assert similarity._cosines._cache_size() == 1  # type: ignore[attr-defined]

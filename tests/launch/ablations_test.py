@@ -2,7 +2,7 @@
 
 import pytest
 
-from dsf_jax.retrieval.features import LAYERS
+from dsf_jax.models.alexnet import CAFFE
 from tests.launch.reproduce_test import table_of
 
 
@@ -21,15 +21,15 @@ def test_forms_of_input(launch, given):
 
 
 def test_features(launch, given):
-    given |= {"sketches": "eitz_sbir/sketch", "photos": "eitz_sbir/photo"}
+    given |= {"sketches": "eitz_sbir/sketch", "photo_sets": "eitz_sbir/photo"}
     table = table_of(launch("ablations", what="features", **given).succeeded())
-    assert set(table) == set(LAYERS) and next(iter(table)) == "L6+L7"
+    assert set(table) == set(CAFFE.features) and next(iter(table)) == "L6+L7"
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"what": "edges"}, ("--what=edges needs --photos",)),
+        ({"what": "edges"}, ("--what=edges needs --photo_sets",)),
         (
             {"what": "input", "sketches": "tu_berlin/sketch:fold0"},
             ("one data set", "without a split"),
@@ -46,3 +46,14 @@ def test_a_network_of_pixels_cannot_move_points(launch, given, all_runs):
     given["checkpoint"] = all_runs / "S-bilinear" / "fold0"
     told = launch("ablations", what="angles", sketches="eitz_sbir/sketch", **given)
     told.failed("S-bilinear/fold0", "resizing=bilinear", "edge_preserving")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"what": "edges", "sketches": "eitz_sbir/sketch"}, "--sketches is for --what="),
+        ({"what": "angles", "classes": "list.txt"}, "--classes is for --what=input only"),
+    ],
+)
+def test_flags_of_other_choices_are_refused(launch, given, options, words):
+    launch("ablations", **options, **given).failed(words, "omit it", status=2)

@@ -41,7 +41,7 @@ def joined(monkeypatch):
             distributed.join()
         return asked
 
-    join.fake = fake
+    join.fake = fake  # type: ignore[attr-defined]
     return join
 
 
@@ -144,7 +144,7 @@ def test_who_watches_ends_as_the_work_does_and_says_what_it_died_of(end, status,
             print("at work")
             sys.stdout.flush()
             {end}
-        from launch import cluster
+        from launch import distributed
         distributed._supervise()"""
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -11,11 +12,11 @@ from dsf_jax.data.mixtures import mix
 from dsf_jax.data.records import open_records
 from dsf_jax.images.views import plain_view
 from dsf_jax.insight.inversion import mean_distance
-from dsf_jax.models.alexnet import init_params, preprocess
+from dsf_jax.models.model import ModelConfig, init_model
 from dsf_jax.paper import network_figures
 from dsf_jax.recognition.voting import vote
 from dsf_jax.retrieval.features import extract
-from dsf_jax.training.checkpoints import ModelCard, load_model, save_model
+from dsf_jax.training.checkpoints import load_model, save_model
 from tests.insight.benchmark_plots_test import RESULTS
 
 PAPER = ("resizing", "views", "retrieval", "activations", "filters", "inversion")
@@ -30,8 +31,8 @@ def flags(data_dir, tmp_path_factory):
     )
     folder = tmp_path_factory.mktemp("networks")
     for name, classes, seed in (("before", ("a", "b"), 0), ("after", names, 1)):
-        card = ModelCard("caffe", classes, SIZE, ("fc8",) if name == "before" else ())
-        save_model(folder / name, init_params(card.network(), seed, size=SIZE), card)
+        config = ModelConfig("caffe", classes, SIZE, ("fc8",) if name == "before" else ())
+        save_model(folder / name, init_model(config, seed))
     return {"checkpoint": folder / "after", "before": folder / "before", "data_dir": data_dir}
 
 
@@ -47,9 +48,9 @@ def report(launch, flags, tmp_path_factory):
 @pytest.fixture(scope="module")
 def seen(flags, data_dir):
     """The network, and what it is shown in the report."""
-    card, params = load_model(flags["checkpoint"])
+    model = load_model(flags["checkpoint"])
     sets = [open_records(data_dir, f"openmoji/{kind}", "train") for kind in ("sketch", "photo")]
-    return card, params, mix(sets)
+    return model, mix(sets)
 
 
 def test_a_report_holds_all_pictures(report, flags):
@@ -60,20 +61,20 @@ def test_a_report_holds_all_pictures(report, flags):
     assert numbers["what"] == "report" and numbers["written"] == str(out)
     assert set(PAPER) <= set(numbers)
     assert numbers["sketches"] == ["openmoji/sketch [train]"]
-    assert numbers["checkpoint"]["fingerprint"] in page
+    assert numbers["checkpoint"]["digest"] in page
 
 
 def test_views_add_up(report, seen):
     views = report[0]["views"]
-    card, params, mixture = seen
+    model, mixture = seen
     (row,) = (
         i
         for i, k in enumerate(mixture.drawings.labels)
         if mixture.class_names[k] == views["sketch of"]
     )
     group = content(collate([mixture.drawings[row]]))
-    (probabilities,) = np.asarray(vote(card.network(), params, group, size=SIZE))
-    assert views["voted"] == card.class_names[int(probabilities.argmax())]
+    (probabilities,) = np.asarray(vote(model, group))
+    assert views["voted"] == model.class_names[int(probabilities.argmax())]
     assert views["probability by vote"] == pytest.approx(float(probabilities.max()), rel=1e-5)
     assert len(views["rows"]) == 18 and views["class known to the network"]
     votes = sum(row["vote for the result"] for row in views["rows"])
@@ -82,9 +83,9 @@ def test_views_add_up(report, seen):
 
 def test_rankings_are_scored(report, seen):
     retrieval = report[0]["retrieval"]
-    card, params, mixture = seen
+    model, mixture = seen
     queries, gallery = (
-        extract(card.network(), params, examples, layers=("L6+L7",), size=SIZE)["L6+L7"]
+        extract(model, examples, layers=("L6+L7",))["L6+L7"]
         for examples in (mixture.drawings, mixture.photos)
     )
     distances = np.linalg.norm(queries[:, None] - gallery, axis=2)
@@ -114,7 +115,8 @@ def test_before_and_after_are_compared_on_the_same_pairs(report):
 
 def test_what_moved_is_measured(report, flags):
     filters = report[0]["filters"]
-    old, new = (load_model(flags[name])[1]["conv1"]["kernel"] for name in ("before", "checkpoint"))
+    models = (load_model(flags[name]) for name in ("before", "checkpoint"))
+    old, new = (model.params["conv1"]["kernel"] for model in models)
     moved = np.linalg.norm(np.asarray(new - old)) / np.linalg.norm(np.asarray(old))
     assert filters["moved"] == pytest.approx(moved, rel=1e-4) and filters["filters"] == 96
     for row in filters["rows"]:
@@ -124,7 +126,7 @@ def test_what_moved_is_measured(report, flags):
 
 def test_every_image_and_layer_has_its_error(report, seen):
     inversion = report[0]["inversion"]
-    card, params, mixture = seen
+    model, mixture = seen
     (row,) = inversion["rows"]
     assert row["layer"] == "conv1" and inversion["steps"] == 4
     for kind in ("sketch", "photo"):
@@ -137,9 +139,8 @@ def test_every_image_and_layer_has_its_error(report, seen):
     ]
     for ratio, examples in zip(ratios, (mixture.drawings, mixture.photos), strict=True):
         shown = np.asarray(plain_view(content(collate([examples[i] for i in range(5)])), size=SIZE))
-        unit = mean_distance(card.network(), params, shown, layer="conv1")
-        inputs = preprocess(np.stack(shown), variant=card.variant)
-        maps = card.network().apply({"params": params}, inputs)[1]["conv1"]
+        unit = mean_distance(model, shown, layer="conv1")
+        maps = model(shown)[1]["conv1"]
         lengths = np.linalg.norm(np.asarray(maps).reshape(len(shown), -1), axis=1)
         assert min(abs(ratio - length / unit) for length in lengths.tolist()) < 1e-3 * ratio
 
@@ -204,6 +205,24 @@ def test_one_picture_and_its_numbers(what, launch, flags, tmp_path):
     assert [set(row) for row in found["rows"]] == [{"share of energy", "after"}] * 2
 
 
+def test_only_what_is_used_is_opened(launch, flags, tmp_path):
+    """Filters need a checkpoint only, views drawings only; neither looks for photos."""
+    data_dir = shutil.copytree(flags["data_dir"], tmp_path / "data")
+    shutil.rmtree(data_dir / "openmoji" / "photo")
+    checkpoint = flags["checkpoint"]
+    given = (
+        ("filters", {"checkpoint": checkpoint, "data_dir": tmp_path / "none"}),
+        ("views", {"data_dir": data_dir}),
+        ("views", {"data_dir": data_dir, "checkpoint": checkpoint}),
+        ("resizing", {"data_dir": data_dir}),
+    )
+    for i, (what, own) in enumerate(given):
+        out = tmp_path / f"{i}.png"
+        found = json.loads(launch("figures", what=what, out=out, **own).succeeded())
+        assert found["what"] == what and out.exists()
+        assert ("voted" in found) == (what == "views" and "checkpoint" in own)
+
+
 # What each figure takes of the fixture's flags.
 TAKEN = {
     "filters": ("checkpoint", "before"),
@@ -229,7 +248,7 @@ TAKEN = {
         ),
         ("inversion", {"inverted_layers": "conv1,conv9"}, ("conv9", "choose", "relu7")),
         ("inversion", {"shown_classes": "unicorn"}, ("'unicorn' is unknown", "choose of")),
-        ("retrieval", {"photos": "openmoji/photo:train"}, ("none of 3 sketches has a photo",)),
+        ("retrieval", {"photo_sets": "openmoji/photo:train"}, ("none of 3 sketches has a photo",)),
         ("views", {"sketches": "openmoji/photo"}, ("domain photo", "not sketch or edge")),
         ("report", {"out": "report.png"}, ("report.png must end in .html",)),
         ("filters", {"out": "filters.pdf"}, ("filters.pdf must end in .png",)),
@@ -249,7 +268,7 @@ def test_what_is_wrong_is_named(what, changes, words, launch, flags, tmp_path):
         ("views", {"sketches": ""}, ("--sketches", "is empty", "omit the flag")),
         ("inversion", {"inverted_layers": ""}, ("--inverted_layers", "is empty")),
         ("views", {"steps": 9}, ("--steps is for --what=inversion, report only", "omit it")),
-        ("filters", {"data_dir": "x"}, ("--data_dir is for --what=", "omit it")),
+        ("filters", {"sketches": "x"}, ("--sketches is for --what=", "omit it")),
         ("curves", {"checkpoint": "x"}, ("--checkpoint is for --what=",)),
         ("inversion", {"layers": "conv1"}, ("--layers is now --inverted_layers",)),
         ("views", {"classes": "cat"}, ("--classes is now --shown_classes",)),
@@ -266,8 +285,8 @@ def test_wrong_flags_are_named(what, changes, words, launch, flags, tmp_path):
     ("what", "own", "others"),
     [
         ("curves", {"run_dir"}, {"checkpoint", "data_dir", "steps", "results"}),
-        ("filters", {"checkpoint", "before"}, {"data_dir", "sketches", "seed", "top"}),
-        ("retrieval", {"checkpoint", "photos", "top", "layer"}, {"before", "steps", "pairs"}),
+        ("filters", {"checkpoint", "before"}, {"photo_sets", "sketches", "seed", "top"}),
+        ("retrieval", {"checkpoint", "photo_sets", "top", "layer"}, {"before", "steps", "pairs"}),
         ("report", {"before", "steps", "pairs", "top"}, {"dataset", "run_dir", "results"}),
     ],
 )
@@ -278,5 +297,5 @@ def test_help_keeps_to_what_is_chosen(what, own, others, launch):
 
 def test_a_class_without_photos_is_named(launch, flags, data_dir, tmp_path):
     name = open_records(data_dir, "openmoji/sketch", "test")[0]["class_name"]
-    given = {"shown_classes": name, "photos": "openmoji/photo:train", "out": tmp_path / "a.png"}
+    given = {"shown_classes": name, "photo_sets": "openmoji/photo:train", "out": tmp_path / "a.png"}
     launch("figures", what="activations", **given, **flags).failed(f"class '{name}' has no photo")

@@ -81,7 +81,7 @@ def test_a_run_of_other_values_has_results_of_its_own(launch, given, runs):
     launch("reproduce", table="1", **given | {"folds": "0"})
     (new,) = results_in(runs).keys() - {before}
     checkpoints = [read_result(path).configuration["checkpoint"] for path in (before, new)]
-    assert checkpoints[0]["fingerprint"] != checkpoints[1]["fingerprint"]
+    assert checkpoints[0]["digest"] != checkpoints[1]["digest"]
 
 
 def test_bilinear_sketches_are_resized_so_when_tested_too(launch, given, runs):

@@ -608,7 +608,7 @@ def test_dropout_drops_twice_and_keeps_the_mean(variant: str, rate: float) -> No
         "caffe": {"relu6": [1.0], "relu7": [0.0, once], "fc8": [0.0, twice]},
         "torchvision": {"relu6": [0.0, once], "relu7": [0.0, twice], "fc8": [0.0, twice]},
     }[variant]
-    for name, levels in expected.items():
+    for name, levels in expected.items():  # type: ignore[attr-defined]
         assert values(activations[name]) == pytest.approx(levels, abs=1e-4), name
     # 8 x 2048 draws: five standard deviations of the share kept are below 0.02.
     assert (logits > 0).mean() == pytest.approx(keep**2, abs=0.02)

@@ -5,19 +5,17 @@ import pytest
 from PIL import Image, ImageDraw
 
 from dsf_jax.data.records import open_records
-from dsf_jax.evaluation.extractors import NamedModel, shown_to
+from dsf_jax.evaluation.extractors import shown_to
 from dsf_jax.images.points import ink_of, pad_points
-from dsf_jax.models.alexnet import init_params
+from dsf_jax.models.model import ModelConfig, init_model
 from dsf_jax.paper import ablations
 from dsf_jax.recognition.voting import vote
-from dsf_jax.training.checkpoints import ModelCard
 from tests.launch.small_sets import CLASSES, SIZE
 
 
 @pytest.fixture(scope="module")
-def network():
-    card = ModelCard("caffe", CLASSES, SIZE, ())
-    return NamedModel("random", card, init_params(card.network(), 0, size=SIZE))
+def model():
+    return init_model(ModelConfig("caffe", CLASSES, SIZE, ()), 0)
 
 
 def drawing():
@@ -59,12 +57,12 @@ def test_an_empty_drawing_is_an_empty_input():
         assert (form(paper) == (0 if name == "white on black" else 255)).all(), name
 
 
-def test_the_default_choice_of_angles_is_the_vote(network, prepared):
+def test_the_default_choice_of_angles_is_the_vote(model, prepared):
     sketches = open_records(prepared, "tu_berlin/sketch", "fold0")
-    mixture = shown_to(network.card, [sketches], CLASSES)
-    table = ablations.compare_angles(network, mixture)
+    mixture = shown_to(model, [sketches], CLASSES)
+    table = ablations.compare_angles(model, mixture)
     points = pad_points([example["points"] for example in mixture.drawings])
-    voted = vote(network.card.network(), network.params, {"points": points}, size=SIZE)
+    voted = vote(model, {"points": points})
     expected = (np.asarray(voted).argmax(axis=1) == mixture.drawings.labels).mean()
     names = [row.name for row in table.rows]
     assert names == list(ablations.angle_choices()) and len(set(names)) == len(names)
@@ -80,7 +78,7 @@ def test_choices_of_angles():
     assert len(angles) == 18 and sum(flips) == 9
 
 
-def test_edges_are_classified_as_sketches(network, prepared, monkeypatch):
+def test_edges_are_classified_as_sketches(model, prepared, monkeypatch):
     strength = np.zeros((256, 256), np.float32)
     strength[50:200, 100] = 0.8
     strength[50:200, 101] = 0.5
@@ -98,7 +96,7 @@ def test_edges_are_classified_as_sketches(network, prepared, monkeypatch):
         "Canny": 0,
     }
     gallery = open_records(prepared, "eitz_sbir/photo", "test")
-    table = ablations.compare_edges(network, shown_to(network.card, [gallery], CLASSES))
+    table = ablations.compare_edges(model, shown_to(model, [gallery], CLASSES))
     assert [row.name for row in table.rows] == list(maps)
     # One map for all photos: half of them are of the class it is taken for.
     assert table.rows[0].cells[0].ours.value == 0.5

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from dsf_jax.data.pictures import picture_files
+from dsf_jax.data.picture_folders import list_pictures
 from dsf_jax.retrieval.features import extract
 from dsf_jax.retrieval.picture_search import (
     PictureFiles,
@@ -28,9 +28,15 @@ def test_the_nearest_by_plain_distance(drawing_file, tmp_path):
         noise = np.random.default_rng(seed).integers(0, 256, (40, 50, 3), np.uint8)
         (tmp_path / "photos").mkdir(exist_ok=True)
         Image.fromarray(noise).save(tmp_path / "photos" / f"{seed}.png")
-    model, paths = start_model(), picture_files(tmp_path / "photos")
+    model, paths = start_model(), list_pictures(tmp_path / "photos").pictures
     drawing = read_sketch(drawing_file).query
-    found = search_pictures(model, drawing, paths, 4, layer="L7")
+    (tmp_path / "photos/2b.png").write_bytes(b"no picture")
+    broken = [tmp_path / "photos/2b.png", tmp_path / "photos/gone.png"]
+    mixed = [*paths[:3], *broken, *paths[3:]]
+    found, failed = search_pictures(model, drawing, mixed, 4, layer="L7")
+    assert [line.split(" ")[0] for line in failed] == list(map(str, broken))
+    with pytest.raises(ValueError, match=r"none of 2 pictures can be read: .*2b.png is not a pic"):
+        search_pictures(model, drawing, broken, 4, layer="L7")
     rows = extract(model, PictureFiles(paths), layers=("L7",))["L7"].astype(np.float64)
     distances = np.linalg.norm(rows - sketch_features(model, drawing, layer="L7"), axis=1)
     order = np.argsort(distances)[:4]
