@@ -13,6 +13,7 @@ models.kernels           AlexNet's parts in the forms that run fastest
 models.backbone          what the library knows of an architecture, in one record
 models.alexnet           AlexNet, Caffe's and torchvision's: logits and every layer by name
 models.backbones         the architectures that there are, by name
+models.model_card        what a network was trained on and how well it retrieves
 models.model             a network with its parameters: the one that preprocesses and applies
 models.weight_files.source_weights  the content of a weight file, whatever its format
 models.weight_files.unpickling      pickles -> recorded arrays; they run nothing
@@ -41,6 +42,7 @@ training.losses          what training minimises, by name
 training.optimiser       Caffe's SGD: schedules, rates by layer
 training.step            loss, gradients, one step
 training.config          the settings of a run, each default once
+training.card_files      what was measured of a network after it was saved
 training.checkpoints     states and models on disk
 training.feature_cache   random views through frozen layers, once
 training.run_directory   what a run writes down of itself
@@ -82,6 +84,7 @@ evaluation.baselines     hand-crafted descriptors of examples, a linear classifi
 evaluation.extractors    what is evaluated: a model, a hand-crafted descriptor
 evaluation.store         results in a folder, each made once and kept
 evaluation.evaluate      a model or descriptor and data sets -> stored results
+evaluation.cards         how well a model retrieves, for its card
 insight.activations      what a layer answers to pictures
 insight.descent          the search for images that give a layer the same activations
 insight.inversion        what a layer keeps of a picture: pictures reconstructed from it

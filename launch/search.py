@@ -29,7 +29,6 @@ from dsf_jax.retrieval.picture_search import (
     search_pictures,
     sketch_features,
 )
-from dsf_jax.training.checkpoints import load_model
 from launch import common
 
 _CHECKPOINT = common.define_checkpoint()
@@ -88,8 +87,8 @@ def _search_folder(query: Query) -> list[FoundPicture]:
         print(unreadable_line(path), file=sys.stderr)
     for line in missed_pictures(passed_over, pathlib.Path(folder).expanduser()):
         print(line, file=sys.stderr)
-    model = load_model(_CHECKPOINT.value)
-    layer = _LAYER.value or model.backbone.default_feature
+    model = common.load_told(_CHECKPOINT.value)
+    layer = _LAYER.value or model.default_feature
     found, failed = search_pictures(model, query, pictures, _TOP.value, layer=layer)
     for line in failed:
         print(line, file=sys.stderr)
@@ -119,7 +118,7 @@ def _search_gallery(query: Query) -> list[FoundPicture]:
     from dsf_jax.gallery.store import open_store
 
     layer = _LAYER.value or open_store(uri).config.layer
-    model = load_model(_CHECKPOINT.value)
+    model = common.load_told(_CHECKPOINT.value)
     gallery = Gallery.open(uri, network_embedder(model, layer=layer))
     if not len(gallery):
         raise ValueError(f"{uri} holds no picture yet; add some with python -m launch.index")
