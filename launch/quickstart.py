@@ -9,7 +9,7 @@ it again to go on where it stopped, or to see them again.
 """
 
 import pathlib
-import resource
+import sys
 import time
 
 from absl import flags
@@ -50,13 +50,24 @@ def main() -> None:
     )
     emoji_run.draw(trained.model, out)
     seconds = time.monotonic() - started
-    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)  # of the children, the largest
-    gigabytes = sum(resource.getrusage(who).ru_maxrss for who in whose) / 2**20
-    text = emoji_run.report(mixture, scores, loaded, seconds=seconds, gigabytes=gigabytes)
+    text = emoji_run.report(mixture, scores, loaded, seconds=seconds, gigabytes=_peak_memory())
     if not report_file.exists():
         write_atomic(report_file, text)
     print(report_file.read_text(encoding="utf-8"))
     print(f"this run took {seconds:.0f} s; everything is in {out}")
+
+
+def _peak_memory() -> float:
+    """Returns the most memory that was taken, in GiB; of the processes that were started, the largest
+    one's is added. NaN on Windows, which does not count it.
+    """
+    if sys.platform == "win32":
+        return float("nan")
+    import resource
+
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, KiB elsewhere
+    return sum(resource.getrusage(who).ru_maxrss for who in whose) / unit
 
 
 if __name__ == "__main__":
