@@ -2,7 +2,6 @@
 apart from photos.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -151,9 +150,9 @@ def _darkest_rulings(darkness: np.ndarray) -> float | None:
     Raises:
       ValueError: when the lines are as dark as the strokes.
     """
-    small = Image.fromarray(darkness.astype(np.float32))
-    small.thumbnail((RULED_SIDE, RULED_SIDE), Image.Resampling.BOX)
-    small = np.asarray(small)
+    image = Image.fromarray(darkness.astype(np.float32))
+    image.thumbnail((RULED_SIDE, RULED_SIDE), Image.Resampling.BOX)
+    small = np.asarray(image)
     tilts = np.arange(-MAX_TILT, MAX_TILT + 0.25, 0.25)
     found = [_ruled_tilts(side > FAINTEST, tilts) for side in (small, small.T)]
     if not any(found):
@@ -172,7 +171,7 @@ def _darkest_rulings(darkness: np.ndarray) -> float | None:
     return above
 
 
-def _ruled_tilts(dark: np.ndarray, tilts: Sequence[float]) -> list[float]:
+def _ruled_tilts(dark: np.ndarray, tilts: Iterable[float]) -> list[float]:
     """Returns the angles, of those given, under which lines at equal distances cross from left to right."""
     height, width = dark.shape
     across, rows = np.arange(width), np.arange(height)[:, None]
