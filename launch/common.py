@@ -5,6 +5,8 @@ A flag that several scripts have is defined here once, by `define_NAME`: it mean
 everywhere, and has one help text.
 """
 
+import ast
+import contextlib
 import dataclasses
 import errno
 import inspect
@@ -12,6 +14,8 @@ import os
 import pathlib
 import re
 import sys
+import textwrap
+import traceback
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar, cast
@@ -21,6 +25,9 @@ from absl import app, flags, logging
 
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbones import BACKBONES
+from dsf_jax.models.model import Model
+from dsf_jax.training.checkpoints import load_model
+from launch import streams
 
 Config = TypeVar("Config")
 Value = TypeVar("Value")
@@ -65,9 +72,25 @@ _REMEDIES = {
 
 def field_help(config: type[Any]) -> dict[str, str]:
     """Reads what a dataclass's docstring says of each attribute, in its `Attributes:` section."""
-    section = (inspect.getdoc(config) or "").partition("Attributes:")[2]
+    section = _docstring(config).partition("Attributes:")[2]
     entries = re.findall(r"^  (\w+): (.*?)(?=^  \w+: |\Z)", section, re.DOTALL | re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in entries}
+
+
+def _docstring(config: type[Any]) -> str:
+    """Returns a class's docstring; from its source, where Python drops docstrings (-OO)."""
+    if sys.flags.optimize < 2:
+        return inspect.getdoc(config) or ""
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(config))).body
+    return ast.get_docstring(cast(ast.ClassDef, node)) or ""
+
+
+def _keep_purpose() -> None:
+    """Gives the script the docstring that --help begins with, where Python has dropped it (-OO)."""
+    script = sys.modules["__main__"]
+    if sys.flags.optimize >= 2 and script.__file__:
+        source = pathlib.Path(script.__file__).read_text(encoding="utf-8")
+        script.__doc__ = ast.get_docstring(ast.parse(source))
 
 
 def define_flags(config: type[Any]) -> None:
@@ -163,7 +186,7 @@ def define_layer() -> flags.FlagHolder[str | None]:
     return flags.DEFINE_string(
         "layer",
         None,
-        "Feature that is compared, L6+L7 or the like; by default the gallery's, or the backbone's.",
+        "Feature that is compared, L6+L7 or the like; by default the gallery's, or the one that was best on held-out data.",
     )
 
 
@@ -224,6 +247,18 @@ def _define_sets(name: str, default: Sequence[str], text: str) -> flags.FlagHold
     return cast(flags.FlagHolder[list[str]], flag)
 
 
+def note(message: str) -> None:
+    """Prints one line on standard error that a person should know; the command goes on."""
+    print(f"note: {' '.join(message.split())}", file=sys.stderr)
+
+
+def load_told(checkpoint: str) -> Model:
+    """Reads a checkpoint's model, and says on standard error what may be expected of it."""
+    model = load_model(checkpoint)
+    note(model.card.sentence(checkpoint))
+    return model
+
+
 def fail(message: str, status: int) -> NoReturn:
     """Prints one line on standard error and exits."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
@@ -280,6 +315,8 @@ def run(main: Callable[[], None], choice: Choice | None = None) -> None:
       choice: which flags belong together. `--help` omits those that the chosen value does not take,
         and they are refused.
     """
+    streams.escape()
+    _keep_purpose()
     value = choice.value(sys.argv) if choice else None
     # Where nothing is chosen yet, --help lists all.
     not_taken = choice.not_taken(value) if choice and value is not None else {}
@@ -294,7 +331,8 @@ def run(main: Callable[[], None], choice: Choice | None = None) -> None:
                 fail(f"--{name} is for --{choice.flag.name}={by} only; omit it", 2)
         return rest
 
-    app.run(lambda _: _guarded(main), flags_parser=parse)
+    with streams.until_reader_leaves():
+        app.run(lambda _: _guarded(main), flags_parser=parse)
 
 
 def _hide(names: Mapping[str, str]) -> None:
@@ -316,9 +354,33 @@ def _parse(arguments: Sequence[str]) -> list[str]:
             f"unexpected argument {rest[1]!r}: every option is a flag, --name=value; --help lists them",
             2,
         )
+    _expand_home()
     if flags.FLAGS["verbosity"].using_default_value:
         logging.set_verbosity(logging.FATAL)  # the errors that libraries log are raised as well
     return rest
+
+
+def _expand_home() -> None:
+    """Gives every flag that begins with ~, as a path may, the home folder instead: not every shell
+    expands --flag=~/x. Items of lists may be paths, and NAME=PATH.
+    """
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if flag.present and isinstance(flag.value, str):
+            flag.value = _with_home(name, flag.value)
+        elif flag.present and isinstance(flag.value, list):
+            flag.value = [_with_home(name, item) for item in flag.value]
+
+
+def _with_home(name: str, value: Any) -> Any:
+    """Expands ~ and ~user at the start of a path, and of that in NAME=PATH."""
+    if not isinstance(value, str):
+        return value
+    before, equals, path = value.rpartition("=") if "=~" in value else ("", "", value)
+    expanded = os.path.expanduser(path)  # noqa: PTH111  # which leaves an unknown ~user as it is
+    if expanded == path and re.match(r"~(/|$)", path):
+        fail(f"--{name}={value}: this user has no home folder; give the path without ~", 2)
+    return before + equals + expanded
 
 
 def new_spelling(script: str, name: str) -> str:
@@ -347,25 +409,43 @@ def _print_unraisable(unraisable: Any) -> None:
 
 def _guarded(main: Callable[[], None]) -> None:
     sys.unraisablehook = _print_unraisable
-    jax.config.update(
-        "jax_compilation_cache_dir",
-        os.environ.get("JAX_COMPILATION_CACHE_DIR", str(compilation_cache())),
-    )
+    _keep_compiled()
     try:
         main()
     except KeyboardInterrupt:
-        fail("interrupted; run the command again", 130)
-    except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        logging.debug("raised here", exc_info=True)
-        fail(explain(error), 1)
-    except jax.errors.JaxRuntimeError as error:
-        if not str(error).startswith("RESOURCE_EXHAUSTED"):
+        fail(streams.INTERRUPTED, 130)
+    except Exception as error:
+        if streams.reader_left(error):
             raise
-        fail(
-            f"the device's memory is exhausted ({error}); lower --batch_size, or raise --accumulate "
-            "where there is one",
-            1,
+        line = explain(error)
+        if line is None:
+            raise
+        logging.debug("raised here", exc_info=True)
+        fail(line, 1)
+
+
+def _keep_compiled() -> None:
+    """Keeps compiled functions between runs, where there is a folder for them."""
+    folder, why = os.environ.get("JAX_COMPILATION_CACHE_DIR"), None
+    if folder is None:
+        folder = str(compilation_cache() or "")
+        why = None if folder else "this user has no home folder"
+    if folder and "://" not in folder and not _can_write(pathlib.Path(folder)):
+        folder, why = "", f"{folder} cannot be written to"
+    if why:
+        print(
+            f"note: compiled functions are not kept, {why}; name a folder with "
+            "JAX_COMPILATION_CACHE_DIR for a faster start",
+            file=sys.stderr,
         )
+    jax.config.update("jax_compilation_cache_dir", folder or None)
+
+
+def _can_write(folder: pathlib.Path) -> bool:
+    """Returns whether files can be written into a folder, which is made if absent."""
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def new_file(path: str | None) -> pathlib.Path | None:
@@ -390,20 +470,57 @@ def new_file(path: str | None) -> pathlib.Path | None:
     return file
 
 
-def compilation_cache() -> pathlib.Path:
-    """Returns the folder that compiled functions are kept in between runs."""
-    return (
-        pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
-        / "dsf_jax"
-        / "compiled"
-    )
+def compilation_cache() -> pathlib.Path | None:
+    """Returns the folder that compiled functions are kept in between runs; None where the user has no
+    home folder.
+    """
+    given = pathlib.Path(os.environ.get("XDG_CACHE_HOME", ""))
+    home = pathlib.Path("~").expanduser() if _has_home() else None
+    # Its specification has relative paths ignored.
+    caches = given if given.is_absolute() else home and home / ".cache"
+    return caches and caches / "dsf_jax" / "compiled"
 
 
-def explain(error: BaseException) -> str:
-    """Formats an error for the person at the terminal."""
+def _has_home() -> bool:
+    return os.path.expanduser("~") != "~"  # noqa: PTH111  # pathlib's raises
+
+
+def explain(error: BaseException) -> str | None:
+    """Formats an error for the person at the terminal; None for one that is a fault of the program."""
+    if isinstance(error, (RuntimeError, AssertionError)):
+        return _explain_runtime(error)
+    if isinstance(error, ImportError):
+        return streams.missing_package(error) or str(error)
+    if not isinstance(error, (ValueError, OSError, FloatingPointError)):
+        return None
     if not isinstance(error, OSError) or error.errno is None:
         return str(error) or type(error).__name__
     line = f"{error.filename or 'the output'}: {error.strerror}"
     if error.strerror != os.strerror(error.errno):  # our own message, which says what to do
         return line
     return f"{line}; {_REMEDIES.get(error.errno, 'choose another place')}"
+
+
+def _explain_runtime(error: BaseException) -> str | None:
+    """Formats what JAX raises over a device that is full or absent."""
+    text = str(error)
+    if text.startswith("RESOURCE_EXHAUSTED"):
+        return (
+            f"the device's memory is exhausted ({text}); lower --batch_size, or raise --accumulate "
+            "where there is one"
+        )
+    # Without a plugin for what is named, JAX fails in an assertion.
+    unavailable = isinstance(error, AssertionError) and _raised_in(error) == "jax._src.xla_bridge"
+    if unavailable or re.match("Unable to initialize backend|Unknown backend", text):
+        return (
+            f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')} cannot be used here "
+            f"({text or 'no such device'}); unset it, set JAX_PLATFORMS=cpu, or install the extra "
+            "`cuda` or `tpu`"
+        )
+    return None
+
+
+def _raised_in(error: BaseException) -> str:
+    """Returns the name of the module that raised an error."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__", "")

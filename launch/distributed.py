@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import jax
 from absl import flags
 
+from dsf_jax.training import rendezvous
+from dsf_jax.training.watchdog import Watchdog, exit_with
 from launch import common
 
 AUTO = "auto"
@@ -25,6 +27,16 @@ _PROCESSES = flags.DEFINE_integer("processes", None, "How many there are.", lowe
 _PROCESS = flags.DEFINE_integer("process", None, "Which one this is, from 0.", lower_bound=0)
 _HEARTBEAT = flags.DEFINE_integer(
     "heartbeat", 60, "Seconds; a process silent for so long is taken for gone.", lower_bound=5
+)
+_JOIN_TIMEOUT = flags.DEFINE_integer(
+    "join_timeout", 300, "Seconds that all processes have to come together.", lower_bound=1
+)
+_STEP_TIMEOUT = flags.DEFINE_integer(
+    "step_timeout",
+    60,
+    "Seconds that a step may last, or three times the longest so far if that is more; a save, and the "
+    "start with its compilation, ten times as long. Then a process is taken for stuck, and all end.",
+    lower_bound=1,
 )
 
 
@@ -47,10 +59,18 @@ def join() -> None:
         _supervise()
     threading.Thread(target=_end_with, args=(int(os.environ[_WORKER]),), daemon=True).start()
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    seconds = _JOIN_TIMEOUT.value
+    if address != AUTO:
+        rendezvous.meet(address, *cast(tuple[int, int], numbers), seconds)
+    # JAX aborts when its time is over: ours is over before.
+    late = threading.Timer(seconds, exit_with, [_not_there(address)])
+    late.daemon = True
+    late.start()
     try:
         jax.distributed.initialize(
             None if address == AUTO else address,
             *numbers,
+            initialization_timeout=seconds + 60,
             heartbeat_timeout_seconds=_HEARTBEAT.value,
             shutdown_timeout_seconds=_HEARTBEAT.value,
         )
@@ -60,6 +80,30 @@ def join() -> None:
             f"the processes of --coordinator={address} did not meet ({reason}); start all "
             "of them with the same address, and check that it can be reached"
         ) from error
+    finally:
+        late.cancel()
+
+
+def _not_there(address: str) -> str:
+    return (
+        f"the processes of --coordinator={address} have not all come within {_JOIN_TIMEOUT.value} s; see "
+        "which were not started or have failed, or give them longer with --join_timeout"
+    )
+
+
+def watchdog() -> Watchdog | None:
+    """Makes what ends this process when another one is stuck; None for a run of one process."""
+    if jax.process_count() == 1:
+        return None
+
+    def end(what: str) -> None:
+        exit_with(
+            f"process {jax.process_index()} of {jax.process_count()}: {what} (--step_timeout="
+            f"{_STEP_TIMEOUT.value}), so that one of the processes is stuck; end those that still run, and "
+            "start all of them again: the run goes on from its last checkpoint"
+        )
+
+    return Watchdog(_STEP_TIMEOUT.value, end)
 
 
 def _check(address: str | None, numbers: tuple[int | None, int | None]) -> None:
@@ -87,10 +131,21 @@ def _supervise() -> NoReturn:
         pass_fds=(reading,),
     )
     os.close(reading)
-    signal.signal(signal.SIGTERM, lambda number, _: worker.send_signal(number))
+    sent: list[int] = []
+
+    def pass_on(number: int, _: Any) -> None:
+        sent.append(number)
+        worker.send_signal(number)
+
+    signal.signal(signal.SIGTERM, pass_on)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the child as well
     status = worker.wait()
     os.close(writing)
+    if -status in sent:
+        common.fail(
+            f"ended by {signal.Signals(-status).name} before the first step; start all processes again",
+            128 - status,
+        )
     if status < 0:
         common.fail(
             f"this process of the run died of {signal.Signals(-status).name}, as it does when another "

@@ -12,23 +12,18 @@ Pictures of a sub-folder that holds none any more stay, for its disk may be off,
 import pathlib
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from dsf_jax.data.picture_folders import (
-    missed_pictures,
-    printable,
-    summary,
-)
-from dsf_jax.gallery.contents import Contents
+from dsf_jax.data.picture_folders import missed_pictures, printable, summary
 from dsf_jax.gallery.crawl import CrawlResult, crawl
-from dsf_jax.gallery.embedder import network_embedder
-from dsf_jax.gallery.gallery import Gallery
-from dsf_jax.gallery.store import open_store
-from dsf_jax.gallery.synchroniser import Changes
-from dsf_jax.training.checkpoints import load_model
 from launch import common
+
+if TYPE_CHECKING:
+    from dsf_jax.gallery.contents import Contents
+    from dsf_jax.gallery.gallery import Gallery
+    from dsf_jax.gallery.synchroniser import Changes
 
 COPIES_NAMED = 5  # pictures whose copies are listed after every run
 
@@ -96,9 +91,13 @@ def main() -> None:
 
 def _index() -> None:
     """Opens or makes the gallery, syncs it, and prints what has changed."""
+    # They need LanceDB, which --help does not.
+    from dsf_jax.gallery.embedder import network_embedder
+    from dsf_jax.gallery.gallery import Gallery
+
     layer = _layer()
     found = crawl(_PHOTOS.value)  # first, so that nothing is made for a folder without pictures
-    model = load_model(_CHECKPOINT.value)
+    model = common.load_told(_CHECKPOINT.value)
     gallery = Gallery.open_or_create(
         _GALLERY.value,
         network_embedder(model, layer=layer, batch_size=_BATCH_SIZE.value),
@@ -121,7 +120,7 @@ def _index() -> None:
         )
 
 
-def _print_changes(gallery: Gallery, changes: Changes, found: CrawlResult) -> None:
+def _print_changes(gallery: "Gallery", changes: "Changes", found: CrawlResult) -> None:
     passed_over = sum(map(len, found.passed_over.values()))
     contents = gallery.contents()
     copies = f" and {contents.extra} copies of them" if contents.copies else ""
@@ -136,7 +135,7 @@ def _print_changes(gallery: Gallery, changes: Changes, found: CrawlResult) -> No
         print(line)
 
 
-def _copy_lines(contents: Contents, most: int | None) -> Iterator[str]:
+def _copy_lines(contents: "Contents", most: int | None) -> Iterator[str]:
     """Yields one line per picture that has several files, for the first few or all of them."""
     for paths in contents.copies[:most]:
         yield f"one picture, listed once: {', '.join(map(printable, paths))}"
@@ -147,6 +146,8 @@ def _copy_lines(contents: Contents, most: int | None) -> Iterator[str]:
 
 def _remove(folder: str) -> None:
     """Takes a folder out of the gallery; its files stay."""
+    from dsf_jax.gallery.gallery import Gallery
+
     gallery = Gallery.open(_GALLERY.value)
     removed = gallery.remove(folder)
     if not removed:
@@ -158,6 +159,8 @@ def _remove(folder: str) -> None:
 
 def _describe() -> None:
     """Prints what the gallery holds."""
+    from dsf_jax.gallery.gallery import Gallery
+
     gallery = Gallery.open(_GALLERY.value)
     config, contents = gallery.config, gallery.contents()
     print(
@@ -178,6 +181,8 @@ def _layer() -> str | None:
     """Returns the layer to store, None for the network's own; an existing gallery's is its own, and the
     flags must not contradict it.
     """
+    from dsf_jax.gallery.store import open_store
+
     try:
         store = open_store(_GALLERY.value)
     except FileNotFoundError:

@@ -12,20 +12,8 @@ import time
 import jax
 from absl import flags
 
-from dsf_jax.app.listening import browser_address, host_names, listen
-from dsf_jax.app.opening import open_searcher
 from dsf_jax.data import quickstart
 from launch import common
-
-try:
-    import uvicorn
-
-    from dsf_jax.app.server import create_app
-except ImportError as error:
-    raise ImportError(
-        f"{error.name}, which the page is served with, is not installed; run `pip install fastapi uvicorn` or "
-        "install this project's extra `app`"
-    ) from error
 
 _CHECKPOINT = common.define_checkpoint(quickstart.FOLDER)
 _GALLERY = common.define_gallery(required=False)
@@ -37,19 +25,35 @@ _HOST = flags.DEFINE_string(
 _PORT = flags.DEFINE_integer(
     "port", 8000, "Port to listen on; 0 takes a free one.", lower_bound=0, upper_bound=65535
 )
+_ALLOWED_HOSTS = flags.DEFINE_list(
+    "allowed_hosts",
+    [],
+    "Further names that the server may be called by, as those of a reverse proxy in front of it: "
+    "--allowed_hosts=photos.example.org,photos.local. By any other name it answers 421, which keeps "
+    "foreign pages out.",
+)
 
 
 def main() -> None:
     """Opens the gallery, compiles, and serves until Ctrl-C."""
+    # They need LanceDB, FastAPI and uvicorn, which --help does not.
+    import uvicorn
+
+    from dsf_jax.app.listening import browser_address, host_names, listen
+    from dsf_jax.app.opening import open_searcher
+    from dsf_jax.app.server import create_app
+
     started = time.monotonic()
+    hosts = host_names(_HOST.value, _ALLOWED_HOSTS.value)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # many small ones add up
     listening = listen(_HOST.value, _PORT.value)
     try:
         searcher = open_searcher(_CHECKPOINT.value, _GALLERY.value)
+        common.note(searcher.model.card.sentence(_CHECKPOINT.value))
         searcher.warm_up()
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(searcher, hosts=host_names(_HOST.value)),
+                create_app(searcher, hosts=hosts),
                 log_level="warning",
                 access_log=False,
                 timeout_graceful_shutdown=2,

@@ -1,10 +1,74 @@
-"""Writes files atomically, one process at a time."""
+"""Reads texts that people wrote; writes files atomically, one process at a time."""
 
+import codecs
 import contextlib
-import fcntl
+import errno
 import os
 import pathlib
+import socket
+import sys
+import unicodedata
 from collections.abc import Iterator
+
+if sys.platform != "win32":
+    import fcntl
+
+# A UTF-32 mark begins with that of UTF-16.
+_ENCODINGS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+LOCK_FILE = ".lock"  # in a folder whose disk, or system, has no locks
+# What a disk without locks answers (Lustre without -o flock, some FUSE and NFS).
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+
+_held: set[pathlib.Path] = set()  # this process's lock files
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Reads a text file; see `decode_text`.
+
+    Raises:
+      ValueError: when it is in another encoding.
+      OSError: when it cannot be read.
+    """
+    return decode_text(pathlib.Path(path).read_bytes(), str(path))
+
+
+def decode_text(content: bytes, where: str) -> str:
+    r"""Decodes what a person or a spreadsheet wrote: UTF-8, or what a byte-order mark says.
+
+    Args:
+      content: bytes of the file.
+      where: name of the file in messages.
+
+    Returns:
+      The text without its mark, in NFC: names that look the same are the same.
+
+    Raises:
+      ValueError: when it is in another encoding.
+
+    >>> decode_text(b"\xef\xbb\xbfcat", "classes.txt")
+    'cat'
+    """
+    encoding = next((e for mark, e in _ENCODINGS.items() if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        other = ", but perhaps Windows-1252 or Latin-1" if encoding == "utf-8" else ""
+        raise ValueError(
+            f"{where} is not {encoding.removesuffix('-sig').upper()} text{other}: it cannot have the "
+            f"byte 0x{content[error.start]:02x} at {error.start}; save it as UTF-8"
+        ) from error
+    if "\0" in text:
+        raise ValueError(
+            f"{where} is not UTF-8 text: it holds zero bytes, as UTF-16 without a byte-order mark "
+            "does; save it as UTF-8"
+        )
+    return unicodedata.normalize("NFC", text)
 
 
 def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
@@ -32,22 +96,92 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
 def directory_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Locks a folder against other processes that do; a killed process's lock goes with it.
 
+    Where the disk or the system has no locks (Lustre without -o flock, some FUSE, Windows), a file in
+    the folder stands for one. What a killed process leaves of that is taken over on the same machine,
+    and named on another.
+
     Args:
       folder: folder to lock, made if absent.
 
     Raises:
       OSError: when another process holds it.
     """
-    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as locked:
+        if not _lock(folder, locked):
+            locked.enter_context(_lock_file(folder))
+        yield
+
+
+def _lock(folder: pathlib.Path, locked: contextlib.ExitStack) -> bool:
+    """Locks a folder until `locked` is left; returns whether it can be locked at all."""
+    if sys.platform == "win32":
+        return False
     descriptor = os.open(folder, os.O_RDONLY)
+    locked.callback(os.close, descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        os.close(descriptor)
         raise OSError(
             f"{folder} is being written by another process; wait for it or choose another folder"
         ) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _lock_file(folder: pathlib.Path) -> Iterator[None]:
+    """Locks a folder by a file in it, which names the process that holds it."""
+    path = folder.resolve() / LOCK_FILE
+    own = f"{socket.gethostname()} {os.getpid()}"
+    try:
+        _create(path, own)
+    except FileExistsError:
+        holder = _holder(path)
+        if path in _held or not _is_gone(holder):
+            raise OSError(
+                f"{folder} is being written by process {holder[1]} on {holder[0]}, says {path}; wait "
+                "for it, choose another folder, or remove that file if the process is gone"
+            ) from None
+        path.unlink(missing_ok=True)
+        _create(path, own)
+    _held.add(path)
     try:
         yield
     finally:
-        os.close(descriptor)
+        _held.remove(path)
+        path.unlink(missing_ok=True)
+
+
+def _create(path: pathlib.Path, content: str) -> None:
+    """Writes a file; FileExistsError when another process has it."""
+    with path.open("x", encoding="utf-8") as file:
+        file.write(content)
+
+
+def _holder(path: pathlib.Path) -> tuple[str, str]:
+    """Returns the machine and the process that a lock's file names."""
+    try:
+        machine, _, process = path.read_text(encoding="utf-8").partition(" ")
+    except OSError:
+        machine, process = "", ""
+    return machine or "an unknown machine", process or "?"
+
+
+def _is_gone(holder: tuple[str, str]) -> bool:
+    """Returns whether a process is known to have ended: one of this machine that is not there."""
+    machine, process = holder
+    # On Windows, a signal of any number ends a process.
+    if machine != socket.gethostname() or not process.isdecimal() or sys.platform == "win32":
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # another user's
+        return False
+    return int(process) == os.getpid()  # a number that was given again

@@ -11,7 +11,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -307,7 +307,17 @@ def _allocate(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
         pages = mmap.mmap(-1, max(size, 1))
     else:
         with tempfile.TemporaryFile() as file:
-            # A full disk is an error here, later a crash.
-            os.posix_fallocate(file.fileno(), 0, size)
+            _reserve(file, size)
             pages = mmap.mmap(file.fileno(), size)
     return np.frombuffer(pages, dtype, math.prod(shape)).reshape(shape)
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Takes a file's space on disk: when the disk is full, this is an error, and later a crash."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+        return
+    block = bytes(min(size, 2**24))  # macOS, Windows
+    for start in range(0, size, len(block)):
+        file.write(block[: size - start])
+    file.flush()

@@ -187,20 +187,37 @@ def voted_views(
     best = np.argsort(-result, kind="stable")[:top]
     figure = Figure(figsize=(11.5, 4.1 + 0.32 * len(best)), layout="constrained")
     upper, lower = stacked(figure, 3.4, 0.7 + 0.32 * len(best))
-    grid = upper.subplots(2, 9)
+    grid = _view_grid(upper)
     for i, view in enumerate(views):
         axes = grid[int(VIEW_FLIPS[i])][i // 2]
         winner = int(probabilities[i].argmax())
         agrees = winner == best[0]
         show_image(axes, view, HIT if agrees else MISS, 2.5 if agrees else 1.0)
-        axes.set_title(f"{VIEW_ANGLES[i]:g}°" if not VIEW_FLIPS[i] else "", fontsize=8)
         label = f"{short(class_names[winner])}\n{probabilities[i, winner]:.2f}"
         axes.set_xlabel(label, fontsize=7, color=HIT if agrees else "black")
-    for axes, name in zip(grid[:, 0], ("plain", "flipped"), strict=True):
-        axes.set_ylabel(name, fontsize=9)
     _vote_bars(lower.subplots(), votes[:, best], [short(class_names[k], 30) for k in best])
     figure.suptitle(literal(title), fontsize=10)
     return figure
+
+
+def views_alone(views: np.ndarray, *, title: str = "") -> Figure:
+    """Draws the 18 views [18, h, w] uint8 without a network's votes."""
+    figure = Figure(figsize=(11.5, 3.0), layout="constrained")
+    grid = _view_grid(figure)
+    for i, view in enumerate(views):
+        show_image(grid[int(VIEW_FLIPS[i])][i // 2], view, MISS)
+    figure.suptitle(literal(title), fontsize=10)
+    return figure
+
+
+def _view_grid(figure: Figure | SubFigure) -> np.ndarray:
+    """Makes two rows of nine axes, plain and flipped, titled by their angles."""
+    grid: np.ndarray = figure.subplots(2, 9)
+    for axes, angle in zip(grid[0], VIEW_ANGLES[::2], strict=True):
+        axes.set_title(f"{angle:g}°", fontsize=8)
+    for axes, name in zip(grid[:, 0], ("plain", "flipped"), strict=True):
+        axes.set_ylabel(name, fontsize=9)
+    return grid
 
 
 def _vote_bars(axes: Axes, votes: np.ndarray, names: Sequence[str]) -> None:

@@ -25,16 +25,16 @@ from dsf_jax.insight.similarity import (
 from dsf_jax.paper.figure_inputs import FigureInputs, PaperFigure
 
 DRAWS = 10_000
-MAPS = 16  # channels of a layer that are shown
+MAPS = 16  # channels of a layer that are shown, at most
 BATCH_SIZE = 16  # pairs at a time
 ACTIVATIONS_TEXT = (
     "What the convolutions answer to a sketch and a photo of one class (Fig. 6 of the paper): the "
-    f"{MAPS} channels of each layer that answer most to both, the same ones on both sides. The bars: "
+    "{maps} channels of each layer that answer most to both, the same ones on both sides. The bars: "
     "cosine similarity of activations, their mean over each kind of image taken off, of pairs of one "
     "class less that of pairs of two classes; 95 % bootstrap intervals over classes."
 )
 FILTERS_TEXT = (
-    "The filters of conv1 (Fig. 7 of the paper), grey where a weight is 0. Colour: fraction of a "
+    "The filters of the first layer (Fig. 7 of the paper), grey where a weight is 0. Colour: fraction of a "
     "filter's energy off the grey axis. Orientation: fraction of its spectral energy within 30 degrees "
     "of the dominant direction, a sixth for a filter without any. Moved: length of the change of all "
     "weights over their length."
@@ -70,10 +70,12 @@ def activations(inputs: FigureInputs, *, pairs: int) -> PaperFigure:
     }
     name, classes = mixture.class_names[int(labels[0])], len(np.unique(labels))
     model = inputs.network.model
+    shapes = model.activation_shapes()
+    count = min(MAPS, *(shapes[layer][-1] for layer in model.backbone.maps))
     figure = network_plots.shared_activations(
         sketches[0],
         photos[0],
-        shared_maps(model, sketches[0], photos[0], layers=model.backbone.maps, count=MAPS),
+        shared_maps(model, sketches[0], photos[0], layers=model.backbone.maps, count=count),
         gaps,
         title=f"{name}: the channels that sketch and photo share most; below, {len(found)} pairs of "
         f"{classes} classes",
@@ -86,7 +88,7 @@ def activations(inputs: FigureInputs, *, pairs: int) -> PaperFigure:
         "random layers before": fresh,
     }
     rows = [_similarity_row(layer, similarities, labels) for layer in model.backbone.measured]
-    return PaperFigure("Activations", ACTIVATIONS_TEXT, figure, facts, rows)
+    return PaperFigure("Activations", ACTIVATIONS_TEXT.format(maps=count), figure, facts, rows)
 
 
 def _similarities(

@@ -19,12 +19,17 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from dsf_jax.models.model import Model, ModelConfig, init_model
+from dsf_jax.models.model_card import ModelCard, RetrievalScore
+from dsf_jax.training import card_files
 from dsf_jax.training.parallel import replicate, replication
 from dsf_jax.training.step import TrainState
 
 FOLDER = "checkpoints"  # within a run directory
 SCORE = "held_out_accuracy"
 LATEST, BEST = "latest", "best"
+_MAKE = "make one with python -m launch.train or python -m launch.port_weights"
+_EMPTY = f"holds no checkpoint; {_MAKE}"
+_ATTEMPTS = 5  # at a checkpoint, each of which may be replaced while it is read
 
 
 @contextlib.contextmanager
@@ -104,7 +109,8 @@ def save(
 
 def _described(model: Model) -> ocp.args.JsonSave:
     """Describes a checkpoint's parameters: what model they are of, and their digest."""
-    return ocp.args.JsonSave(model.config._asdict() | {"fingerprint": model.digest()})
+    told = {"fingerprint": model.digest(), "card": model.card._asdict()}
+    return ocp.args.JsonSave(model.config._asdict() | told)
 
 
 def _storable(tree: Any) -> Any:
@@ -174,7 +180,9 @@ def load_model(source: str | os.PathLike[str]) -> Model:
 
     Args:
       source: a checkpoint folder or a run directory that has one, whose latest checkpoint is read;
-        FOLDER:best reads the one that scored best on held-out data, FOLDER:1500 that of step 1500.
+        FOLDER:best reads the one that scored best on held-out data, FOLDER:1500 that of step 1500,
+        as does that step's own folder. Where training replaces the checkpoint that is being read,
+        the newer one is read.
 
     Returns:
       The model.
@@ -188,19 +196,56 @@ def load_model(source: str | os.PathLike[str]) -> Model:
     options = ocp.CheckpointManagerOptions(
         read_only=True, create=False, save_interval_steps=0, best_fn=_score
     )
-    with ocp.CheckpointManager(path, options=options) as checkpoints:
-        step = _chosen_step(checkpoints, which)
-        with _reading(checkpoints, step):
-            described = checkpoints.restore(
-                step, args=ocp.args.Composite(model=ocp.args.JsonRestore())
-            ).model
-            like = jax.eval_shape(lambda: init_model(ModelConfig.from_json(described), 0))
-            first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-            wanted = ocp.args.StandardRestore(_abstract(like.params, first))
-            params = checkpoints.restore(step, args=ocp.args.Composite(params=wanted)).params
-            model = like.replace(params=params)
-            _check_values(model, described, _export_of(path))
-    return model
+    for _ in range(_ATTEMPTS):
+        with ocp.CheckpointManager(path, options=options) as checkpoints:
+            step = _chosen_step(checkpoints, which)
+            try:
+                with _reading(checkpoints, step):
+                    return _read_model(checkpoints, step)
+            except ValueError:
+                # Training replaces its checkpoints: when this one is gone, there is a newer one.
+                if (path / str(step)).exists():
+                    raise
+    raise FileNotFoundError(
+        f"{path} has lost each of {_ATTEMPTS} checkpoints while it was read, the last of step {step}; "
+        "wait for what writes there, or make that keep more of them"
+    )
+
+
+def _read_model(checkpoints: ocp.CheckpointManager, step: int) -> Model:
+    """Reads the model of one step."""
+    described = checkpoints.restore(
+        step, args=ocp.args.Composite(model=ocp.args.JsonRestore())
+    ).model
+    like = jax.eval_shape(lambda: init_model(ModelConfig.from_json(described), 0))
+    first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    wanted = ocp.args.StandardRestore(_abstract(like.params, first))
+    params = checkpoints.restore(step, args=ocp.args.Composite(params=wanted)).params
+    model = like.replace(params=params)
+    folder = pathlib.Path(checkpoints.directory)
+    _check_values(model, described, _export_of(folder))
+    card = ModelCard.from_json(described.get("card", {}))
+    return model.replace(card=card_files.completed(card, folder, model.digest()))
+
+
+def record_retrieval(source: str | os.PathLike[str], model: Model, score: RetrievalScore) -> Model:
+    """Writes into a checkpoint's card how well its network retrieves.
+
+    Args:
+      source: what the model was loaded from, see `load_model`.
+      model: network with its parameters.
+      score: what was measured.
+
+    Returns:
+      The model with the new card.
+
+    Raises:
+      OSError: when it cannot be written.
+      ValueError: when the file of earlier scores is damaged.
+    """
+    folder = _checkpoint_folder(_folder_and_step(source)[0])
+    card_files.record(folder, model.digest(), score)
+    return model.replace(card=model.card.with_retrieval(score))
 
 
 def _check_values(model: Model, *descriptions: Mapping[str, Any]) -> None:
@@ -225,27 +270,51 @@ def _export_of(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _folder_and_step(source: str | os.PathLike[str]) -> tuple[str, str]:
-    """Cuts FOLDER:WHICH; a folder whose own name has a colon is taken as it is."""
+    """Cuts FOLDER:WHICH, or FOLDER/STEP; a folder whose own name has a colon is taken as it is."""
     folder, colon, which = str(source).rpartition(":")
-    if colon and (which == BEST or which.isdecimal()) and not pathlib.Path(source).exists():
+    path = pathlib.Path(source).absolute()
+    if colon and (which == BEST or which.isdecimal()) and not path.exists():
         return folder, which
+    inside = next((p for p in (path, path.parent) if _is_step(p)), None)  # or an item of a step
+    if inside:
+        return str(inside.parent), inside.name
     return str(source), LATEST
+
+
+def _is_step(path: pathlib.Path) -> bool:
+    """Returns whether a folder is a step of a checkpoint folder, as `save` writes it."""
+    return path.name.isdecimal() and (path / "params").is_dir() and (path / "model").is_dir()
 
 
 def _chosen_step(checkpoints: ocp.CheckpointManager, which: str) -> int:
     steps = checkpoints.all_steps()
-    if which == LATEST:
+    if which == LATEST and steps:
         return max(steps)
-    if which != BEST and int(which) in steps:
+    if which.isdecimal() and int(which) in steps:
         return int(which)
-    scored = [step for step in steps if checkpoints.metrics(step) is not None]
+    scored = {
+        step: score for step in steps if (score := _score_there(checkpoints, step)) is not None
+    }
     if which == BEST and scored:
-        return max(scored, key=lambda step: (_score(checkpoints.metrics(step)), step))
+        return max(scored, key=lambda step: (scored[step], step))
+    if not steps:
+        raise FileNotFoundError(f"{checkpoints.directory} {_EMPTY}")
     missing = "a score" if which == BEST else f"step {which}"
     raise FileNotFoundError(
         f"{checkpoints.directory} has no checkpoint with {missing}, only those of the steps "
         f"{', '.join(map(str, sorted(steps)))}; name one of them or none for the latest"
     )
+
+
+def _score_there(checkpoints: ocp.CheckpointManager, step: int) -> float | None:
+    """Reads a checkpoint's score; None where it has none, or has just been replaced."""
+    try:
+        metrics = checkpoints.metrics(step)
+    except Exception:  # orbax does not say which
+        if (pathlib.Path(checkpoints.directory) / str(step)).exists():
+            raise
+        return None
+    return None if metrics is None else _score(metrics)
 
 
 @contextlib.contextmanager
@@ -300,10 +369,7 @@ def _checkpoint_folder(folder: str | os.PathLike[str]) -> pathlib.Path:
     for candidate in (path, path / FOLDER):
         if has_checkpoint(candidate):
             return candidate
-    what = "holds no checkpoint" if path.is_dir() else "does not exist"
-    raise FileNotFoundError(
-        f"{path} {what}; make one with python -m launch.train or python -m launch.port_weights"
-    )
+    raise FileNotFoundError(f"{path} {_EMPTY if path.is_dir() else f'does not exist; {_MAKE}'}")
 
 
 def _abstract(tree: Any, placement: jax.sharding.Sharding) -> Any:

