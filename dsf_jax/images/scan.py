@@ -2,6 +2,7 @@
 apart from photos.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
