@@ -304,10 +304,10 @@ def _explain(reason: str, uri: str) -> str:
     """
     if re.search("ermission denied|ead-only", reason):
         return f"{uri} cannot be written to; change its permissions, or name another gallery"
-    if missing := re.search(r"(?:Object at location|Not found:?) (\S+)", reason):
-        file = missing[1].rstrip(",:")
+    missing = re.search(r"[^\s/]+\.(?:lance|manifest|arrow|idx|txn)\b(?!/)", reason)
+    if missing and re.search("(?i)not found|no such file", reason):
         return (
-            f"{uri} is damaged: its file {file} is not there; restore that from a copy, or remove the "
+            f"{uri} is damaged: its file {missing[0]} is not there; restore that from a copy, or remove the "
             "gallery and make it again with launch.index"
         )
     short = re.sub(r",? ?(?:at )?\S*(?:\.cargo|/rustc/|/src/)\S*\.rs:\d+(?::\d+)?", "", reason)
