@@ -9,6 +9,7 @@ faults               what happens when a file of a source is broken: stop, or sk
 records_format       the fields of a record, per domain
 splits               cutting a data set from a seed: the same on every machine
 sources              a folder, zip or tar -> its files, listed in order and read one by one
+built_from           digests of what a data set was built from
 downloads            an address on the web -> a file on disk, its checksum compared
 ordered_map          a function over many items, on all cores, in order
 pipeline             the same as an Apache Beam pipeline

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import errno
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
 OnError = Literal["raise", "skip"]
@@ -147,6 +147,33 @@ def without_repeats(
             raise fault
         skipped.add(BadFile(example.where, "same id as another file"))
     return list(first.values())
+
+
+def unique_in_splits(
+    splits: Mapping[str, Sequence[Any]], on_error: OnError, skipped: Skipped
+) -> dict[str, list[Any]]:
+    """Drops repeated keys, over all splits; see `without_repeats`."""
+    pairs = [_InSplit(split, example) for split, examples in splits.items() for example in examples]
+    kept: dict[str, list[Any]] = {split: [] for split in splits}
+    for pair in without_repeats(pairs, on_error=on_error, skipped=skipped):
+        kept[pair.split].append(pair.example)
+    return kept
+
+
+@dataclasses.dataclass(frozen=True)
+class _InSplit:
+    """An example and the split that it belongs to."""
+
+    split: str
+    example: Any
+
+    @property
+    def key(self) -> str:
+        return self.example.key
+
+    @property
+    def where(self) -> str:
+        return self.example.where
 
 
 def check_classes(class_names: Sequence[str], where: str) -> None:

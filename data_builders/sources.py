@@ -26,6 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from data_builders.faults import BadFile
+from dsf_jax.data.files import decode_text
 from dsf_jax.data.pictures import SUFFIXES
 
 MAX_FILE_BYTES = 512 * 2**20
@@ -89,6 +90,21 @@ class SourceFile:
         path = self.source / self.entry
         self._check_size(path.stat().st_size)
         return path.read_bytes()
+
+    def read_text(self) -> str:
+        """Reads the whole file as text; see `decode_text`.
+
+        Raises:
+          BadFile: as `read`, and when it is in another encoding than UTF-8.
+          OSError: when it cannot be read.
+        """
+        try:
+            return decode_text(self.read(), self.where)
+        except BadFile:
+            raise
+        except ValueError as error:
+            reason, _, remedy = str(error).removeprefix(f"{self.where} is ").rpartition("; ")
+            raise BadFile(self.where, reason, remedy) from error
 
     def _read_zip(self, index: int) -> bytes:
         archive = _open_zip(self.source, os.getpid())

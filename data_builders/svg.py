@@ -135,8 +135,7 @@ def _controls(path: "svgelements.Path") -> Iterator[np.ndarray]:
         if isinstance(segment, svgelements.Move):
             yield _array(segment.end)
         elif isinstance(segment, svgelements.Arc):
-            for cubic in segment.as_cubic_curves():
-                yield _array(cubic.start, cubic.control1, cubic.control2, cubic.end)
+            yield from _arc(segment)
         elif isinstance(segment, svgelements.QuadraticBezier):
             start, middle, end = _array(segment.start, segment.control, segment.end)
             yield np.stack([start, (start + 2 * middle) / 3, (2 * middle + end) / 3, end])
@@ -144,6 +143,17 @@ def _controls(path: "svgelements.Path") -> Iterator[np.ndarray]:
             yield _array(segment.start, segment.control1, segment.control2, segment.end)
         else:
             yield _array(segment.start, segment.end)
+
+
+def _arc(arc: "svgelements.Arc") -> Iterator[np.ndarray]:
+    """Yields an arc's cubics; without a radius it is a straight line, and between equal points it is
+    omitted (SVG 1.1, F.6.2).
+    """
+    cubics = list(arc.as_cubic_curves()) if arc.rx and arc.ry else []
+    for cubic in cubics:
+        yield _array(cubic.start, cubic.control1, cubic.control2, cubic.end)
+    if not cubics and arc.start != arc.end:
+        yield _array(arc.start, arc.end)
 
 
 def _array(*points: "svgelements.Point") -> np.ndarray:

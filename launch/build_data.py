@@ -38,12 +38,18 @@ _ON_ERROR = flags.DEFINE_enum(
 _WORKERS = flags.DEFINE_integer(
     "workers", None, "Worker processes; by default one per core.", lower_bound=1
 )
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite",
+    False,
+    "Build again what is there; it is replaced when all is built, and stays as it is if that fails.",
+)
 _BEAM = flags.DEFINE_bool("beam", False, "Run as an Apache Beam pipeline instead.")
 
 
 def main() -> None:
     """Builds the data set that the flags name."""
-    build(_DATASET.value, pathlib.Path(_DATA_DIR.value), **builder_options())
+    data_dir = pathlib.Path(_DATA_DIR.value)
+    build(_DATASET.value, data_dir, overwrite=_OVERWRITE.value, **builder_options())
 
 
 def builder_options() -> dict[str, Any]:

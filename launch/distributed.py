@@ -10,8 +10,9 @@ from typing import Any, NoReturn, cast
 import jax
 from absl import flags
 
+from dsf_jax.training import rendezvous
 from dsf_jax.training.watchdog import Watchdog, exit_with
-from launch import common, rendezvous
+from launch import common
 
 AUTO = "auto"
 _WORKER = "DSF_JAX_SUPERVISOR_PIPE"  # set in the environment of the process that does the work

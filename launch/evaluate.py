@@ -3,11 +3,13 @@ r"""Scores a checkpoint on prepared data sets.
 python -m launch.evaluate --what=retrieval --checkpoint=runs/quickstart --data_dir=runs/quickstart/data \
     --sketches=openmoji/sketch --photo_sets=openmoji/photo --split=test
 
-With --out, each result is kept in a file of its own, and a command that was killed goes on where it was.
+It prints a small table; --json prints all of each result instead. With --out, each result is also kept in a
+file of its own, and a command that was killed goes on where it was.
 """
 
 import json
 import pathlib
+from collections.abc import Mapping, Sequence
 
 from absl import flags
 
@@ -15,9 +17,12 @@ from dsf_jax.data import datasets
 from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation import evaluate
+from dsf_jax.evaluation.cards import retrieval_score
 from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.evaluation.results import ResultRecord, as_dict
-from dsf_jax.training.checkpoints import load_model
+from dsf_jax.evaluation.summary import summary
+from dsf_jax.models.model import Model
+from dsf_jax.training.checkpoints import load_model, record_retrieval
 from launch import common
 
 _WHAT = flags.DEFINE_enum(
@@ -36,13 +41,30 @@ _CLASS_MAP = common.define_class_map()
 _OUT = flags.DEFINE_string(
     "out", None, "Folder of the results, one JSON file each; nothing is overwritten."
 )
+_AT = flags.DEFINE_list(
+    "at",
+    None,
+    "Each K of P@K, recall@K, NDCG@K and mAP@K of retrieval, 10,100,200 or the like; by default 1 and 10 "
+    "without mAP@K. mAP@K comes divided by min(K, all relevant) and by the relevant among the first K.",
+)
+_JSON = flags.DEFINE_bool("json", False, "Print all of each result as JSON, not a table.")
+_CUTOFFS = "must be whole numbers of at least 1, each once: 10,100,200; correct it"
+flags.register_validator("at", lambda ks: ks is None or _are_cutoffs(ks), _CUTOFFS)
+
+
+def _are_cutoffs(ks: Sequence[str]) -> bool:
+    plain = all(k.isascii() and k.isdecimal() and int(k) > 0 for k in ks)
+    return bool(ks) and plain and len({*map(int, ks)}) == len(ks)
 
 
 def main() -> None:
     """Evaluates as the flags say."""
     out = _OUT.value and pathlib.Path(_OUT.value)
-    results = [as_dict(record) for record in _evaluate(_CHECKPOINT.value, out or None)]
-    print(json.dumps(results, indent=1, ensure_ascii=False))
+    results = _evaluate(_CHECKPOINT.value, out or None)
+    if _JSON.value:
+        print(json.dumps([as_dict(record) for record in results], indent=1, ensure_ascii=False))
+        return
+    print(summary(results))
 
 
 def _evaluate(checkpoint: str, out: pathlib.Path | None) -> list[ResultRecord]:
@@ -53,9 +75,21 @@ def _evaluate(checkpoint: str, out: pathlib.Path | None) -> list[ResultRecord]:
     name = "/".join(pathlib.Path(checkpoint).parts[-2:])  # the same from wherever it is named
     network = NamedModel(name, load_model(checkpoint))
     if photos:
-        made = evaluate.retrieval(network, sketches, photos, class_map=class_map, results=out)
+        ks = tuple(map(int, _AT.value)) if _AT.value else None
+        made = evaluate.retrieval(
+            network, sketches, photos, class_map=class_map, ks=ks, results=out
+        )
+        _record(checkpoint, network.model, made)
         return list(made.values())
     return [evaluate.recognise(network, sketches, class_map=class_map, results=out)]
+
+
+def _record(checkpoint: str, model: Model, results: Mapping[str, ResultRecord]) -> None:
+    """Writes into the checkpoint's card how well it retrieves."""
+    try:
+        record_retrieval(checkpoint, model, retrieval_score(results))
+    except OSError as error:
+        common.note(f"{checkpoint} does not say how well it retrieves: {common.explain(error)}")
 
 
 def _sketches() -> list[Records]:
@@ -67,4 +101,4 @@ def _photos() -> list[Records]:
 
 
 if __name__ == "__main__":
-    common.run(main, common.Choice(_WHAT, {"retrieval": (_PHOTOS,)}))
+    common.run(main, common.Choice(_WHAT, {"retrieval": (_PHOTOS, _AT)}))

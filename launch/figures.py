@@ -16,6 +16,7 @@ python -m launch.figures --what=benchmark --results=launch/benchmarks/recorded.j
 import functools
 import json
 import pathlib
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -45,7 +46,8 @@ _WHAT = flags.DEFINE_enum(
     ["activations", "benchmark", "curves", "records", "filters", "inversion", "report", "resizing", "retrieval",
      "views"],
     "resizing, views, retrieval, activations, filters, inversion: Figs. 1, 2, 5, 6, 7 and 8 of the "
-    "paper. report: all of them as one HTML file. records: a sheet of random records, drawings next to "
+    "paper; views without --checkpoint shows no votes. report: all of them as one HTML file. "
+    "records: a sheet of random records, drawings next to "
     "the map that their points give. curves: loss and accuracy of a run. benchmark: time and memory against "
     "size. With --help, lists its own flags only.",
     required=True,
@@ -108,10 +110,10 @@ TAKES = {
     "curves": (_RUN_DIR,),
     "benchmark": (_RESULTS,),
     "resizing": (*_DRAWINGS, _COUNT),
-    "views": _INPUTS,
+    "views": (_CHECKPOINT, *_DRAWINGS),
     "retrieval": (*_INPUTS, _COUNT, _TOP, _LAYER),
     "activations": (*_INPUTS, _BEFORE, _PAIRS),
-    "filters": (_CHECKPOINT, _BEFORE),
+    "filters": (_CHECKPOINT, _BEFORE, _DATA_DIR),
     "inversion": (*_INPUTS, _COUNT, _INVERTED_LAYERS, _STEPS, _RESTARTS),
     "report": (*_INPUTS, _BEFORE, _COUNT, _TOP, _LAYER, _PAIRS, _INVERTED_LAYERS, _STEPS, _RESTARTS),
 }  # fmt: skip
@@ -134,26 +136,34 @@ def _network(checkpoint: str) -> NamedModel:
 
 def _inputs() -> FigureInputs:
     """Opens the checkpoints and, where they are used, the data."""
-    filters = _WHAT.value == "filters"
+    what = _WHAT.value
     return FigureInputs(
         network=_network(common.given(_CHECKPOINT, _WHAT)),
-        sketches=[] if filters else _sketches(),
-        photos=[] if filters else _photos(),
+        sketches=[] if what == "filters" else _sketches(),
+        photos=[] if what in ("filters", "views") else _photos(),
         before=_network(_BEFORE.value) if _BEFORE.value else None,
         class_map=datasets.read_class_map(_CLASS_MAP.value),
-        classes=_SHOWN_CLASSES.value,
+        classes=_shown_classes(),
         seed=_SEED.value,
     )
 
 
-def _resizing() -> PaperFigure:
-    return figures.resizing(
-        _sketches(),
-        count=_COUNT.value or COUNTS["resizing"],
-        class_map=datasets.read_class_map(_CLASS_MAP.value),
-        classes=_SHOWN_CLASSES.value,
-        seed=_SEED.value,
-    )
+def _shown_classes() -> list[str]:
+    """Returns the classes to show, in NFC as the names of data sets are."""
+    return [unicodedata.normalize("NFC", name) for name in _SHOWN_CLASSES.value]
+
+
+def _without_checkpoint(what: str) -> PaperFigure:
+    """Makes the figures of the paper that show drawings only."""
+    sketches = _sketches()
+    options: dict[str, Any] = {
+        "class_map": datasets.read_class_map(_CLASS_MAP.value),
+        "classes": _shown_classes(),
+        "seed": _SEED.value,
+    }
+    if what == "views":
+        return figures.views_alone(sketches, **options)
+    return figures.resizing(sketches, count=_COUNT.value or COUNTS["resizing"], **options)
 
 
 def _of_the_paper(inputs: FigureInputs) -> dict[str, Callable[[], PaperFigure]]:
@@ -162,7 +172,7 @@ def _of_the_paper(inputs: FigureInputs) -> dict[str, Callable[[], PaperFigure]]:
         phases=phases_of(_STEPS.value), restarts=_RESTARTS.value, seed=_SEED.value
     )
     return {
-        "resizing": _resizing,
+        "resizing": functools.partial(_without_checkpoint, "resizing"),
         "views": functools.partial(figures.views, inputs),
         "retrieval": functools.partial(
             figures.retrieval,
@@ -196,8 +206,8 @@ def _without_network(what: str) -> Figure:
 
 def _draw(what: str, out: pathlib.Path) -> dict[str, Any]:
     """Makes one of the paper's figures, or all of them; returns the numbers."""
-    if what == "resizing":
-        figure = _resizing()
+    if what == "resizing" or (what == "views" and _CHECKPOINT.value is None):
+        figure = _without_checkpoint(what)
     else:
         inputs = _inputs()
         makers = _of_the_paper(inputs)

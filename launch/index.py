@@ -1,22 +1,35 @@
 """Makes a gallery of a folder of pictures, or brings it up to date; run again to go on.
 
 python -m launch.index --photos=my_photos --gallery=my_gallery --checkpoint=runs/quickstart
+python -m launch.index --gallery=my_gallery --info
+python -m launch.index --gallery=my_gallery --remove=old_photos
 
 Only new and changed files are read. Several processes may run at once, on one folder or on several:
 they share the work. What cannot be read is named on standard error, and tried again the next time.
+Pictures of a sub-folder that holds none any more stay, for its disk may be off, until --prune.
 """
 
 import pathlib
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from dsf_jax.training.checkpoints import load_model
+from dsf_jax.data.picture_folders import missed_pictures, printable, summary
+from dsf_jax.gallery.crawl import CrawlResult, crawl
 from launch import common
 
-_PHOTOS = common.define_photos()
+if TYPE_CHECKING:
+    from dsf_jax.gallery.contents import Contents
+    from dsf_jax.gallery.gallery import Gallery
+    from dsf_jax.gallery.synchroniser import Changes
+
+COPIES_NAMED = 5  # pictures whose copies are listed after every run
+
+_PHOTOS = common.define_photos(required=False)
 _GALLERY = common.define_gallery()
-_CHECKPOINT = common.define_checkpoint()
+_CHECKPOINT = common.define_checkpoint(required=False)
 _LAYER = common.define_layer()
 _DIMENSIONS = flags.DEFINE_integer(
     "dimensions",
@@ -32,33 +45,136 @@ _DTYPE = flags.DEFINE_enum(
     "New gallery: type of the stored vectors; float32 by default.",
 )
 _BATCH_SIZE = common.define_batch_size()
+_PRUNE = flags.DEFINE_boolean(
+    "prune",
+    False,
+    "With --photos: removes the pictures of sub-folders that hold none any more; otherwise they stay, for "
+    "their disk may be off.",
+)
+_REMOVE = flags.DEFINE_string(
+    "remove",
+    None,
+    "Folder whose pictures are removed from the gallery, whether it exists or not; its files stay.",
+)
+_INFO = flags.DEFINE_boolean(
+    "info", False, "Prints what the gallery holds: network, folders, copies."
+)
+
+
+def _check_flags(values: dict[str, Any]) -> bool:
+    """Raises ValidationError for flags that do not belong together."""
+    works = [f"--{name}" for name in ("photos", "remove", "info") if values[name]]
+    if len(works) != 1:
+        given = f"not {' and '.join(works)} together" if works else "none is"
+        raise flags.ValidationError(f"one of --photos, --remove and --info must be given, {given}")
+    if values["photos"] and not values["checkpoint"]:
+        raise flags.ValidationError("with --photos, --checkpoint must be given")
+    if values["prune"] and not values["photos"]:
+        raise flags.ValidationError("--prune is for --photos only")
+    return True
+
+
+flags.register_multi_flags_validator(
+    ["photos", "remove", "info", "checkpoint", "prune"], _check_flags
+)
 
 
 def main() -> None:
+    """Brings the gallery up to date, takes a folder out of it, or describes it."""
+    if _INFO.value:
+        _describe()
+    elif _REMOVE.value:
+        _remove(_REMOVE.value)
+    else:
+        _index()
+
+
+def _index() -> None:
     """Opens or makes the gallery, syncs it, and prints what has changed."""
     # They need LanceDB, which --help does not.
     from dsf_jax.gallery.embedder import network_embedder
     from dsf_jax.gallery.gallery import Gallery
 
-    if not pathlib.Path(_PHOTOS.value).expanduser().is_dir():
-        raise FileNotFoundError(f"{_PHOTOS.value} is not a folder; name a folder of pictures")
     layer = _layer()
-    model = load_model(_CHECKPOINT.value)
-    embedder = network_embedder(model, layer=layer, batch_size=_BATCH_SIZE.value)
+    found = crawl(_PHOTOS.value)  # first, so that nothing is made for a folder without pictures
+    model = common.load_told(_CHECKPOINT.value)
     gallery = Gallery.open_or_create(
         _GALLERY.value,
-        embedder,
+        network_embedder(model, layer=layer, batch_size=_BATCH_SIZE.value),
         dimensions=_DIMENSIONS.value or 0,
         dtype=_DTYPE.value or "float32",
     )
-    changes = gallery.sync(_PHOTOS.value, report=print)
-    for line in changes.failed:
+    changes = gallery.sync(found, report=print, prune=_PRUNE.value)
+    for line in (*changes.failed, *missed_pictures(found.passed_over, found.root)):
         print(line, file=sys.stderr)
+    for folder, files in changes.absent:
+        print(
+            f"{printable(folder)} holds no picture any more: {files} files of it stay in the gallery, for its "
+            "disk may be off; --prune removes them",
+            file=sys.stderr,
+        )
+    _print_changes(gallery, changes, found)
+    if not len(gallery):
+        raise ValueError(
+            f"{_GALLERY.value} holds no picture: none of {len(found.files)} files could be read; see above"
+        )
+
+
+def _print_changes(gallery: "Gallery", changes: "Changes", found: CrawlResult) -> None:
+    passed_over = sum(map(len, found.passed_over.values()))
+    contents = gallery.contents()
+    copies = f" and {contents.extra} copies of them" if contents.copies else ""
     print(
-        f"{_GALLERY.value}: {len(gallery)} pictures; files added {changes.added}, changed "
+        f"{_GALLERY.value}: {len(gallery)} pictures{copies}; files added {changes.added}, changed "
         f"{changes.changed}, deleted {changes.deleted}, unchanged {changes.unchanged}, not readable "
-        f"{len(changes.failed)}"
+        f"{len(changes.failed)}, passed over {passed_over}"
     )
+    if passed_over:
+        print(f"passed over: {summary(found.passed_over, found.root)}")
+    for line in _copy_lines(contents, COPIES_NAMED):
+        print(line)
+
+
+def _copy_lines(contents: "Contents", most: int | None) -> Iterator[str]:
+    """Yields one line per picture that has several files, for the first few or all of them."""
+    for paths in contents.copies[:most]:
+        yield f"one picture, listed once: {', '.join(map(printable, paths))}"
+    left = len(contents.copies[most:]) if most is not None else 0
+    if left:
+        yield f"and {left} more pictures with copies; --info lists all"
+
+
+def _remove(folder: str) -> None:
+    """Takes a folder out of the gallery; its files stay."""
+    from dsf_jax.gallery.gallery import Gallery
+
+    gallery = Gallery.open(_GALLERY.value)
+    removed = gallery.remove(folder)
+    if not removed:
+        raise ValueError(
+            f"{_GALLERY.value} holds no picture of {folder}; --info lists the folders that it has"
+        )
+    print(f"{_GALLERY.value}: {len(gallery)} pictures; {removed} files of {folder} removed")
+
+
+def _describe() -> None:
+    """Prints what the gallery holds."""
+    from dsf_jax.gallery.gallery import Gallery
+
+    gallery = Gallery.open(_GALLERY.value)
+    config, contents = gallery.config, gallery.contents()
+    print(
+        f"{_GALLERY.value}: {len(gallery)} pictures, {contents.files} files\n"
+        f"features: {config.layer} of the network {config.digest} ({config.backbone}), "
+        f"{config.dimensions} of {config.features} dimensions, {config.dtype}"
+    )
+    for folder, files in contents.folders.items():
+        is_there = pathlib.Path(folder).is_dir()
+        print(
+            f"{files} files of {printable(folder)}{'' if is_there else ', which is not there now'}"
+        )
+    for line in _copy_lines(contents, None):
+        print(line)
 
 
 def _layer() -> str | None:
@@ -68,9 +184,12 @@ def _layer() -> str | None:
     from dsf_jax.gallery.store import open_store
 
     try:
-        config = open_store(_GALLERY.value).config
+        store = open_store(_GALLERY.value)
     except FileNotFoundError:
         return _LAYER.value
+    if not len(store):  # of a run that came to nothing: it is made again
+        return _LAYER.value
+    config = store.config
     dimensions = config.dimensions if config.is_reduced else 0
     made_with = ((_LAYER, config.layer), (_DIMENSIONS, dimensions), (_DTYPE, config.dtype))
     for flag, value in made_with:

@@ -17,9 +17,10 @@ from absl import flags
 from data_builders import prepare
 from dsf_jax.data import quickstart
 from dsf_jax.data.files import write_atomic
+from dsf_jax.evaluation.cards import retrieval_score
 from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.paper import emoji_run
-from dsf_jax.training.checkpoints import load_model
+from dsf_jax.training.checkpoints import load_model, record_retrieval
 from dsf_jax.training.start import train_on
 from launch import common
 
@@ -40,9 +41,11 @@ def main() -> None:
         print("stopped by a signal; run the same command to go on")
         return
     trained = NamedModel("after training", load_model(out))
+    after = emoji_run.retrieve(trained, out)
+    record_retrieval(out, trained.model, retrieval_score(after))
     scores = emoji_run.Scores(
         before,
-        emoji_run.retrieve(trained, out),
+        after,
         emoji_run.recognise(trained, mixture, out),
     )
     emoji_run.draw(trained.model, out)

@@ -25,6 +25,13 @@ _HOST = flags.DEFINE_string(
 _PORT = flags.DEFINE_integer(
     "port", 8000, "Port to listen on; 0 takes a free one.", lower_bound=0, upper_bound=65535
 )
+_ALLOWED_HOSTS = flags.DEFINE_list(
+    "allowed_hosts",
+    [],
+    "Further names that the server may be called by, as those of a reverse proxy in front of it: "
+    "--allowed_hosts=photos.example.org,photos.local. By any other name it answers 421, which keeps "
+    "foreign pages out.",
+)
 
 
 def main() -> None:
@@ -37,14 +44,16 @@ def main() -> None:
     from dsf_jax.app.server import create_app
 
     started = time.monotonic()
+    hosts = host_names(_HOST.value, _ALLOWED_HOSTS.value)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # many small ones add up
     listening = listen(_HOST.value, _PORT.value)
     try:
         searcher = open_searcher(_CHECKPOINT.value, _GALLERY.value)
+        common.note(searcher.model.card.sentence(_CHECKPOINT.value))
         searcher.warm_up()
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(searcher, hosts=host_names(_HOST.value)),
+                create_app(searcher, hosts=hosts),
                 log_level="warning",
                 access_log=False,
                 timeout_graceful_shutdown=2,

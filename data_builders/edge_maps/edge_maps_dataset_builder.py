@@ -20,6 +20,7 @@ from data_builders.edge_maps.prepared_photos import (
     class_names,
     photo_folder,
     photos,
+    photos_digest,
     read_photo,
 )
 from data_builders.faults import Attempt, Outcome
@@ -63,6 +64,7 @@ class Builder(RecordsBuilder):
     # A stand-in: a data set of edge maps is named after what it was made of.
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="edge", description="Edge maps.")]  # noqa: RUF012
     OPTIONS = Options
+    FILE_OPTIONS = ("weights",)
     LICENSE = "That of the photos."
 
     def __init__(self, *, options: Options | None = None, config: Any = None, **rest: Any) -> None:
@@ -100,7 +102,7 @@ class Builder(RecordsBuilder):
 
     @property
     def _photos_dir(self) -> Path:
-        return Path(self.source or self.data_dir_root)
+        return Path(self.source or self.home)
 
     def download_and_prepare(self, **options: Any) -> None:
         """Builds the data set; what it needs is missed before anything is written."""
@@ -108,6 +110,15 @@ class Builder(RecordsBuilder):
             photo_folder(self._photos_dir, self.options.photo_set)
             _detector(self.options)
         super().download_and_prepare(**options)
+
+    def source_digest(self, source: Path) -> str:
+        """Digests the records of the photos."""
+        return photos_digest(source)
+
+    def trial(self, plan: Plan) -> Callable[[Any], Record]:
+        """Returns what reads a photo: detectors take whatever can be read."""
+        del plan
+        return functools.partial(_photo_record, options=self.options)
 
     def plan(self, source: Path) -> Plan:
         """Takes over classes, splits and source ids of the photos."""

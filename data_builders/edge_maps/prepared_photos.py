@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dsf_jax.data.records import Records, dataset_folders, split_sizes
+from dsf_jax.data.records import DataSet, Records, dataset_folders, split_sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +63,11 @@ def photo_folder(data_dir: Path, name: str) -> Path:
 def class_names(folder: Path) -> list[str]:
     """Returns the class names of a data set, in label order."""
     return list(_records(folder, next(iter(split_sizes(folder))), "label").class_names)
+
+
+def photos_digest(folder: Path) -> str:
+    """Digests the records of a data set; see `DataSet.digest`."""
+    return DataSet(folder, next(iter(split_sizes(folder)))).digest
 
 
 def photos(folder: Path) -> dict[str, list[Photo]]:

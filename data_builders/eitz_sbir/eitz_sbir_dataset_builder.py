@@ -70,6 +70,7 @@ class Builder(RecordsBuilder):
         tfds.core.BuilderConfig(name="photo", description="The images, and their ratings."),
     ]
     OPTIONS = Options
+    SUFFIXES = (*SUFFIXES, ".csv")
     HOMEPAGE = "http://cybertron.cg.tu-berlin.de/eitz/tvcg_benchmark/index.html"
 
     def features(self) -> dict[str, Any]:
@@ -81,7 +82,7 @@ class Builder(RecordsBuilder):
 
     def plan(self, source: Path) -> Plan:
         """Joins sketches, images and ratings; each sketch is a class, and all is for testing."""
-        files = source_files(source, suffixes=(*SUFFIXES, ".csv"))
+        files = source_files(source, suffixes=self.SUFFIXES)
         pictures = [file for file in files if not file.name.lower().endswith(".csv")]
         sketches = [
             FileExample(file.path.stem, file.path.stem, file)

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import io
 import math
-import unicodedata
 from collections.abc import Callable
 from typing import Literal
 
@@ -43,7 +42,7 @@ def read_ratings(
       ValueError: when it is not a table with the columns of `HEADER`.
     """
     ratings: dict[tuple[str, str], Rating] = {}
-    lines = csv.reader(io.StringIO(_text(file), newline=""), strict=True)
+    lines = csv.reader(io.StringIO(file.read_text(), newline=""), strict=True)
     try:
         header = [name.strip().lower() for name in next(lines, [])]
         if header != HEADER:
@@ -59,14 +58,6 @@ def read_ratings(
     except csv.Error as error:
         raise BadFile(f"{file.where} line {lines.line_num}", f"not CSV ({error})") from error
     return ratings
-
-
-def _text(file: SourceFile) -> str:
-    try:
-        text = file.read().decode("utf-8-sig")  # spreadsheets begin their files with a mark
-    except UnicodeDecodeError as error:
-        raise BadFile(file.where, "not UTF-8 text", "save it as CSV in UTF-8") from error
-    return unicodedata.normalize("NFC", text)  # as the names of files are
 
 
 def _add(

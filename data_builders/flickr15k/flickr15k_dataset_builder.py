@@ -11,9 +11,12 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from data_builders.builder import FileExample, Plan, RecordsBuilder
+from data_builders.flickr15k.distributed import LISTS, examples_of, ground_truth
 from data_builders.folders import classes_of_domains, photo_record, present
 from data_builders.record_images import sketch_record
 from data_builders.records_format import Record
+from data_builders.sources import source_files
+from dsf_jax.data.pictures import SUFFIXES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,16 +40,25 @@ class Builder(RecordsBuilder):
         tfds.core.BuilderConfig(name="photo", description="The photos that are searched."),
     ]
     OPTIONS = Options
+    SUFFIXES = (*SUFFIXES, *LISTS)
     LICENSE = "Creative Commons licences of the photographers; research only"
 
     def plan(self, source: Path) -> Plan:
         """Puts everything into the split "test"; labels number the classes of both domains."""
-        domains = classes_of_domains(source)
+        domains = self._domains(source)
         examples = list(itertools.chain(*present(domains, self.domain, source).values()))
         make = photo_record
         if self.domain == "sketch":
             make = functools.partial(_query_record, thinned=self.options.thinned)
         return Plan(sorted({*domains["sketch"], *domains["photo"]}), {"test": examples}, make)
+
+    def _domains(self, source: Path) -> dict[str, dict[str, list[FileExample]]]:
+        """Lists the examples of either layout: the archive's own, or class folders."""
+        files = source_files(source, suffixes=self.SUFFIXES)
+        listed = ground_truth(files, source)
+        if listed is None:
+            return classes_of_domains(source)
+        return examples_of(files, listed, self.skip, self.skipped.add)
 
 
 def _query_record(example: FileExample, *, thinned: bool) -> Record:

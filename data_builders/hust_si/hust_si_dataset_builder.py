@@ -43,6 +43,6 @@ class Builder(RecordsBuilder):
             for name, files in class_folders(source_files(source)).items()
         }
         splits = train_and_test(
-            classes, test_share=self.options.test_share, seed=self.options.split_seed
+            self.usable(classes), test_share=self.options.test_share, seed=self.options.split_seed
         )
         return Plan(sorted(classes), splits, photo_record)

@@ -9,6 +9,8 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from data_builders.builder import EARLIER, REBUILD
+from data_builders.built_from import content_digest
 from data_builders.openmoji import emoji as emoji_rules
 from data_builders.openmoji.emoji import Emoji
 from data_builders.records_format import Domain, record_features
@@ -45,6 +47,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """
         self._svg_folder = None if svg_folder is None else Path(svg_folder)
         self._test_emoji = test_emoji
+        self.notes: list[str] = []
+        self.digests: dict[Path, str] = {}
         super().__init__(file_format=file_format, **options)
         # What TFDS pickles a builder as: the arguments to create it with again.
         self._original_state.update(
@@ -62,13 +66,47 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             features=record_features(self.domain),
             homepage="https://openmoji.org",
             license="CC BY-SA 4.0",
+            metadata=tfds.core.MetadataDict(),
         )
+
+    def download_and_prepare(self, **options: Any) -> None:
+        """Builds the data set, unless it is there: TFDS's own, with its `**options`.
+
+        Raises:
+          ValueError: when it is there, but of other emoji.
+        """
+        self.check_unchanged()
+        super().download_and_prepare(**options)
+
+    def check_unchanged(self) -> None:
+        """Compares what is there, if anything is, with what would be built.
+
+        Raises:
+          ValueError: when the emoji or the number of those for testing differ.
+        """
+        if not self.is_prepared():
+            return
+        built, now = self.info.metadata or {}, self._built_from()
+        if not built:
+            self.notes.append(EARLIER)
+        for what, value in now.items():
+            if built.get(what, value) != value:
+                raise ValueError(
+                    f"{self.data_dir} was built with {what} {built[what]}, not {value}; {REBUILD}"
+                )
+
+    def _built_from(self) -> dict[str, Any]:
+        folder = self._svg_folder or emoji_rules.package_folder()
+        if folder not in self.digests:
+            self.digests[folder] = content_digest([folder], (".svg",))
+        return {"digest of the SVGs": self.digests[folder], "test_emoji": self._test_emoji}
 
     def _split_generators(
         self, dl_manager: tfds.download.DownloadManager
     ) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
         """Cuts the emoji into train and test: different classes, the same in all configurations."""
         del dl_manager  # the package is the download
+        self.info.metadata.update(self._built_from())
         kept = emoji_rules.load_emoji(self._svg_folder or emoji_rules.package_folder()).kept
         test = emoji_rules.hexcodes_for_testing([one.hexcode for one in kept], self._test_emoji)
         self.info.features["label"].names = [one.class_name for one in kept]

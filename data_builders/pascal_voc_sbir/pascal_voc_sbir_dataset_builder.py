@@ -70,6 +70,7 @@ class Builder(RecordsBuilder):
         tfds.core.BuilderConfig(name="sketch", description="The queries, and their points."),
     ]
     OPTIONS = Options
+    SUFFIXES = (*SUFFIXES, ".txt", ".xml", *ARCHIVES)
     HOMEPAGE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2007/"
 
     def features(self) -> dict[str, Any]:
@@ -200,11 +201,7 @@ def _lists(files: Iterable[SourceFile], source: Path) -> dict[str, SourceFile]:
 
 def _members(file: SourceFile) -> Iterator[tuple[str, str]]:
     """Yields (VOC's number of a photo, the line that lists it)."""
-    try:
-        lines = file.read().decode("ascii").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadFile(file.where, "not a list of photos: it is not plain text") from error
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(file.read_text().splitlines(), 1):
         if line.strip():
             yield line.strip(), f"{file.where} line {number}"
 

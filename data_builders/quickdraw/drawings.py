@@ -6,9 +6,11 @@ thinned out. A raw stroke is [xs, ys, ts], in pixels of the screen that it was d
 Both are put on the canvas in the same way, by the drawing's own extent.
 """
 
+import codecs
 import dataclasses
 import io
 import json
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
@@ -56,6 +58,9 @@ def drawings_in(file: SourceFile) -> Iterator[Drawing | BadFile]:
     empty = True
     with _opened(file) as lines:
         for number, line in enumerate(iter(lambda: lines.readline(_LONGEST_LINE), b""), 1):
+            if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                yield BadFile(file.where, "UTF-16 text, not UTF-8", "save it as UTF-8")
+                return
             if line.strip():
                 empty = False
                 yield _drawing(line, f"{file.where} line {number}")
@@ -107,7 +112,8 @@ def _drawing(line: bytes, where: str) -> Drawing | BadFile:
         return BadFile(where, "has no key_id, word or drawing")
     if not (isinstance(key, str) and isinstance(word, str) and key and word.strip()):
         return BadFile(where, "its key_id or word is not a text")
-    return Drawing(key, word.strip(), bool(fields.get("recognized", True)), where, line)
+    name = unicodedata.normalize("NFC", word.strip())
+    return Drawing(key, name, bool(fields.get("recognized", True)), where, line)
 
 
 def _strokes(drawing: Any, where: str) -> list[np.ndarray]:

@@ -49,6 +49,7 @@ class Builder(RecordsBuilder):
         tfds.core.BuilderConfig(name="sketch", description="The drawings' points and strokes.")
     ]
     OPTIONS = Options
+    SUFFIXES = (_SUFFIX,)
     HOMEPAGE = "https://github.com/googlecreativelab/quickdraw-dataset"
     LICENSE = "CC BY 4.0"
 
@@ -65,7 +66,7 @@ class Builder(RecordsBuilder):
         for file in _files(source):
             for drawing in itertools.islice(self._wanted(file), limit or None):
                 classes.setdefault(drawing.class_name, []).append(drawing)
-        classes = dict(sorted(classes.items()))
+        classes = dict(sorted(self.usable(classes).items()))
         splits = train_and_test(
             classes, test_share=self.options.test_share, seed=self.options.split_seed
         )

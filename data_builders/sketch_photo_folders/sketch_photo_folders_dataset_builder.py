@@ -16,6 +16,7 @@ from data_builders.folders import classes_of_domains, photo_record, present
 from data_builders.record_images import sketch_record
 from data_builders.records_format import Record
 from data_builders.splits import train_and_test
+from dsf_jax.data.files import read_text
 from dsf_jax.images.points import Polarity
 
 
@@ -48,13 +49,14 @@ class Builder(RecordsBuilder):
         tfds.core.BuilderConfig(name="photo", description="The photos."),
     ]
     OPTIONS = Options
+    FILE_OPTIONS = ("class_map",)
 
     def plan(self, source: Path) -> Plan:
         """Cuts each class of the domain; labels number the classes of both domains together."""
         folder_classes = read_class_map(self.options.class_map)
         domains = classes_of_domains(source, class_map=folder_classes)
         splits = train_and_test(
-            present(domains, self.domain, source),
+            self.usable(present(domains, self.domain, source)),
             test_share=self.options.test_share,
             seed=self.options.split_seed,
         )
@@ -83,8 +85,9 @@ def read_class_map(path: str) -> dict[str, str]:
     """
     if not path:
         return {}
+    text = read_text(path)
     try:
-        pairs = _folders_and_classes(json.loads(Path(path).read_text(encoding="utf-8")))
+        pairs = _folders_and_classes(json.loads(text))
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(
             f"{path} is not a class map ({error}); write JSON of the form "

@@ -12,16 +12,20 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from data_builders.builder import DomainAbsent, FileExample, Plan, RecordsBuilder
+from data_builders.built_from import content_digest
 from data_builders.faults import BadFile
 from data_builders.folders import photo_record
 from data_builders.record_images import sketch_record
 from data_builders.records_format import Record
 from data_builders.sources import SourceFile, below, class_folders, source_files
 from data_builders.splits import train_and_test
+from dsf_jax.data.pictures import SUFFIXES
 
 SPLIT_SEED = 2016  # the year of the data set; any other number would do
 
 _VARIANT = "tx_"
+_INVALID, _LIST = "invalid-", ".txt"
+_INFO = "info"  # lies next to 256x256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Options:
       test_share: fraction of every class's photos that is kept for testing, with their sketches.
       split_seed: seed of that cut.
       thinned: thin the strokes to centre lines.
+      keep_invalid: keep the sketches that the authors list as invalid, in info/invalid-*.txt.
     """
 
     sketch_variant: str = "tx_000000000000"
@@ -41,6 +46,7 @@ class Options:
     test_share: float = 0.1
     split_seed: int = SPLIT_SEED
     thinned: bool = True
+    keep_invalid: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +83,7 @@ class Builder(RecordsBuilder):
         tfds.core.BuilderConfig(name="photo", description="The photos."),
     ]
     OPTIONS = Options
+    SUFFIXES = (*SUFFIXES, _LIST)
     HOMEPAGE = "https://sketchy.eye.gatech.edu"
 
     def features(self) -> dict[str, Any]:
@@ -105,11 +112,32 @@ class Builder(RecordsBuilder):
         )
         split_of = {photo.key: split for split, photos in cut.items() for photo in photos}
         splits: dict[str, list[Example]] = {split: [] for split in cut}
-        for example in domains[self.domain]:
+        # The cut comes first: it is the same with and without these.
+        for example in self._valid(domains[self.domain], source):
             splits[split_of[example.photo_id]].append(example)
         make = functools.partial(drawn_record, thinned=self.options.thinned)
         names = sorted({example.class_name for example in every})
         return Plan(names, splits, make if self.domain == "sketch" else photo_record)
+
+    def source_digest(self, source: Path) -> str:
+        """Digests the pictures and the lists of invalid sketches."""
+        info = _info_folder(source)
+        return content_digest([source, info] if info else [source], self.SUFFIXES)
+
+    def _valid(self, examples: Sequence[Example], source: Path) -> list[Example]:
+        """Omits and counts the sketches that the authors list as invalid."""
+        invalid = _invalid(source) if self.domain == "sketch" else {}
+        if self.options.keep_invalid or not invalid:
+            return list(examples)
+        valid = []
+        for example in examples:
+            listed = invalid.get(example.key) or invalid.get(example.key.rpartition("/")[2])
+            if listed is None:
+                valid.append(example)
+            else:
+                # Not a fault: the lists say what belongs to the data set.
+                self.skipped.add(BadFile(example.where, f"listed in {listed}"))
+        return valid
 
     def _examples(self, files: Sequence[SourceFile], domain: str) -> list[Example]:
         """Makes the files of a domain into examples; omits sketches that name no photo."""
@@ -154,6 +182,30 @@ def _photos(domains: Mapping[str, Sequence[Example]]) -> dict[str, list[Photo]]:
         photos = groups.setdefault(f"{example.class_name}/{key in drawn}", {})
         photos.setdefault(key, Photo(key, example.where))
     return {name: list(photos.values()) for name, photos in groups.items()}
+
+
+def _info_folder(source: Path) -> Path | None:
+    """Finds the folder of lists next to a source that has none in it."""
+    info = source.absolute().parent / _INFO
+    inside = any(_is_list(file) for file in source_files(source, suffixes=Builder.SUFFIXES))
+    return info if not inside and any(info.glob(f"{_INVALID}*{_LIST}")) else None
+
+
+def _is_list(file: SourceFile) -> bool:
+    name = file.path.name.lower()
+    return name.startswith(_INVALID) and name.endswith(_LIST)
+
+
+def _invalid(source: Path) -> dict[str, str]:
+    """Reads {PHOTO-NUMBER or CLASS/PHOTO-NUMBER: the list that names it first}."""
+    folder = _info_folder(source) or source
+    lists = filter(_is_list, source_files(folder, suffixes=Builder.SUFFIXES))
+    invalid: dict[str, str] = {}
+    for file in lists:
+        for line in file.read_text().splitlines():
+            if name := line.strip().replace("\\", "/").removesuffix(".png").removesuffix(".svg"):
+                invalid.setdefault(name, file.path.name)
+    return invalid
 
 
 def _of_variant(files: Sequence[SourceFile], variant: str) -> list[SourceFile]:

@@ -57,6 +57,7 @@ class Builder(RecordsBuilder):
         tfds.core.BuilderConfig(name="sketch", description="The sketches, and their points.")
     ]
     OPTIONS = Options
+    SUFFIXES = (*SUFFIXES, _SVG)
     DOWNLOADS = {"sketch": PIXELS, "strokes": STROKES}  # noqa: RUF012
     HOMEPAGE, LICENSE = _ADDRESS, "CC BY 4.0"
 
@@ -76,6 +77,7 @@ class Builder(RecordsBuilder):
             name: [FileExample(f"{name}/{file.path.stem}", name, file) for file in files]
             for name, files in class_folders(_files(source, self.options.form)).items()
         }
+        classes = self.usable(classes)
         for name, examples in list(classes.items()):
             if len(examples) < FOLDS:
                 for example in examples:

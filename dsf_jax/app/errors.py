@@ -6,15 +6,19 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
+
+CLIENT_GONE = 499  # nginx's status for it; nobody receives it
 
 
 def add_error_handlers(app: FastAPI) -> None:
     """Makes an application answer every error with one line."""
     app.add_exception_handler(StarletteHTTPException, _answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid_request)
+    app.add_exception_handler(ClientDisconnect, _answer_nobody)
     app.add_exception_handler(Exception, _answer_failure)
 
 
@@ -51,6 +55,12 @@ async def _answer_http_error(request: Request, error: Exception) -> JSONResponse
 async def _answer_invalid_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     return JSONResponse({"detail": first_error(error.errors())}, 422)
+
+
+async def _answer_nobody(request: Request, error: Exception) -> Response:
+    """Ends the request of a client that left in its middle: not a failure, nothing is logged."""
+    del request, error
+    return Response(status_code=CLIENT_GONE)
 
 
 async def _answer_failure(request: Request, error: Exception) -> JSONResponse:

@@ -1,6 +1,10 @@
 """The socket of a server: bound before any work is done, and its address."""
 
+import re
 import socket
+from collections.abc import Iterable
+
+HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -31,14 +35,32 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def host_names(host: str) -> set[str]:
+def host_names(host: str, allowed: Iterable[str] = ()) -> set[str]:
     """Returns the names, in lower case, that a server on this host may be called by.
 
     Args:
       host: name or address that `listen` was given.
+      allowed: further names, as those of a reverse proxy in front of the server.
+
+    Raises:
+      ValueError: when one of the further names is not a host name.
     """
     own = socket.gethostname().lower()
-    return {"localhost", host.lower(), own, f"{own.partition('.')[0]}.local"}
+    names = {"localhost", host.lower(), own, f"{own.partition('.')[0]}.local"}
+    return names | {_checked_name(name) for name in allowed}
+
+
+def _checked_name(name: str) -> str:
+    """Returns a host name as browsers send it: in lower case, other scripts as Punycode."""
+    try:
+        sent = name.strip().lower().removesuffix(".").encode("idna").decode()
+    except UnicodeError:
+        sent = ""
+    if not HOST_NAME.fullmatch(sent):
+        raise ValueError(
+            f"{name!r} is not a host name; write it without scheme, port and path, as photos.example.org"
+        )
+    return sent
 
 
 def browser_address(listening: socket.socket) -> str:

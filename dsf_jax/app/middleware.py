@@ -49,7 +49,7 @@ class SecurityMiddleware:
         if name not in self._hosts and not _is_address(name):
             detail = (
                 f"the server is not called {name[:100]!r} but {', '.join(sorted(self._hosts))}; use one "
-                "of these names or its IP address, or start it with --host"
+                f"of these names or its IP address, or start it with --allowed_hosts={name[:100] or 'NAME'}"
             )
             refusal = JSONResponse({"detail": detail}, 421)
             await refusal(scope, receive, send_with_headers)
@@ -67,6 +67,6 @@ def _is_address(name: str) -> bool:
 
 
 def _host_name(host: str) -> str:
-    """Removes the port."""
+    """Removes the port, and the dot that may end a full name."""
     name, colon, port = host.rpartition(":")
-    return (name if colon and port.isdecimal() else host).lower()
+    return (name if colon and port.isdecimal() else host).lower().removesuffix(".")

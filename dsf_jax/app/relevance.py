@@ -1,12 +1,18 @@
 """Relevance feedback, and how near a distance is by the standards of one query."""
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 # Rocchio's beta and gamma, as Salton and Buckley (1990) settled them.
 LIKED_WEIGHT, DISLIKED_WEIGHT = 0.75, 0.15
-STEPS = (2.0, 3.0, 4.0, 5.0)  # deviations nearer than the mean that fill 2, 3, 4, 5 of 5 steps
+# Fractions of the gallery's pictures whose own nearest one stands out less than a result of 2, 3, 4 and
+# 5 of 5 steps. Some picture is the nearest of any query, far ahead of the mean even where none is like
+# it: only the gallery shows how far ahead those are that belong together.
+STEPS = (0.25, 0.5, 0.75, 0.95)
+NO_STEPS = (math.inf,) * len(STEPS)
 ROUNDING = 1e-5
 
 
@@ -46,11 +52,24 @@ class DistanceSample(NamedTuple):
         nearer = int(np.searchsorted(self.distances, reach, side="right"))
         return 1 - max(nearer, 1) / len(self.distances)
 
-    def steps(self, distance: float) -> int:
-        """Returns 1 to 5: by how many deviations the distance is less than the mean one."""
+    def deviations(self, distance: float) -> float:
+        """Returns by how many deviations the distance is less than the mean one."""
         deviation = float(self.distances.std())
-        ahead = (float(self.distances.mean()) - distance) / deviation if deviation > 0 else 0.0
-        return 1 + sum(ahead >= step for step in STEPS)
+        return (float(self.distances.mean()) - distance) / deviation if deviation > 0 else 0.0
+
+
+def step_bounds(deviations: Sequence[float]) -> tuple[float, ...]:
+    """Calibrates the steps.
+
+    Args:
+      deviations: distances by which the nearest picture of some of the gallery's stands out.
+
+    Returns:
+      The deviations from which on a result has 2, 3, 4 and 5 steps; infinite where there are no pictures.
+    """
+    if not len(deviations):
+        return NO_STEPS
+    return tuple(float(bound) for bound in np.quantile(deviations, STEPS))
 
 
 class VectorSample(NamedTuple):
@@ -61,12 +80,14 @@ class VectorSample(NamedTuple):
       mean: [d] mean vector.
       centred: [s, d] vectors less the mean.
       squares: [s] squared lengths of `centred`.
+      bounds: deviations that are needed for 2, 3, 4 and 5 steps, see `step_bounds`.
     """
 
     gallery_size: int
     mean: np.ndarray
     centred: np.ndarray
     squares: np.ndarray
+    bounds: tuple[float, ...] = NO_STEPS
 
     @classmethod
     def of(cls, vectors: np.ndarray, gallery_size: int) -> "VectorSample":
@@ -80,3 +101,7 @@ class VectorSample(NamedTuple):
         moved = vector - self.mean
         squares = self.squares - 2 * (self.centred @ moved) + moved @ moved
         return DistanceSample(np.sort(np.sqrt(np.maximum(squares, 0.0))))
+
+    def steps(self, deviations: float) -> int:
+        """Returns 1 to 5: how a result stands out, by the standard of the gallery's own pictures."""
+        return 1 + sum(deviations >= bound for bound in self.bounds)

@@ -1,19 +1,22 @@
 """The API: what answers a query, and what shows the gallery.
 
-Queries are answered in threads, so that none waits for another. An id is looked up in the gallery;
-nothing that a client sends becomes a path.
+Queries are answered in threads, a few of each kind at once: searches do not wait for votes, and what a
+client has given up is dropped. An id is looked up in the gallery; nothing that a client sends becomes a
+path.
 """
 
 import base64
 import io
 import time
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi import Query as Parameter
 from fastapi.responses import Response
 from PIL import Image
+from starlette.concurrency import run_in_threadpool
 
 from dsf_jax.app.errors import query_errors
 from dsf_jax.app.match_map import MatchMap
@@ -34,10 +37,15 @@ from dsf_jax.app.schemas import (
     WhyResponse,
 )
 from dsf_jax.app.searcher import ClassGuess, Searcher, SearchResult
+from dsf_jax.app.turns import Turns
 from dsf_jax.data.pictures import read_picture
 from dsf_jax.gallery.snapshot import Picture
 
+Q = TypeVar("Q")
+T = TypeVar("T")
+
 MAX_RESULTS, MAX_MARKS = 200, 50
+AT_ONCE = {"search": 4, "guesses": 2, "why": 2, "picture": 2}  # more would only share the processor
 MAX_SHOWN_SIDE = 2048  # pixels of the longer side of a picture opened large
 
 _JSON_BODY = {"oneOf": [DrawingQuery.model_json_schema(), PictureQuery.model_json_schema()]}
@@ -70,6 +78,11 @@ async def _searcher(request: Request) -> Searcher:
     return request.app.state.searcher
 
 
+def make_turns() -> dict[str, Turns]:
+    """Makes the queues of one application."""
+    return {kind: Turns(at_once) for kind, at_once in AT_ONCE.items()}
+
+
 Searching = Annotated[Searcher, Depends(_searcher)]
 Marks = Annotated[list[str], Parameter(max_length=MAX_MARKS)]
 ShownKind = Annotated[
@@ -80,7 +93,8 @@ router = APIRouter(prefix="/api")
 
 
 @router.post("/search", responses=_ERRORS, openapi_extra=_BODY)
-def search(
+async def search(
+    request: Request,
     searcher: Searching,
     body: Body,
     count: Annotated[int, Parameter(ge=1, le=MAX_RESULTS)] = 24,
@@ -93,39 +107,54 @@ def search(
     `like` and `unlike` are ids of pictures that were right and wrong.
     """
     started = time.perf_counter()
-    with query_errors():
-        query, taken = _parse(searcher, body, shown)
+
+    def read() -> tuple[Query | str, Interpretation]:
         for id in (*like, *unlike):
             _picture(searcher, id)
+        return _parse(searcher, body, shown)
+
+    def answer(parsed: tuple[Query | str, Interpretation]) -> SearchResponse:
+        query, taken = parsed
         embedded = searcher.embed_stored(query) if isinstance(query, str) else searcher.embed(query)
         results = searcher.search(embedded, count, labels=label, liked=like, disliked=unlike)
-    probabilities = embedded.probabilities
-    guesses = [] if probabilities is None else searcher.top_classes(probabilities)
-    return SearchResponse(
-        results=[_result_schema(result) for result in results],
-        guesses=_guess_schemas(guesses),
-        taken=taken,
-        pictures=len(searcher.gallery),
-        milliseconds=_milliseconds(started),
-    )
+        probabilities = embedded.probabilities
+        guesses = [] if probabilities is None else searcher.top_classes(probabilities)
+        return SearchResponse(
+            results=[_result_schema(result) for result in results],
+            guesses=_guess_schemas(guesses),
+            taken=taken,
+            pictures=len(searcher.gallery),
+            milliseconds=_milliseconds(started),
+        )
+
+    return await _in_turn(request, "search", read, answer)
 
 
 @router.post("/guesses", responses=_ERRORS, openapi_extra=_BODY)
-def guesses(searcher: Searching, body: Body, shown: ShownKind = "auto") -> GuessesResponse:
+async def guesses(
+    request: Request, searcher: Searching, body: Body, shown: ShownKind = "auto"
+) -> GuessesResponse:
     """Guesses what a drawing or a photo shows, by the vote of its 18 views."""
     started = time.perf_counter()
-    with query_errors():
+
+    def read() -> Query:
         query, _ = _parse(searcher, body, shown)
         if isinstance(query, str):
             raise ValueError(
                 "a picture of the gallery is not voted on; send strokes or a picture file"
             )
-        voted = searcher.vote(query)
-    return GuessesResponse(guesses=_guess_schemas(voted), milliseconds=_milliseconds(started))
+        return query
+
+    def answer(query: Query) -> GuessesResponse:
+        voted = _guess_schemas(searcher.vote(query))
+        return GuessesResponse(guesses=voted, milliseconds=_milliseconds(started))
+
+    return await _in_turn(request, "guesses", read, answer)
 
 
 @router.post("/why", responses=_ERRORS, openapi_extra=_BODY)
-def why(
+async def why(
+    request: Request,
     searcher: Searching,
     body: Body,
     result: Annotated[str, Parameter(description="Id of the picture that was found.")],
@@ -133,32 +162,26 @@ def why(
 ) -> WhyResponse:
     """Shows where query and result agree, by the maps of the last convolution."""
     started = time.perf_counter()
-    with query_errors():
-        query, _ = _parse(searcher, body, shown)
+
+    def read() -> Query | str:
         _picture(searcher, result)
-        of_query, of_result = searcher.explain(query, result)
-    return WhyResponse(
-        query=_map_schema(of_query),
-        result=_map_schema(of_result),
-        milliseconds=_milliseconds(started),
-    )
+        return _parse(searcher, body, shown)[0]
+
+    def answer(query: Query | str) -> WhyResponse:
+        of_query, of_result = map(_map_schema, searcher.explain(query, result))
+        return WhyResponse(query=of_query, result=of_result, milliseconds=_milliseconds(started))
+
+    return await _in_turn(request, "why", read, answer)
 
 
 @router.get("/pictures/{identity}", response_class=Response, responses=_JPEG)
-def picture(searcher: Searching, identity: str, full: bool = False) -> Response:
+async def picture(
+    request: Request, searcher: Searching, identity: str, full: bool = False
+) -> Response:
     """Shows a picture: its thumbnail, or with `full` the file, its longer side at most 2048 pixels."""
-    found = _picture(searcher, identity)
     if not full:
-        headers = {"Cache-Control": "private, max-age=31536000, immutable"}
-        return Response(searcher.gallery.thumbnail(identity), 200, headers, "image/jpeg")
-    try:
-        with DECODING:
-            jpeg = _jpeg(read_picture(found.path))
-    except (OSError, ValueError) as error:
-        raise HTTPException(
-            404, f"{found.path} can no longer be read; run launch.index again"
-        ) from error
-    return Response(jpeg, 200, {"Cache-Control": "private, no-cache"}, "image/jpeg")
+        return await run_in_threadpool(_thumbnail, searcher, identity)
+    return await _in_turn(request, "picture", lambda: _picture(searcher, identity), _full_picture)
 
 
 @router.get("/health")
@@ -170,6 +193,32 @@ async def health(searcher: Searching) -> HealthResponse:
         classes=len(searcher.model.class_names),
         layer=searcher.layer,
     )
+
+
+async def _in_turn(
+    request: Request, kind: str, read: Callable[[], Q], answer: Callable[[Q], T]
+) -> T:
+    """Answers a request in a thread when its turn comes: see `Turns.answer`."""
+    turns: dict[str, Turns] = request.app.state.turns
+    with query_errors():
+        return await turns[kind].answer(request, read, answer)
+
+
+def _thumbnail(searcher: Searcher, id: str) -> Response:
+    _picture(searcher, id)
+    headers = {"Cache-Control": "private, max-age=31536000, immutable"}
+    return Response(searcher.gallery.thumbnail(id), 200, headers, "image/jpeg")
+
+
+def _full_picture(picture: Picture) -> Response:
+    try:
+        with DECODING:
+            jpeg = _jpeg(read_picture(picture.path))
+    except (OSError, ValueError) as error:
+        raise HTTPException(
+            404, f"{picture.path} can no longer be read; run launch.index again"
+        ) from error
+    return Response(jpeg, 200, {"Cache-Control": "private, no-cache"}, "image/jpeg")
 
 
 def _parse(

@@ -64,7 +64,9 @@ class SearchResultSchema(PictureSchema):
     distance: float = Field(description="Euclidean distance between features.")
     closer_than: float = Field(description="Fraction of the gallery that is further away, 0 to 1.")
     steps: Annotated[int, Field(ge=1, le=5)] = Field(
-        description="How far it stands out: 1 usual for this query, then 2, 3, 4, 5 deviations closer."
+        description="How near it is by the gallery's own standard: it stands out as the nearest picture "
+        "of a quarter (2), a half (3), three quarters (4) or 19 in 20 (5) of the gallery's pictures does, "
+        "or less (1)."
     )
 
 
@@ -85,7 +87,8 @@ class SearchResponse(BaseModel):
 
     results: list[SearchResultSchema] = Field(description="Nearest first.")
     guesses: list[ClassGuessSchema] = Field(
-        description="By a single view, likeliest first; none where a picture of the gallery is the "
+        description="By a single view: classes that the gallery has, likeliest first, then those of the "
+        "likeliest that it does not have; none where a picture of the gallery is the "
         "query. POST /api/guesses has the vote of 18."
     )
     taken: Interpretation = Field(description="What the query was taken for.")

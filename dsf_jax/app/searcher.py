@@ -2,6 +2,7 @@
 
 import functools
 import io
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from dsf_jax.app.match_map import MatchMap, match_strengths
 from dsf_jax.app.query import Query
-from dsf_jax.app.relevance import VectorSample, rocchio
+from dsf_jax.app.relevance import VectorSample, rocchio, step_bounds
 from dsf_jax.data.mixtures import EDGE_PRESERVING, square_photo
 from dsf_jax.data.pictures import decode_picture
 from dsf_jax.gallery.gallery import Gallery
@@ -22,6 +23,8 @@ from dsf_jax.models.model import Model
 from dsf_jax.recognition.voting import vote
 
 SAMPLE_SIZE = 1_000  # pictures that a query's distances are compared with
+NUM_PROBES = 64  # of them, whose own nearest pictures calibrate the steps
+REDRAWN = 0.05  # change of the gallery's size after which both are drawn again
 NUM_GUESSES = 5
 MIN_ASKED = 32  # pictures that are asked for are 32, 64, 128, ...: few numbers, few compilations
 
@@ -47,7 +50,8 @@ class SearchResult(NamedTuple):
       picture: the gallery's entry.
       distance: Euclidean distance.
       percentile: fraction of the gallery that is further away, estimated from a sample.
-      steps: 1 to 5, how far it stands out from the distances of this query.
+      steps: 1 to 5, how far it stands out from the distances of this query; 1 where it does so less than
+        the nearest picture of most of the gallery's own.
     """
 
     picture: Picture
@@ -74,7 +78,8 @@ class ClassGuess(NamedTuple):
 
 def normalised_name(name: str) -> str:
     """Brings a class's and a folder's name to one form."""
-    return " ".join(name.replace("_", " ").casefold().split())
+    composed = unicodedata.normalize("NFC", name.replace("_", " ").casefold())
+    return " ".join(composed.split())
 
 
 class Searcher:
@@ -151,9 +156,15 @@ class Searcher:
         kept = [neighbour for neighbour in found if neighbour.picture.id not in omitted]
         if not kept:
             return []
-        sample = self._vector_sample().distances(vector)
+        sample = self._vector_sample()
+        usual = sample.distances(vector)
         return [
-            SearchResult(picture, distance, sample.percentile(distance), sample.steps(distance))
+            SearchResult(
+                picture,
+                distance,
+                usual.percentile(distance),
+                sample.steps(usual.deviations(distance)),
+            )
             for picture, distance in kept[:count]
         ]
 
@@ -163,19 +174,26 @@ class Searcher:
         return self.top_classes(np.asarray(probabilities)[0])
 
     def top_classes(self, probabilities: np.ndarray) -> list[ClassGuess]:
-        """Returns the likeliest classes, with the gallery's pictures of them.
+        """Returns the likeliest classes: those that the gallery has pictures of, then the others.
 
         Args:
           probabilities: [k].
+
+        Returns:
+          The likeliest of the gallery's classes, then those of the likeliest of all that it does not have.
         """
         labels = self.gallery.labels()
         by_name = {normalised_name(label): label for label in labels}
+        order = np.argsort(-probabilities, kind="stable")
+        matched = [by_name.get(normalised_name(name)) for name in self.model.class_names]
+        chosen = [number for number in order if matched[number] is not None][:NUM_GUESSES]
+        chosen += [number for number in order[:NUM_GUESSES] if matched[number] is None]
         guesses = []
-        for number in np.argsort(-probabilities, kind="stable")[:NUM_GUESSES]:
-            name = self.model.class_names[number]
-            label = by_name.get(normalised_name(name))
+        for number in chosen:
+            label = matched[number]
             pictures = 0 if label is None else labels[label]
-            guesses.append(ClassGuess(name, float(probabilities[number]), label, pictures))
+            name, probability = self.model.class_names[number], float(probabilities[number])
+            guesses.append(ClassGuess(name, probability, label, pictures))
         return guesses
 
     def explain(self, query: Query | str, id: str) -> tuple[MatchMap, MatchMap]:
@@ -227,10 +245,23 @@ class Searcher:
     def _vector_sample(self) -> VectorSample:
         """Returns a sample of the gallery's vectors, drawn again when the gallery has changed."""
         count, sample = len(self.gallery), self._sample
-        if sample is None or sample.gallery_size != count:
+        if sample is None or abs(count - sample.gallery_size) > REDRAWN * sample.gallery_size:
             vectors = self.gallery.sample(min(SAMPLE_SIZE, count), seed=0)
-            self._sample = sample = VectorSample.of(vectors, count)
+            drawn = VectorSample.of(vectors, count)
+            self._sample = sample = drawn._replace(bounds=self._step_bounds(drawn, vectors))
         return sample
+
+    def _step_bounds(self, sample: VectorSample, vectors: np.ndarray) -> tuple[float, ...]:
+        """Calibrates the steps by how the nearest pictures of the gallery's own ones stand out."""
+        probes = vectors[:NUM_PROBES]
+        found = self.gallery.nearest(probes, 2)  # itself and another
+        return step_bounds(
+            [
+                sample.distances(probe).deviations(neighbours[1].distance)
+                for probe, neighbours in zip(probes, found, strict=True)
+                if len(neighbours) > 1
+            ]
+        )
 
 
 def _batch(query: Query) -> Mapping[str, Any]:

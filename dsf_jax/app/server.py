@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from dsf_jax.app.errors import add_error_handlers
 from dsf_jax.app.middleware import SecurityMiddleware
-from dsf_jax.app.routes import router
+from dsf_jax.app.routes import make_turns, router
 from dsf_jax.app.searcher import Searcher
 
 STATIC = pathlib.Path(__file__).with_name("static")
@@ -40,7 +40,7 @@ def create_app(searcher: Searcher, *, hosts: Collection[str] = LOCAL) -> FastAPI
         openapi_url="/api/openapi.json",
         lifespan=_refreshing(searcher),
     )
-    app.state.searcher = searcher
+    app.state.searcher, app.state.turns = searcher, make_turns()
     app.add_middleware(SecurityMiddleware, hosts=hosts)
     add_error_handlers(app)
     app.include_router(router)

@@ -1,10 +1,10 @@
 """Which data sets a command names: NAME:SPLIT, folds, class lists, class maps."""
 
 import json
-import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
+from dsf_jax.data.files import read_text
 from dsf_jax.data.mixtures import EDGE_PRESERVING, ClassMap, Mixture, domains_of, mix
 from dsf_jax.data.records import DataSet, Records, list_datasets, open_dataset
 from dsf_jax.images.resize import SIZE
@@ -165,8 +165,7 @@ def read_class_list(path: str | None) -> list[str] | None:
     """Reads class names, one per line; None for no file."""
     if path is None:
         return None
-    lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
-    names = [line.strip() for line in lines if line.strip()]
+    names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not names:
         raise ValueError(f"{path} lists no class; write one name per line")
     return names
@@ -176,8 +175,9 @@ def read_class_map(path: str | None) -> ClassMap | None:
     """Reads synonyms, JSON {class: {data set: [its names]}}; None for no file."""
     if path is None:
         return None
+    text = read_text(path)
     try:
-        content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        content = json.loads(text)
         names = [n for sets in content.values() for own in sets.values() for n in own]
         if not all(isinstance(own, list) for sets in content.values() for own in sets.values()):
             raise TypeError

@@ -1,21 +1,74 @@
-"""Writes files atomically, one process at a time."""
+"""Reads texts that people wrote; writes files atomically, one process at a time."""
 
+import codecs
 import contextlib
 import errno
 import os
 import pathlib
 import socket
 import sys
+import unicodedata
 from collections.abc import Iterator
 
 if sys.platform != "win32":
     import fcntl
 
+# A UTF-32 mark begins with that of UTF-16.
+_ENCODINGS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 LOCK_FILE = ".lock"  # in a folder whose disk, or system, has no locks
 # What a disk without locks answers (Lustre without -o flock, some FUSE and NFS).
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
 _held: set[pathlib.Path] = set()  # this process's lock files
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Reads a text file; see `decode_text`.
+
+    Raises:
+      ValueError: when it is in another encoding.
+      OSError: when it cannot be read.
+    """
+    return decode_text(pathlib.Path(path).read_bytes(), str(path))
+
+
+def decode_text(content: bytes, where: str) -> str:
+    r"""Decodes what a person or a spreadsheet wrote: UTF-8, or what a byte-order mark says.
+
+    Args:
+      content: bytes of the file.
+      where: name of the file in messages.
+
+    Returns:
+      The text without its mark, in NFC: names that look the same are the same.
+
+    Raises:
+      ValueError: when it is in another encoding.
+
+    >>> decode_text(b"\xef\xbb\xbfcat", "classes.txt")
+    'cat'
+    """
+    encoding = next((e for mark, e in _ENCODINGS.items() if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        other = ", but perhaps Windows-1252 or Latin-1" if encoding == "utf-8" else ""
+        raise ValueError(
+            f"{where} is not {encoding.removesuffix('-sig').upper()} text{other}: it cannot have the "
+            f"byte 0x{content[error.start]:02x} at {error.start}; save it as UTF-8"
+        ) from error
+    if "\0" in text:
+        raise ValueError(
+            f"{where} is not UTF-8 text: it holds zero bytes, as UTF-16 without a byte-order mark "
+            "does; save it as UTF-8"
+        )
+    return unicodedata.normalize("NFC", text)
 
 
 def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:

@@ -3,6 +3,7 @@
 import collections
 import copy
 import functools
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -255,7 +256,8 @@ def mix(
     names = [names_in_mixture(data_set, class_map or {}) for data_set in data_sets]
     if class_names is None:
         class_names = _shown_classes(data_sets, labels, names)
-    if repeated := [name for name, n in collections.Counter(class_names).items() if n > 1]:
+    same = collections.Counter(map(_composed, class_names))
+    if repeated := [name for name in class_names if same[_composed(name)] > 1]:
         raise ValueError(f"class {repeated[0]!r} is listed twice; list each class once")
     parts = [_take(*one, class_names) for one in zip(data_sets, labels, names, strict=True)]
     interpolate = None
@@ -277,21 +279,33 @@ def names_in_mixture(data_set: DataSet, class_map: ClassMap) -> list[str]:
     set_name = data_set.name.partition("/")[0]
     synonyms: dict[str, str] = {}
     for name, sets in class_map.items():
-        for own in sets.get(set_name, ()):
+        for own in map(_composed, sets.get(set_name, ())):
             if synonyms.setdefault(own, name) != name:
                 raise ValueError(
                     f"the class map takes {own!r} of {set_name} for both {synonyms[own]!r} and "
                     f"{name!r}; keep one"
                 )
-    return [synonyms.get(own, own) for own in data_set.class_names]
+    composed = map(_composed, data_set.class_names)
+    return [_composed(synonyms.get(own, own)) for own in composed]
+
+
+def _composed(name: str) -> str:
+    """Returns a name in NFC: macOS and some keyboards write an accent as a character of its own."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _check_map(class_map: ClassMap, data_sets: Sequence[DataSet]) -> None:
     """Refuses a map that speaks of none of the data sets, or of classes that they do not have."""
     known: dict[str, set[str]] = collections.defaultdict(set)
     for data_set in data_sets:
-        known[data_set.name.partition("/")[0]].update(data_set.class_names)
-    mapped = [(s, name) for sets in class_map.values() for s, own in sets.items() for name in own]
+        own_names = map(_composed, data_set.class_names)
+        known[data_set.name.partition("/")[0]].update(own_names)
+    mapped = [
+        (s, _composed(name))
+        for sets in class_map.values()
+        for s, own in sets.items()
+        for name in own
+    ]
     if class_map and not any(set_name in known for set_name, _ in mapped):
         raise ValueError(
             f"the class map names {_listed(sorted({s for s, _ in mapped}))}, but the data sets are "
@@ -329,7 +343,7 @@ def _take(
       names: the mixture's name of each of its classes.
       class_names: the mixture's classes.
     """
-    index = {name: label for label, name in enumerate(class_names)}
+    index = {_composed(name): label for label, name in enumerate(class_names)}
     translated = np.array([index.get(name, -1) for name in names], np.int32)[labels]
     rows = np.flatnonzero(translated >= 0)
     others = collections.Counter(names[label] for label in labels[translated < 0])

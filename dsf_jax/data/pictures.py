@@ -1,5 +1,6 @@
 """Reads picture files that people have: any format, colour mode and orientation, in good or bad order."""
 
+import io
 import os
 import pathlib
 import warnings
@@ -11,6 +12,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 MAX_PIXELS = 100_000_000
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_END_OF_JPEG = b"\xff\xd9"
+# Bits that decode to some pixels or other, at the end of JPEG data and after every restart marker; where
+# all pixels have been read, decoders skip them.
+_NOISE = b"\xaa" * 64
+_FILLING = _NOISE + b"".join(bytes((0xFF, 0xD0 + i)) + _NOISE for i in range(8))
 
 
 def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
@@ -52,7 +58,7 @@ def decode_picture(file: BinaryIO, where: str) -> np.ndarray:
             with Image.open(file, formats=FORMATS) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
-                return np.asarray(_in_rgb(ImageOps.exif_transpose(picture)))
+                return _decode(picture, file)
     except Image.DecompressionBombError as error:
         raise ValueError(f"{where} has more than {MAX_PIXELS} pixels; shrink it first") from error
     except UnidentifiedImageError as error:
@@ -63,6 +69,26 @@ def decode_picture(file: BinaryIO, where: str) -> np.ndarray:
         raise ValueError(
             f"{where} cannot be read as a picture ({reason}); replace or remove it"
         ) from error
+
+
+def _decode(picture: Image.Image, file: BinaryIO) -> np.ndarray:
+    """Decodes an opened picture; a JPEG that lacks nothing but its end marker is whole."""
+    try:
+        return np.asarray(_in_rgb(ImageOps.exif_transpose(picture)))
+    except OSError as error:
+        if picture.format not in ("JPEG", "MPO") or "truncated" not in str(error):
+            raise
+        file.seek(0)
+        content = file.read().removesuffix(_END_OF_JPEG[:1])
+        ended, filled = (_decode_ended(content + more) for more in (b"", _FILLING))
+        if not np.array_equal(ended, filled):  # there were pixels left to be read from the filling
+            raise
+        return ended
+
+
+def _decode_ended(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content + _END_OF_JPEG), formats=("JPEG",)) as picture:
+        return np.asarray(_in_rgb(ImageOps.exif_transpose(picture)))
 
 
 def _in_rgb(picture: Image.Image) -> Image.Image:
@@ -78,32 +104,3 @@ def _on_white(picture: Image.Image) -> Image.Image:
         return picture
     paper = Image.new("RGBA", picture.size, "white")
     return Image.alpha_composite(paper, picture.convert("RGBA"))
-
-
-def picture_files(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
-    """Lists the picture files of a folder and its sub-folders, sorted by path.
-
-    Args:
-      folder: folder to walk; hidden files and folders are passed over.
-
-    Returns:
-      The files whose suffix is one of `SUFFIXES`.
-
-    Raises:
-      FileNotFoundError: when the folder does not exist or holds no picture.
-    """
-    root = pathlib.Path(folder)
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root} is not a folder; name an existing folder of pictures")
-    files = sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and path.is_file()
-    )
-    if not files:
-        raise FileNotFoundError(
-            f"{root} holds no picture ({', '.join(SUFFIXES)}); name a folder that does"
-        )
-    return files

@@ -7,6 +7,7 @@ of the data_builders. Reading needs neither the builder's code nor TensorFlow.
 import functools
 import hashlib
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex, overload
@@ -41,7 +42,7 @@ class DataSet:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The k class names, in label order."""
+        """The k class names, in label order and in NFC, as class lists and class maps are read."""
         return self._files.class_names
 
     @property
@@ -129,7 +130,10 @@ class Records(DataSet, Sequence[dict[str, Any]]):
             raise _unreadable(
                 self.folder, f"record {position} of split {self.split!r}", error
             ) from error
-        return record | {name: record[name].decode() for name in self._texts}
+        texts = {name: record[name].decode() for name in self._texts}
+        if "class_name" in texts:
+            texts["class_name"] = unicodedata.normalize("NFC", texts["class_name"])
+        return record | texts
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the folder and the arguments, not the open files."""
@@ -156,7 +160,8 @@ class _Files:
         self.folder, self.split = folder, split
         self.name = "/".join(filter(None, (builder.info.name, builder.info.config_name)))
         self.features = builder.info.features
-        self.class_names = tuple(self.features["label"].names)
+        names = self.features["label"].names
+        self.class_names = tuple(unicodedata.normalize("NFC", name) for name in names)
         # TFDS's data source does not know partial decoding: it reads raw bytes here, and only the
         # chosen features parse them.
         raw = tfds.decode.DeserializeMethod.RAW_BYTES

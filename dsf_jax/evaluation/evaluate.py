@@ -104,6 +104,7 @@ def retrieval(
     protocol: str = "category_retrieval",
     class_map: ClassMap | None = None,
     layers: tuple[str, ...] | None = None,
+    ks: tuple[int, ...] | None = None,
     results: pathlib.Path | None = None,
 ) -> dict[str, ResultRecord]:
     """Scores sketches as queries against photos.
@@ -115,6 +116,8 @@ def retrieval(
       protocol: name of one of `PROTOCOLS`.
       class_map: synonyms, see `mix`; for protocols that match classes by name.
       layers: names of features; None takes those that the extractor compares.
+      ks: each K of P@K, mAP@K and the like, for category_retrieval; None takes the protocol's own,
+        without mAP@K.
       results: folder, see `stored`.
 
     Returns:
@@ -123,11 +126,7 @@ def retrieval(
     layers = layers or extractor.layers
     score, options, by_name = PROTOCOLS[protocol]
     names = {layer: "-".join(filter(None, (protocol, extractor.name, layer))) for layer in layers}
-    shared = {
-        "method": METHOD,
-        **extractor.configuration(),
-        "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
-    } | ({"class_map": map_identity(class_map)} if by_name else {})
+    shared = _shared_configuration(extractor, sketches, photos, class_map, by_name, ks)
     wanted = {name: {"layer": layer, **shared} for layer, name in names.items()}
 
     def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
@@ -137,6 +136,7 @@ def retrieval(
         queries = extractor.features(mixture.drawings, layers, "sketches", progress)
         gallery = extractor.features(mixture.photos, layers, "photos", progress)
         given = {"query_labels": mixture.drawings.labels, **options(mixture, sketches, photos)}
+        given |= _checked_cutoffs(ks, len(mixture.photos)) if ks else {}
         return {
             name: score(
                 queries=queries[layer], gallery=gallery[layer], configuration=wanted[name], **given
@@ -146,6 +146,35 @@ def retrieval(
 
     made = stored(results, wanted, make)
     return {layer: made[name] for layer, name in names.items()}
+
+
+def _shared_configuration(
+    extractor: FeatureExtractor,
+    sketches: Sequence[Records],
+    photos: Sequence[Records],
+    class_map: ClassMap | None,
+    by_name: bool,
+    ks: Sequence[int] | None,
+) -> dict[str, Any]:
+    """Returns what the results of all layers depend on."""
+    return (
+        {
+            "method": METHOD,
+            **extractor.configuration(),
+            "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
+        }
+        | ({"class_map": map_identity(class_map)} if by_name else {})
+        | ({"cutoffs": [*ks]} if ks else {})
+    )
+
+
+def _checked_cutoffs(ks: tuple[int, ...], photos: int) -> dict[str, Any]:
+    """Returns the options of category_retrieval that the K give."""
+    if max(ks) > photos:
+        raise ValueError(
+            f"K = {max(ks)} is above the {photos} photos of the gallery; choose a K of at most {photos}"
+        )
+    return {"ks": ks, "bounded": True}
 
 
 def recognition(

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dsf_jax.data.files import write_atomic
+from dsf_jax.data.files import read_text, write_atomic
 from dsf_jax.evaluation.statistics import Measure
 
 FORMAT = 1
@@ -212,8 +212,9 @@ def read_result(path: str | os.PathLike[str]) -> ResultRecord:
     """
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f"{path} is not a file; name a result that launch.evaluate wrote")
+    text = read_text(path)
     try:
-        content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{path} is not whole JSON ({reason}); make the result again") from error

@@ -7,6 +7,7 @@ import itertools
 import os
 import pathlib
 import stat
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
@@ -15,7 +16,8 @@ import numpy as np
 from PIL import Image
 
 from dsf_jax.data.mixtures import square_photo
-from dsf_jax.data.pictures import SUFFIXES, decode_picture
+from dsf_jax.data.picture_folders import list_pictures, printable
+from dsf_jax.data.pictures import decode_picture
 
 THUMBNAIL_SIDE = 256  # pixels of the longer side
 THREADS = min(4, os.cpu_count() or 1)  # each may hold one decoded picture of 300 MB
@@ -26,8 +28,8 @@ class PictureFile(NamedTuple):
 
     Attributes:
       path: absolute path.
-      label: name of the folder it lies in; None directly in the root.
-      folder: path of that folder relative to the root, with slashes; "" for the root.
+      label: name of the folder it lies in, in NFC; None directly in the root.
+      folder: path of that folder relative to the root, with slashes, in NFC; "" for the root.
       bytes: size of the file.
       mtime_ns: time of the last write, in nanoseconds.
     """
@@ -78,53 +80,43 @@ class CrawlResult(NamedTuple):
     """What a crawl found.
 
     Attributes:
+      root: absolute path of the folder.
       files: the picture files, sorted by path.
       unreadable: paths of files and folders that could not be looked at.
+      passed_over: paths of everything else, by kind: see `data.picture_folders`.
     """
 
+    root: pathlib.Path
     files: list[PictureFile]
-    unreadable: list[str]
+    unreadable: list[pathlib.Path]
+    passed_over: dict[str, list[pathlib.Path]]
 
 
-def crawl(root: pathlib.Path) -> CrawlResult:
+def crawl(folder: str | os.PathLike[str]) -> CrawlResult:
     """Lists the picture files of a folder and its sub-folders without opening them.
 
-    Hidden files and folders are skipped, and links to folders are not followed.
-
     Args:
-      root: absolute path of the folder.
+      folder: folder of pictures; which of its files are seen, `list_pictures` describes.
 
     Returns:
-      Files, and paths that could not be looked at.
+      Files, and paths that were passed over or could not be looked at.
 
     Raises:
       FileNotFoundError: when the folder does not exist or holds no picture: an empty folder is far more
         often a disk that is not mounted than a wish to forget all pictures.
     """
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root} is not a folder; name an existing folder of pictures")
+    root = pathlib.Path(folder).expanduser().resolve()
+    pictures, passed_over, unreadable = list_pictures(root)
     files: list[PictureFile] = []
-    unreadable: list[str] = []
-
-    def note(error: OSError) -> None:
-        unreadable.append(str(error.filename))
-
-    for folder, names, entries in os.walk(root, onerror=note):
-        names[:] = [name for name in names if not name.startswith(".")]
-        for name in entries:
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                try:
-                    file = stat_file(pathlib.Path(folder, name), root)
-                except OSError as error:
-                    note(error)
-                    continue
-                if file:
-                    files.append(file)
-    if not files:
-        raise FileNotFoundError(
-            f"{root} holds no picture ({', '.join(SUFFIXES)}); name a folder that does"
-        )
-    return CrawlResult(sorted(files), unreadable)
+    for path in pictures:
+        try:
+            file = stat_file(path, root)
+        except OSError:
+            unreadable.append(path)
+            continue
+        if file:
+            files.append(file)
+    return CrawlResult(root, sorted(files), unreadable, passed_over)
 
 
 def stat_file(path: pathlib.Path, root: pathlib.Path) -> PictureFile | None:
@@ -144,9 +136,19 @@ def stat_file(path: pathlib.Path, root: pathlib.Path) -> PictureFile | None:
     if not stat.S_ISREG(status.st_mode):
         return None
     folder = path.parent.relative_to(root).as_posix()
-    folder = "" if folder == "." else folder
-    label = path.parent.name if folder else None
-    return PictureFile(str(path), label, folder, status.st_size, status.st_mtime_ns)
+    folder = "" if folder == "." else one_form(folder)
+    label = one_form(path.parent.name) if folder else None
+    return PictureFile(str(path), label, folder, status.st_size, storable_time(status.st_mtime_ns))
+
+
+def one_form(name: str) -> str:
+    """Returns a name in the one of Unicode's forms that names are compared in (NFC)."""
+    return unicodedata.normalize("NFC", name)
+
+
+def storable_time(nanoseconds: int) -> int:
+    """Returns a time in 64 bits; times before 1677 and after 2262, of clocks that are wrong, wrap around."""
+    return (nanoseconds + 2**63) % 2**64 - 2**63
 
 
 def read_ahead(
@@ -184,8 +186,9 @@ def read_file(
         file.path.encode()  # not all bytes that Linux takes for a name are text
         return _read(file, is_known)
     except UnicodeEncodeError:
-        name = os.fsencode(file.path).decode(errors="backslashreplace")
-        return UnreadableFile(file, f"{name}: its name is not UTF-8; rename it", is_gone=False)
+        return UnreadableFile(
+            file, f"{printable(file.path)}: its name is not UTF-8; rename it", is_gone=False
+        )
     except FileNotFoundError:
         reason = f"{file.path} vanished before it was read; the next run will delete its row"
         return UnreadableFile(file, reason, is_gone=True)
@@ -199,7 +202,7 @@ def read_file(
 def _read(file: PictureFile, is_known: Callable[[str], bool]) -> PictureContent:
     with pathlib.Path(file.path).open("rb") as opened:
         before = os.fstat(opened.fileno())
-        file = file._replace(bytes=before.st_size, mtime_ns=before.st_mtime_ns)
+        file = file._replace(bytes=before.st_size, mtime_ns=storable_time(before.st_mtime_ns))
         content_id = hashlib.file_digest(opened, "sha256").hexdigest()
         if is_known(content_id):
             return PictureContent(content_id, file)

@@ -36,12 +36,14 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jax.experimental import multihost_utils
 
+from dsf_jax.gallery.contents import Contents, read_contents
+from dsf_jax.gallery.crawl import CrawlResult
 from dsf_jax.gallery.embedder import Embedder
 from dsf_jax.gallery.projection import NUM_QUERIES, TOP_K, Projection, overlap
 from dsf_jax.gallery.snapshot import Filter, Picture, Snapshot
 from dsf_jax.gallery.store import Store, create_store, open_store
 from dsf_jax.gallery.store_config import StoreConfig
-from dsf_jax.gallery.sync import sync_files, sync_folder
+from dsf_jax.gallery.sync import remove_folder, sync_files, sync_folder
 from dsf_jax.gallery.synchroniser import Changes, Report
 from dsf_jax.images.views import PHOTO_SIZE
 
@@ -102,7 +104,7 @@ class Gallery:
         dimensions: int = 0,
         dtype: str = "float32",
     ) -> "Gallery":
-        """Makes an empty gallery.
+        """Makes an empty gallery; another empty one, left by a run that came to nothing, is replaced.
 
         Args:
           uri: a folder, or what LanceDB takes, as s3://bucket/path.
@@ -113,7 +115,8 @@ class Gallery:
 
         Raises:
           FileExistsError: when there is one.
-          ValueError: when the features do not have more than this number of dimensions.
+          ValueError: when the features do not have more than this number of dimensions, or the folder
+            holds something else.
         """
         blank = np.full((embedder.batch_size, PHOTO_SIZE, PHOTO_SIZE, 3), 255, np.uint8)
         features = embedder.embed_photos(blank).shape[1]
@@ -135,32 +138,40 @@ class Gallery:
         dimensions: int = 0,
         dtype: str = "float32",
     ) -> "Gallery":
-        """Opens a gallery; makes it where there is none: see `open` and `create`."""
+        """Opens a gallery; makes it where there is none, or an empty one: see `open` and `create`."""
         try:
-            return cls.open(uri, embedder)
-        except FileNotFoundError:
-            try:
-                return cls.create(uri, embedder, dimensions=dimensions, dtype=dtype)
-            except FileExistsError:  # another process was faster
+            if len(open_store(os.fspath(uri))):
                 return cls.open(uri, embedder)
+        except FileNotFoundError:
+            pass
+        try:
+            return cls.create(uri, embedder, dimensions=dimensions, dtype=dtype)
+        except FileExistsError:  # another process was faster, or it is empty as this one would be
+            return cls.open(uri, embedder)
 
     def __len__(self) -> int:
         """Returns the number of pictures."""
         return len(self._snapshot)
 
     def sync(
-        self, folder: str | os.PathLike[str], *, report: Report = lambda line: None
+        self,
+        folder: str | os.PathLike[str] | CrawlResult,
+        *,
+        report: Report = lambda line: None,
+        prune: bool = False,
     ) -> Changes:
         """Brings the gallery up to date with a folder and its sub-folders.
 
         New and changed pictures are embedded, those of moved files keep their vectors, and those of
-        deleted files go; pictures from other folders stay. A file that cannot be read is counted and
-        named. Run again after it was stopped, or next to others, it does what is left.
+        deleted files go; pictures from other folders stay, and so do those of a sub-folder that holds
+        no picture any more, for its disk may be off. A file that cannot be read is counted and named.
+        Run again after it was stopped, or next to others, it does what is left.
 
         Args:
-          folder: folder of pictures.
+          folder: folder of pictures, or what `crawl` found in it.
           report: function that receives lines of what was measured when vectors are reduced or an index
             is built.
+          prune: whether pictures of sub-folders that hold none any more go, too.
 
         Returns:
           What has changed.
@@ -171,7 +182,8 @@ class Gallery:
             learn how to reduce them.
           OSError: when the store is full or fails; what was stored until then stays.
         """
-        changes = sync_folder(self._latest(), self._needed_embedder(), folder, report)
+        store, embedder = self._latest(), self._needed_embedder()
+        changes = sync_folder(store, embedder, folder, report, prune=prune)
         self.refresh()
         self._index(report)
         return changes
@@ -203,6 +215,20 @@ class Gallery:
         self._snapshot.rows(ids)
         self._latest().delete("id", ids)
         self.refresh()
+
+    def remove(self, folder: str | os.PathLike[str]) -> int:
+        """Removes the pictures of a folder and its sub-folders, or one file, whether it exists or not.
+
+        Returns:
+          The number of files whose rows were removed.
+        """
+        removed = remove_folder(self._latest(), folder)
+        self.refresh()
+        return removed
+
+    def contents(self) -> Contents:
+        """Reads which folders its pictures are of, and which files are copies."""
+        return read_contents(self._snapshot.store)
 
     def refresh(self) -> None:
         """Reads what other processes have stored meanwhile.

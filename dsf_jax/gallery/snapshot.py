@@ -8,6 +8,7 @@ import mmap
 import os
 import tempfile
 import threading
+import unicodedata
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import IO, Any, NamedTuple
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dsf_jax.gallery.crawl import one_form
 from dsf_jax.gallery.store import LISTED_COLUMNS, Store, sql_in, sql_string
 from dsf_jax.retrieval.euclidean import Array, Neighbours
 from dsf_jax.retrieval.sharded import own_rows, place, search_processes, search_shards
@@ -89,6 +91,7 @@ class Snapshot:
         self._columns = (
             listed.take(pa.array(kept, pa.int64())) if len(kept) < len(listed) else listed
         )
+        self._columns = _in_one_form(self._columns, ("label", "folder"))
         self.row_ids = self._columns["_rowid"].to_numpy()
         self._by_row_id = np.argsort(self.row_ids)
         self.own = own_rows(len(self)) if sharded else range(len(self))
@@ -148,6 +151,9 @@ class Snapshot:
         Returns:
           Squared distances [q, at most k] and rows.
         """
+        filter = Filter(
+            tuple(map(one_form, filter.labels)), filter.folder and one_form(filter.folder)
+        )
         mask = self._mask(filter)
         if not self._holds_vectors:
             return self._search_store(vectors, k, filter)
@@ -264,13 +270,34 @@ class Snapshot:
         return np.flatnonzero(places < 0)
 
 
+def _in_one_form(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Returns a table with names in NFC: earlier versions stored them as the file system has them."""
+    for name in names:
+        # pyarrow's own utf8_normalize decomposes, whatever form it is asked for.
+        encoded = table[name].combine_chunks().dictionary_encode()
+        distinct = pa.array([one_form(x) for x in encoded.dictionary.to_pylist()], pa.string())
+        column = distinct.take(encoded.indices)
+        table = table.set_column(table.schema.get_field_index(name), name, column)
+    return table
+
+
 def _conditions(filter: Filter) -> list[str]:
-    """Formats a filter as conditions in SQL."""
-    conditions = [sql_in("label", filter.labels)] if filter.labels else []
+    """Formats a filter as conditions in SQL, on names in either of Unicode's usual forms."""
+    conditions = []
+    if filter.labels:
+        conditions.append(sql_in("label", [x for label in filter.labels for x in _forms(label)]))
     if filter.folder:
-        below = f"starts_with(folder, {sql_string(filter.folder + '/')})"
-        conditions.append(f"(folder = {sql_string(filter.folder)} OR {below})")
+        inside = (
+            f"folder = {sql_string(form)} OR starts_with(folder, {sql_string(form + '/')})"
+            for form in _forms(filter.folder)
+        )
+        conditions.append(f"({' OR '.join(inside)})")
     return conditions
+
+
+def _forms(name: str) -> list[str]:
+    """Returns a name as it is stored now, and as macOS writes it."""
+    return sorted({unicodedata.normalize(form, name) for form in ("NFC", "NFD")})
 
 
 def _allocate(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:

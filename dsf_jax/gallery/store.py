@@ -7,17 +7,16 @@ second table, `projection`, has the projection of a gallery of reduced vectors.
 """
 
 import contextlib
-import errno
-import os
 import pathlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
+from dsf_jax.data.picture_folders import is_system_folder
 from dsf_jax.gallery.projection import Projection
+from dsf_jax.gallery.storage_errors import storage_errors
 from dsf_jax.gallery.store_config import StoreConfig, unknown_format
 
 try:
@@ -227,8 +226,12 @@ def open_store(uri: str) -> Store:
       ValueError: when it is no gallery of this program or of a format that it reads.
     """
     absent = FileNotFoundError(f"{uri} holds no gallery; make one with python -m launch.index")
-    if is_local(uri) and not local_path(uri).is_dir():  # to connect would make it
-        raise absent
+    if is_local(uri):
+        path = local_path(uri)
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"{uri} is a file, and a gallery is a folder; name a gallery's folder")
+        if not path.is_dir():  # to connect would make it
+            raise absent
     database = _connect(uri)
     with storage_errors(uri):
         try:
@@ -240,7 +243,7 @@ def open_store(uri: str) -> Store:
 
 
 def create_store(uri: str, config: StoreConfig) -> Store:
-    """Makes the store of an empty gallery.
+    """Makes the store of an empty gallery, also in place of an empty one of another configuration.
 
     Args:
       uri: a folder, or what LanceDB takes, as s3://bucket/path.
@@ -248,11 +251,12 @@ def create_store(uri: str, config: StoreConfig) -> Store:
 
     Raises:
       FileExistsError: when there is one.
-      ValueError: when the type of the vectors is unknown.
+      ValueError: when the type of the vectors is unknown, or the folder holds something else.
     """
     if config.dtype not in DTYPES:
         raise ValueError(f"dtype={config.dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
     if is_local(uri):
+        _check_place(local_path(uri), uri)
         local_path(uri).mkdir(parents=True, exist_ok=True)
     database = _connect(uri)
     with storage_errors(uri):
@@ -261,8 +265,35 @@ def create_store(uri: str, config: StoreConfig) -> Store:
         except ValueError as error:
             if "already exists" not in str(error):
                 raise
-            raise FileExistsError(f"{uri} holds a gallery; open it, or choose another") from error
+            if not _is_empty_of_others(Store(database, uri), config):
+                raise FileExistsError(
+                    f"{uri} holds a gallery; open it, or choose another"
+                ) from error
+            with contextlib.suppress(ValueError):  # there is none
+                database.drop_table(PROJECTION)
+            database.create_table(PICTURES, schema=_schema(config), mode="overwrite")
         return Store(database, uri)
+
+
+def _is_empty_of_others(store: Store, config: StoreConfig) -> bool:
+    """Returns whether a run that came to nothing left a store of another configuration."""
+    return not len(store) and store.config != config
+
+
+def _check_place(folder: pathlib.Path, uri: str) -> None:
+    """Raises ValueError for a folder of something else: a gallery's files among it would be a nuisance."""
+    if not folder.is_dir() or (folder / f"{PICTURES}.lance").is_dir():
+        return
+    others = sorted(
+        path.name
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and not is_system_folder(path.name)
+    )
+    if others:
+        raise ValueError(
+            f"{uri} is no gallery and holds {len(others)} other files or folders, as {others[0]!r}; name a "
+            "new folder for the gallery, and the folder of pictures as photos"
+        )
 
 
 def is_local(uri: str) -> bool:
@@ -283,38 +314,6 @@ def sql_in(column: str, values: Sequence[str]) -> str:
 def sql_string(value: str) -> str:
     """Formats a text as an SQL string."""
     return "'" + value.replace("'", "''") + "'"
-
-
-@contextlib.contextmanager
-def storage_errors(uri: str) -> Iterator[None]:
-    """Turns what the storage library raises into errors of one line that names the gallery."""
-    try:
-        yield
-    except (RuntimeError, OSError, ValueError) as error:
-        if "No space left on device" in str(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), uri) from error
-        if isinstance(error, RuntimeError) or "lance error" in str(error):
-            raise OSError(_explain(str(error), uri)) from error
-        raise
-
-
-def _explain(reason: str, uri: str) -> str:
-    """Formats an error of the storage library: what can be done about it, without the library's own
-    source paths.
-    """
-    if re.search("ermission denied|ead-only", reason):
-        return f"{uri} cannot be written to; change its permissions, or name another gallery"
-    missing = re.search(r"[^\s/]+\.(?:lance|manifest|arrow|idx|txn)\b(?!/)", reason)
-    if missing and re.search("(?i)not found|no such file", reason):
-        return (
-            f"{uri} is damaged: its file {missing[0]} is not there; restore that from a copy, or remove the "
-            "gallery and make it again with launch.index"
-        )
-    short = re.sub(r",? ?(?:at )?\S*(?:\.cargo|/rustc/|/src/)\S*\.rs:\d+(?::\d+)?", "", reason)
-    return (
-        f"{uri} failed to be read or written ({short.partition(chr(10))[0]}); if this stays, remove the "
-        "gallery and make it again with launch.index"
-    )
 
 
 def _connect(uri: str) -> lancedb.DBConnection:

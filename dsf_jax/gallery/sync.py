@@ -2,32 +2,36 @@
 
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from dsf_jax.gallery.crawl import PictureFile, crawl, stat_file
+from dsf_jax.data.picture_folders import is_system_folder, unreadable_line
+from dsf_jax.gallery.crawl import CrawlResult, PictureFile, crawl, one_form, stat_file
 from dsf_jax.gallery.embedder import Embedder
 from dsf_jax.gallery.store import Store
-from dsf_jax.gallery.synchroniser import Changes, Report, Synchroniser
+from dsf_jax.gallery.synchroniser import AbsentFolder, Changes, Report, Synchroniser
 
 
 def sync_folder(
-    store: Store, embedder: Embedder, folder: str | os.PathLike[str], report: Report
+    store: Store,
+    embedder: Embedder,
+    folder: str | os.PathLike[str] | CrawlResult,
+    report: Report,
+    *,
+    prune: bool,
 ) -> Changes:
     """Brings a store up to date with a folder: see `Gallery.sync`."""
-    root = pathlib.Path(folder).expanduser().resolve()
+    found = folder if isinstance(folder, CrawlResult) else crawl(folder)
     synchroniser = Synchroniser(store, embedder, report)
-    known = list(synchroniser.known)
-    found = crawl(root)
-    missing = set(known).difference(file.path for file in found.files)
+    missing = set(synchroniser.known).difference(file.path for file in found.files)
     synchroniser.write(found.files)
     # Looked for again: writing may have taken hours, and a file that was missing may be back.
-    lost = [path for path in missing if _is_lost(pathlib.Path(path), root, found.unreadable)]
-    synchroniser.delete(lost)
+    lost = {path for path in missing if _is_lost(pathlib.Path(path), found)}
+    absent = {} if prune else _absent(lost, found, synchroniser)
+    synchroniser.delete(lost.difference(*absent.values()))
     synchroniser.compact()
-    return synchroniser.changes(
-        f"{path} cannot be read; change its permissions, or check its disk"
-        for path in found.unreadable
-    )
+    changes = synchroniser.changes(unreadable_line(path) for path in found.unreadable)
+    folders = (AbsentFolder(name, len(paths)) for name, paths in sorted(absent.items()))
+    return changes._replace(absent=tuple(folders))
 
 
 def sync_files(
@@ -43,14 +47,69 @@ def sync_files(
     )
 
 
-def _is_lost(path: pathlib.Path, root: pathlib.Path, unreadable: Sequence[str]) -> bool:
-    """Returns whether a known file of a folder does not exist any more, as far as can be seen."""
-    if not path.is_relative_to(root) or any(path.is_relative_to(folder) for folder in unreadable):
+def remove_folder(store: Store, folder: str | os.PathLike[str]) -> int:
+    """Removes the rows of a folder that need not exist: see `Gallery.remove`."""
+    named = pathlib.Path(folder).expanduser()
+    roots = {one_form(str(path)).rstrip(os.sep) for path in (named.absolute(), named.resolve())}
+    paths = [
+        path
+        for path in store.columns(["path"])["path"].to_pylist()
+        if any(one_form(path) == root or one_form(path).startswith(root + os.sep) for root in roots)
+    ]
+    store.delete("path", paths)
+    store.compact(len(paths))
+    return len(paths)
+
+
+def _is_lost(path: pathlib.Path, found: CrawlResult) -> bool:
+    """Returns whether a known file of a folder is there no more, as far as can be seen."""
+    if not path.is_relative_to(found.root):
+        return False
+    if _is_systems(path, found.root):
+        return True
+    if any(path.is_relative_to(folder) for folder in found.unreadable):
         return False
     try:
-        return stat_file(path, root) is None
+        return stat_file(path, found.root) is None
     except OSError:  # it is there, or a disk fails: what was stored of it stays
         return False
+
+
+def _is_systems(path: pathlib.Path, root: pathlib.Path) -> bool:
+    """Returns whether a file lies where systems keep their own, which earlier versions indexed."""
+    return any(is_system_folder(name) for name in path.relative_to(root).parts[:-1])
+
+
+def _absent(
+    lost: Iterable[str], found: CrawlResult, synchroniser: Synchroniser
+) -> dict[str, list[str]]:
+    """Returns the lost files of folders that hold no picture any more: {uppermost such folder: paths}.
+
+    A disk that is not mounted leaves an empty folder, or none. What was found again in another folder
+    is not among them: it was moved.
+    """
+    in_use: set[str] = set()
+    for file in found.files:
+        _add_with_parents(os.path.dirname(file.path), in_use)  # noqa: PTH120
+    ids = {
+        synchroniser.known[file.path][0] for file in found.files if file.path in synchroniser.known
+    }
+    absent: dict[str, list[str]] = {}
+    for path in sorted(lost):
+        if synchroniser.known[path][0] in ids or _is_systems(pathlib.Path(path), found.root):
+            continue
+        folders = [
+            str(folder) for folder in pathlib.Path(path).parents if str(folder) not in in_use
+        ]
+        if folders:
+            absent.setdefault(folders[-1], []).append(path)
+    return absent
+
+
+def _add_with_parents(folder: str, folders: set[str]) -> None:
+    while folder not in folders:
+        folders.add(folder)
+        folder = os.path.dirname(folder)  # noqa: PTH120
 
 
 def _stat(path: pathlib.Path) -> PictureFile | None:

@@ -31,6 +31,13 @@ COPIED = ("thumbnail", "width", "height")
 Report = Callable[[str], None]
 
 
+class AbsentFolder(NamedTuple):
+    """A folder that holds no picture any more, and the number of its files that the gallery keeps."""
+
+    path: str
+    files: int
+
+
 class Changes(NamedTuple):
     """What bringing a gallery up to date has changed.
 
@@ -42,6 +49,8 @@ class Changes(NamedTuple):
       failed: one line per file or folder that could not be read.
       reused: number of those added or changed whose picture was in the gallery already, as of a file
         that was moved: nothing was computed for them.
+      absent: folders below the one that was synced whose pictures are all gone, as when a disk is not
+        mounted; their rows stay.
     """
 
     added: int
@@ -50,6 +59,7 @@ class Changes(NamedTuple):
     unchanged: int
     failed: tuple[str, ...]
     reused: int
+    absent: tuple[AbsentFolder, ...] = ()
 
 
 class _EmbeddedPicture(NamedTuple):
@@ -186,7 +196,7 @@ class Synchroniser:
         for content in contents:
             if content.id not in by_id:
                 self._failed.append(
-                    f"{content.file.path}: its row was deleted meanwhile; run the command again"
+                    f"{content.file.path}: its row was deleted meanwhile; index the folder again"
                 )
                 continue
             row = {name: stored[name][by_id[content.id]] for name in (*COPIED, "vector")}

@@ -9,6 +9,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dsf_jax.data.files import read_text
+
 TIME, MEMORY, EVEN = "#33658a", "#b5651d", "#b0b0b0"
 
 
@@ -29,7 +31,7 @@ def recorded_growth(path: str | os.PathLike[str]) -> Figure:
     if not file.is_file():
         raise FileNotFoundError(f"{file} is no file; name one that launch.benchmark --json wrote")
     try:
-        return growth(json.loads(file.read_text()))
+        return growth(json.loads(read_text(file)))
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{file} is no result of launch.benchmark --what=growth ({error!r}); name a file that its "

@@ -4,6 +4,7 @@ figure.
 
 import io
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from dsf_jax.insight.strokes import resized
 
 HIT, MISS = "#2a9d5c", "#d8d8d8"
 BEFORE, AFTER = "#8d99ae", "#33658a"
+NAME_ROWS, NAME_COLUMNS = 6, 16  # letters that fit in place of a picture
 LONGEST_NAME = 18  # letters of a class's name that fit over a picture
 
 
@@ -36,6 +38,15 @@ def show_image(axes: Axes, image: np.ndarray, frame: str, width: float = 1.0) ->
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set(color=frame, linewidth=width)
+
+
+def show_name(axes: Axes, name: str, frame: str, width: float = 1.0) -> None:
+    """Shows the name of a picture that is not there, as large as one and in a frame."""
+    show_image(axes, np.full((1, 1), 255, np.uint8), frame, width)
+    lines = textwrap.wrap(short(name, NAME_ROWS * NAME_COLUMNS), NAME_COLUMNS)
+    axes.text(
+        0.5, 0.5, "\n".join(lines), fontsize=6, ha="center", va="center", transform=axes.transAxes
+    )
 
 
 def stacked(figure: Figure, *heights: float) -> list[SubFigure]:
@@ -84,7 +95,7 @@ def contact_sheet(
 
 def ranked_results(
     queries: Sequence[np.ndarray],
-    results: Sequence[Sequence[np.ndarray]],
+    results: Sequence[Sequence[np.ndarray | str]],
     hits: Sequence[Sequence[bool]] | None = None,
     *,
     captions: Sequence[str] | None = None,
@@ -94,7 +105,8 @@ def ranked_results(
 
     Args:
       queries: q images [h, w] or [h, w, 3] uint8.
-      results: [q] pictures found for each query, nearest first.
+      results: [q] pictures found for each query, nearest first; the name of one that is not there to be
+        shown stands for it.
       hits: [q] which of each query's pictures are right; None frames nothing.
       captions: [q] texts left of the queries: class and score.
       title: title above all panels.
@@ -114,7 +126,12 @@ def ranked_results(
                 place.set_axis_off()
                 continue
             hit = hits is not None and hits[i][j]
-            show_image(place, row[j], HIT if hit else MISS, 4.0 if hit else 1.0)
+            frame, width = (HIT, 4.0) if hit else (MISS, 1.0)
+            result = row[j]
+            if isinstance(result, str):
+                show_name(place, result, frame, width)
+            else:
+                show_image(place, result, frame, width)
     grid[0][0].set_title("drawn", fontsize=9)
     for j in range(1, columns):
         grid[0][j].set_title(str(j), fontsize=9)
@@ -170,20 +187,37 @@ def voted_views(
     best = np.argsort(-result, kind="stable")[:top]
     figure = Figure(figsize=(11.5, 4.1 + 0.32 * len(best)), layout="constrained")
     upper, lower = stacked(figure, 3.4, 0.7 + 0.32 * len(best))
-    grid = upper.subplots(2, 9)
+    grid = _view_grid(upper)
     for i, view in enumerate(views):
         axes = grid[int(VIEW_FLIPS[i])][i // 2]
         winner = int(probabilities[i].argmax())
         agrees = winner == best[0]
         show_image(axes, view, HIT if agrees else MISS, 2.5 if agrees else 1.0)
-        axes.set_title(f"{VIEW_ANGLES[i]:g}°" if not VIEW_FLIPS[i] else "", fontsize=8)
         label = f"{short(class_names[winner])}\n{probabilities[i, winner]:.2f}"
         axes.set_xlabel(label, fontsize=7, color=HIT if agrees else "black")
-    for axes, name in zip(grid[:, 0], ("plain", "flipped"), strict=True):
-        axes.set_ylabel(name, fontsize=9)
     _vote_bars(lower.subplots(), votes[:, best], [short(class_names[k], 30) for k in best])
     figure.suptitle(literal(title), fontsize=10)
     return figure
+
+
+def views_alone(views: np.ndarray, *, title: str = "") -> Figure:
+    """Draws the 18 views [18, h, w] uint8 without a network's votes."""
+    figure = Figure(figsize=(11.5, 3.0), layout="constrained")
+    grid = _view_grid(figure)
+    for i, view in enumerate(views):
+        show_image(grid[int(VIEW_FLIPS[i])][i // 2], view, MISS)
+    figure.suptitle(literal(title), fontsize=10)
+    return figure
+
+
+def _view_grid(figure: Figure | SubFigure) -> np.ndarray:
+    """Makes two rows of nine axes, plain and flipped, titled by their angles."""
+    grid: np.ndarray = figure.subplots(2, 9)
+    for axes, angle in zip(grid[0], VIEW_ANGLES[::2], strict=True):
+        axes.set_title(f"{angle:g}°", fontsize=8)
+    for axes, name in zip(grid[:, 0], ("plain", "flipped"), strict=True):
+        axes.set_ylabel(name, fontsize=9)
+    return grid
 
 
 def _vote_bars(axes: Axes, votes: np.ndarray, names: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from dsf_jax.data.records import Records
 from dsf_jax.evaluation.ranking import METRICS, ranking_scores
 from dsf_jax.evaluation.statistics import bootstrap
 from dsf_jax.images.points import CANVAS
-from dsf_jax.images.views import VIEW_ANGLES, VIEW_FLIPS
+from dsf_jax.images.views import VIEW_ANGLES, VIEW_FLIPS, sketch_views
 from dsf_jax.insight import plots, strokes
 from dsf_jax.models.model import Model
 from dsf_jax.paper.figure_inputs import FigureInputs, PaperFigure, check_classes, choose
@@ -33,6 +33,7 @@ VIEWS_TEXT = (
     "for, framed where that is what all together take it for. The bars add up the votes: a class's "
     "probability is the mean over the views."
 )
+VIEWS_ALONE_TEXT = "The 18 views of a sketch (Fig. 2 of the paper), 9 angles plain and flipped."
 RETRIEVAL_TEXT = (
     "Sketches and the photos nearest to them, best first (Fig. 5 of the paper); those of the "
     f"sketch's class are framed. AP: {METRICS['mAP'].definition}. mAP: its mean over all queries, with a "
@@ -64,6 +65,25 @@ def resizing(
     Returns:
       The figure.
     """
+    chosen = _chosen_records(sketches, count, class_map, classes, seed)
+    drawings = [_large_drawing(record) for _, record in chosen]
+    return PaperFigure(
+        "Resizing",
+        RESIZING_TEXT,
+        plots.resizing(drawings),
+        {"classes": [name for name, _ in chosen], "pixels": [len(d) for d in drawings]},
+        _resizing_rows(drawings),
+    )
+
+
+def _chosen_records(
+    sketches: Sequence[Records],
+    count: int,
+    class_map: ClassMap | None,
+    classes: Sequence[str],
+    seed: int,
+) -> list[tuple[str, dict[str, Any]]]:
+    """Chooses records without a network; returns (class, record) of each."""
     places = [(r, i) for r in sketches for i in range(len(r))]
     names = [
         own[record["label"]]
@@ -73,14 +93,7 @@ def resizing(
     ]
     check_classes(classes, sorted(set(names)), {})
     rows = choose(names, classes, count, seed)
-    drawings = [_large_drawing(places[row][0][places[row][1]]) for row in rows]
-    return PaperFigure(
-        "Resizing",
-        RESIZING_TEXT,
-        plots.resizing(drawings),
-        {"classes": [names[row] for row in rows], "pixels": [len(d) for d in drawings]},
-        _resizing_rows(drawings),
-    )
+    return [(names[row], places[row][0][places[row][1]]) for row in rows]
 
 
 def _resizing_rows(drawings: Sequence[np.ndarray]) -> list[dict[str, Any]]:
@@ -157,6 +170,20 @@ def views(inputs: FigureInputs) -> PaperFigure:
     return PaperFigure("Views and votes", VIEWS_TEXT, figure, facts, _view_rows(votes, names))
 
 
+def views_alone(
+    sketches: Sequence[Records],
+    *,
+    class_map: ClassMap | None = None,
+    classes: Sequence[str] = (),
+    seed: int = 0,
+) -> PaperFigure:
+    """Makes Fig. 2 without a network, and so without votes; see `resizing` for the arguments."""
+    ((name, record),) = _chosen_records(sketches, 1, class_map, classes[:1], seed)
+    shown = np.asarray(sketch_views(record["points"]))
+    figure = plots.views_alone(shown, title=f"sketch of: {name}")
+    return PaperFigure("Views", VIEWS_ALONE_TEXT, figure, {"sketch of": name}, [])
+
+
 def _view_rows(votes: _Votes, names: Sequence[str]) -> list[dict[str, Any]]:
     """Lists what each view is taken for, and its vote for the result."""
     result = votes.probabilities.mean(axis=0).argmax()
@@ -189,7 +216,7 @@ def retrieval(
     Raises:
       ValueError: no sketch has a photo of its class; a class to show is unknown or has no sketch.
     """
-    mixture, layer = inputs.mixture, layer or inputs.network.model.backbone.default_feature
+    mixture, layer = inputs.mixture, layer or inputs.network.model.default_feature
     counted = np.isin(mixture.drawings.labels, mixture.photos.labels)
     if not counted.any():
         raise ValueError(

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dsf_jax.data.files import read_text
 from launch.benchmarks.growth import SearchGrowth, VotingGrowth
 from launch.benchmarks.growth_training import TrainingGrowth
 from launch.benchmarks.timing import Timing, same_machine
@@ -77,7 +78,7 @@ def read_recorded(
     if not path.is_file():
         return {}, f"{path} is not there: nothing to compare with"
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(read_text(path))
         rows = {(row["what"], row["who"]): row for row in stored["rows"]}
         there = stored["machine"]
         named = f"{there['processor']}, {there['cores']} cores, {there['device']}"

@@ -1,11 +1,14 @@
 """One network, one gallery and one server for all tests of the page."""
 
+import contextlib
+
 import pytest
 
 from dsf_jax.app.searcher import Searcher
 from dsf_jax.app.server import create_app
 from dsf_jax.models.model import init_model
 from tests.app import made
+from tests.app.browsing import CHROMIUM, PATIENCE, sync_api
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +27,39 @@ def searcher(model, tmp_path_factory):
 def address(searcher):
     with made.serving(create_app(searcher)) as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def open_page(browser, address):
+    """A function that opens the page; nothing may go wrong on it unnoticed."""
+    with contextlib.ExitStack() as stack:
+        wrong = []
+
+        def open_it(*, at=address, expected=(), **options):
+            context = browser.new_context(viewport={"width": 1280, "height": 800}, **options)
+            stack.callback(context.close)
+            page = context.new_page()
+            page.set_default_timeout(PATIENCE)
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.on(
+                "console", lambda message: message.type == "error" and wrong.append(message.text)
+            )
+            page.goto(at)
+            page.wait_for_selector("html[data-ready]", state="attached")
+            return page
+
+        yield open_it
+        assert [text for text in wrong if "Failed to load resource" not in text] == []
+
+
+@pytest.fixture
+def page(open_page):
+    return open_page()

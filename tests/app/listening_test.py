@@ -57,3 +57,16 @@ def test_the_names_of_a_server(monkeypatch):
         "desk.lan",
         "desk.local",
     }
+
+
+def test_the_names_of_a_proxy_in_front():
+    names = host_names("127.0.0.1", ["Photos.Example.org", " bücher.example ", "desk.", "a_b"])
+    assert {"photos.example.org", "xn--bcher-kva.example", "desk", "a_b"} <= names
+
+
+@pytest.mark.parametrize(
+    "name", ["https://photos.example.org", "photos.example.org:443", "photos/x", "", "*", "a..b"]
+)
+def test_what_is_no_host_name(name):
+    with pytest.raises(ValueError, match=r"is not a host name; write it without scheme"):
+        host_names("127.0.0.1", [name])

@@ -109,9 +109,9 @@ def bomb():
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "the picture is not a picture; "),
-        (b"<svg onload='alert(1)'/>", "the picture is not a picture; "),
-        (png(drawn("bars", 0))[:300], "the picture cannot be read"),
+        (b"", "the file is not a picture; "),
+        (b"<svg onload='alert(1)'/>", "the file is not a picture; "),
+        (png(drawn("bars", 0))[:300], "the file cannot be read"),
         (bomb(), "more than 100000000 pixels; "),
     ],
 )

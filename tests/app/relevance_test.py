@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dsf_jax.app.relevance import DistanceSample, VectorSample, rocchio
+from dsf_jax.app.relevance import DistanceSample, VectorSample, rocchio, step_bounds
 
 
 def test_rocchio_by_hand():
@@ -17,19 +17,28 @@ def test_rocchio_by_hand():
     np.testing.assert_array_equal(rocchio(q * 0, none, none), [0, 0])
 
 
-def test_steps_are_deviations_from_the_mean():
+def test_deviations_and_ranks():
     distances = np.sort(np.random.default_rng(0).normal(10, 1, 1000))
     sample = DistanceSample(distances)
     z = scipy.stats.zscore(distances)
     for place in (0, 1, 5, 50, 500, 999):
-        ahead = -z[place]
-        wanted = 1 + (ahead >= 2) + (ahead >= 3) + (ahead >= 4) + (ahead >= 5)
-        assert sample.steps(distances[place]) == wanted
+        assert sample.deviations(distances[place]) == pytest.approx(-z[place])
         assert sample.percentile(distances[place]) == pytest.approx(1 - (place + 1) / 1000)
-    assert sample.steps(4.0) == 5 and sample.steps(99.0) == 1
     assert sample.percentile(4.0) == pytest.approx(0.999)  # of a sample of 1000, no more is known
     assert sample.percentile(99.0) == 0
-    assert DistanceSample(np.ones(3)).steps(1.0) == 1  # all alike
+    assert DistanceSample(np.ones(3)).deviations(1.0) == 0  # all alike
+
+
+def test_steps_are_quantiles_of_how_the_gallerys_own_nearest_stand_out():
+    bounds = step_bounds(np.arange(101))
+    assert bounds == pytest.approx((25, 50, 75, 95))
+    sample = VectorSample.of(np.eye(3, dtype=np.float32), 3)
+    assert sample.steps(99.0) == 1  # not calibrated
+    sample = sample._replace(bounds=bounds)
+    assert [sample.steps(x) for x in (-5, 24, 25, 49, 50, 75, 94, 95, 500)] == [
+        1, 1, 2, 2, 3, 4, 4, 5, 5,
+    ]  # fmt: skip
+    assert step_bounds([]) == (np.inf,) * 4
 
 
 def test_a_sample_measures_euclidean_distances():

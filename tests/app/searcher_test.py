@@ -108,10 +108,10 @@ def test_guesses_are_the_vote_and_single_view(searcher, model):
         (searcher.top_classes(searcher.embed(shown).probabilities), single_angle),
     ):
         wanted = np.asarray(function(model, content))[0]
-        assert [CLASSES.index(g.name) for g in guesses] == list(np.argsort(-wanted))
-        np.testing.assert_allclose(
-            [g.probability for g in guesses], np.sort(wanted)[::-1], rtol=1e-5
-        )
+        found, absent = np.argsort(-wanted[:4]), 4  # the gallery has pictures of the first four
+        order = [*found, absent]
+        assert [CLASSES.index(g.name) for g in guesses] == order
+        np.testing.assert_allclose([g.probability for g in guesses], wanted[order], rtol=1e-5)
     labels = {guess.name: (guess.label, guess.pictures) for guess in guesses}
     assert labels == {
         "circle": ("circle", 8), "square": ("square", 8), "hollow_ring": ("hollow ring", 8),
@@ -119,7 +119,41 @@ def test_guesses_are_the_vote_and_single_view(searcher, model):
     }  # fmt: skip
 
 
+def test_classes_that_cannot_be_found_come_last_and_do_not_displace_others(searcher, monkeypatch):
+    names = tuple(f"nothing {i}" for i in range(9)) + CLASSES
+    monkeypatch.setattr(
+        searcher, "model", searcher.model.replace(config=CONFIG._replace(class_names=names))
+    )
+    falling = np.linspace(1, 0, len(names))
+    guesses = searcher.top_classes(falling / falling.sum())
+    assert [g.name for g in guesses if g.pictures] == ["circle", "square", "hollow_ring", "bars"]
+    assert [g.name for g in guesses[4:]] == [f"nothing {i}" for i in range(5)]
+    assert [g.label for g in guesses[4:]] == [None] * 5
+
+
+def test_steps_are_calibrated_on_the_gallery(searcher):
+    one = searcher.search(searcher.embed(query_from_strokes(BARS, BOX)), 1)[0].picture
+    vectors = searcher.gallery.vectors(
+        [p.picture.id for p in searcher.search(searcher.embed_stored(one.id), 99)] + [one.id]
+    )
+    apart = np.linalg.norm(vectors[:, None] - vectors, axis=-1)
+    nearest = np.sort(apart, axis=1)[:, 1]
+    ahead = (apart.mean(axis=1) - nearest) / apart.std(axis=1)
+    sample = searcher._vector_sample()
+    np.testing.assert_allclose(
+        sample.bounds, np.quantile(ahead, (0.25, 0.5, 0.75, 0.95)), rtol=1e-3
+    )
+    drawn = searcher.embed(query_from_strokes(SQUARE, BOX))
+    distances = np.linalg.norm(vectors - drawn.vector, axis=1)
+    for result in searcher.search(drawn, 33):
+        stands_out = (distances.mean() - result.distance) / distances.std()
+        assert result.steps == 1 + (stands_out >= np.array(sample.bounds)).sum()
+    twin = searcher.embed_stored(one.id)._replace(id=None)  # a picture itself
+    assert searcher.search(twin, 33)[0].steps == 5
+
+
 def test_names_of_classes_and_folders():
+    assert normalised_name("Caf\u00e9") == normalised_name("Cafe\u0301")
     assert (
         normalised_name("Alarm_Clock ")
         == normalised_name("alarm  clock")

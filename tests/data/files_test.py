@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from dsf_jax.data import files
-from dsf_jax.data.files import LOCK_FILE, directory_lock, write_atomic
+from dsf_jax.data.files import LOCK_FILE, directory_lock, read_text, write_atomic
 
 
 def names(folder):
@@ -92,6 +92,35 @@ def test_a_folder_in_the_way_is_an_error(tmp_path):
     with pytest.raises(OSError, match=r"note\.txt"):
         write_atomic(tmp_path / "note.txt", "new")
     assert names(tmp_path) == ["note.txt"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_text_means_the_same_with_a_byte_order_mark(encoding, tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_bytes("caf\u00e9\r\ndog\r\n".encode(encoding))
+    assert read_text(path).splitlines() == ["caf\u00e9", "dog"]
+
+
+def test_names_that_look_the_same_are_read_the_same(tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_bytes("cafe\u0301".encode())
+    assert read_text(path) == "caf\u00e9"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"caf\xe9\ndog\n", "is not UTF-8 text, .*Latin-1: .* 0xe9 at 3; save it as UTF-8"),
+        ("caf\u20ac".encode("cp1252"), "Windows-1252 .* 0x80 at 3; save it as UTF-8"),
+        ("dog".encode("utf-16-le"), "UTF-16 without a byte-order mark .*; save it as UTF-8"),
+        (b"\xff\xfed\x00o", "is not UTF-16 text: .*; save it as UTF-8"),
+    ],
+)
+def test_another_encoding_is_refused(content, reason, tmp_path):
+    path = tmp_path / "latin.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"latin\.txt .*{reason}"):
+        read_text(path)
 
 
 LOCKED = "is being written by another process; wait for it or choose another folder"

@@ -1,6 +1,7 @@
 """Picture files as people have them: every kind is read upright in RGB, or named in one clear line."""
 
 import io
+import re
 import struct
 import warnings
 import zlib
@@ -15,7 +16,6 @@ from dsf_jax.data.pictures import (
     MAX_PIXELS,
     SUFFIXES,
     decode_picture,
-    picture_files,
     read_picture,
 )
 
@@ -160,6 +160,47 @@ def test_truncated_files_are_named(tmp_path, suffix, kept):
     assert_named(path)
 
 
+JPEG_OPTIONS = (
+    {},
+    {"optimize": True},
+    {"progressive": True},
+    {"subsampling": 0, "quality": 95},
+    {"restart_marker_rows": 1},
+    {"restart_marker_blocks": 3},
+)
+
+
+def jpeg(options, pixels=None):
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 50, 3)) if pixels is None else pixels
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("options", JPEG_OPTIONS, ids=str)
+@pytest.mark.parametrize("ending", [b"", b"\xff", bytes(50)])
+def test_a_jpeg_that_lacks_its_end_marker_is_whole(options, ending):
+    content = jpeg(options)
+    whole = decode_picture(io.BytesIO(content), "whole")
+    assert content.endswith(b"\xff\xd9")
+    cut = decode_picture(io.BytesIO(content[:-2] + ending), "cut")
+    np.testing.assert_array_equal(cut, whole)
+
+
+@pytest.mark.parametrize("options", JPEG_OPTIONS, ids=str)
+@pytest.mark.parametrize("pixels", ["noise", "plain"])
+def test_a_jpeg_that_lacks_pixels_is_refused_wherever_it_was_cut(options, pixels):
+    content = jpeg(options, np.full((40, 50, 3), 200) if pixels == "plain" else None)
+    if pixels == "plain" and "progressive" in options:
+        pytest.skip("the first scan has all that there is to see")
+    data = content.index(b"\xff\xda")
+    markers = re.finditer(rb"\xff[\xd0-\xd7]", content[data:])
+    borders = [data + place for marker in markers for place in marker.span()][:-2]
+    for kept in (*borders, (data + len(content)) // 2, len(content) * 9 // 10):
+        with pytest.raises(ValueError, match=r"cut cannot be read as a picture"):
+            decode_picture(io.BytesIO(content[:kept]), "cut")
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_text_under_a_pictures_name_is_named(tmp_path, suffix):
     path = tmp_path / f"note{suffix}"
@@ -247,44 +288,3 @@ def test_files_are_closed(tmp_path):
         warnings.simplefilter("error", ResourceWarning)
         read_picture(tmp_path / "a.png")
     (tmp_path / "a.png").unlink()
-
-
-def touch(folder, *names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
-
-
-def test_a_folder_lists_its_pictures_sorted_without_the_hidden(tmp_path):
-    shown = [
-        "B.JPG",
-        "a.png",
-        "sub/c d.jpeg",
-        "sub/deep/e.webp",
-        "zebra 🦓.png",
-        "übung.tif",
-        "猫/犬.gif",
-    ]
-    hidden = [".a.png", ".cache/b.png", "sub/.thumbs/c.png"]
-    others = ["note.txt", "png", "a.png.part", "sub/table.csv"]
-    touch(tmp_path, *shown, *hidden, *others)
-    (tmp_path / "folder.png").mkdir()
-    found = picture_files(str(tmp_path))
-    assert found == sorted(tmp_path / name for name in shown)
-
-
-def test_a_hidden_folder_is_searched_when_it_is_asked_for(tmp_path):
-    touch(tmp_path, ".store/pictures/a.png")
-    assert picture_files(tmp_path / ".store" / "pictures") == [tmp_path / ".store/pictures/a.png"]
-
-
-def test_folders_without_pictures_are_named(tmp_path):
-    touch(tmp_path, "empty/note.txt", "empty/.a.png")
-    with pytest.raises(FileNotFoundError, match="holds no picture") as caught:
-        picture_files(tmp_path / "empty")
-    assert str(tmp_path / "empty") in str(caught.value) and ".jpeg" in str(caught.value)
-    for path in (tmp_path / "nowhere", tmp_path / "empty" / "note.txt"):
-        with pytest.raises(FileNotFoundError, match="is not a folder") as caught:
-            picture_files(path)
-        assert str(path) in str(caught.value)

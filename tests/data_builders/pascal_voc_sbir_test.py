@@ -334,8 +334,8 @@ def test_a_grey_photo_becomes_rgb(tmp_path: Path) -> None:
 def test_lists_are_needed_and_must_be_text(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none of train\.txt, val\.txt"):
         _build(_folder(tmp_path / "a", _without("ImageSets")), tmp_path / "data")
-    binary = {"VOCdevkit/VOC2007/ImageSets/Main/test.txt": b"\xff\xfe0\x00"}
-    with pytest.raises(BadFile, match=r"test\.txt: not a list of photos"):
+    binary = {"VOCdevkit/VOC2007/ImageSets/Main/test.txt": b"caf\xe9\n"}
+    with pytest.raises(BadFile, match=r"test\.txt: not UTF-8 text, .* save it as UTF-8"):
         _build(_folder(tmp_path / "b", {**_voc(), **binary}), tmp_path / "data")
 
 

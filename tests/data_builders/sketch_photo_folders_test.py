@@ -159,7 +159,7 @@ def test_options_change_the_cut_and_the_points(source, tmp_path):
         image = record["image"][..., 0]
         np.testing.assert_array_equal(record["points"], points_from_image(image, thinned=False))
     with pytest.raises(
-        ValueError, match=r"was built with test_share=0\.0, not 0\.2; remove it"
+        ValueError, match=r"was built with test_share=0\.0, not 0\.2; give --overwrite"
     ) as caught:
         _build(tmp_path / "all", source, "sketch")
     assert str(tmp_path / "all") in str(caught.value)
@@ -197,7 +197,7 @@ def test_broken_files_are_skipped_and_counted_on_demand(tmp_path, processes, cap
 
 def test_nothing_but_broken_files_is_an_error_even_so(tmp_path):
     source = write_tree(tmp_path / "src", {name: data for name, (data, _) in BROKEN.items()})
-    with pytest.raises(ValueError, match="split train has nothing left: skipped"):
+    with pytest.raises(ValueError, match="nothing to build; skipped 3 files"):
         _build(tmp_path / "data", source, "photo", on_error="skip")
     assert not _left(tmp_path / "data")
 

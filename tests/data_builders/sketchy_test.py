@@ -217,3 +217,34 @@ def test_a_real_class_builds(tmp_path):
     assert ids(tmp_path / "out", "sketch", "test", "photo_id") <= ids(
         tmp_path / "out", "photo", "test"
     )
+
+
+INVALID = {
+    "info/invalid-error.txt": b"\xef\xbb\xbfn01-1\r\n",  # of all classes
+    "info/invalid-pose.txt": b"airplane/n00-x_1-2\nn00-x_1-2\nother-1\n",
+}
+
+
+@pytest.mark.parametrize("place", ["in it", "next to it"])
+def test_sketches_that_the_authors_call_invalid_are_left_out_and_counted(place, tmp_path):
+    files = {f"256x256/{name}": content for name, content in layout().items()} | INVALID
+    root = write_tree(tmp_path / "s", files)
+    source = root if place == "in it" else root / "256x256"
+    builder = build(source, tmp_path / "valid")
+    assert builder.skipped.counts == {
+        "listed in invalid-error.txt": len(CLASSES),
+        "listed in invalid-pose.txt": 1,
+    }
+    build(source, tmp_path / "all", keep_invalid=True)
+    for split in ("train", "test"):
+        valid, every = (
+            {r["source_id"] for r in open_records(tmp_path / name, "sketchy/sketch", split)}
+            for name in ("valid", "all")
+        )
+        omitted = {f"{name}/n01-1" for name in CLASSES} | {"airplane/n00-x_1-2"}
+        assert valid == every - omitted  # the cut is the same
+    photos = build(source, tmp_path / "valid", "photo")
+    assert not photos.skipped
+    (root / "info/invalid-error.txt").write_text("n01-2")
+    with pytest.raises(ValueError, match="its files changed; give --overwrite"):
+        build(source, tmp_path / "valid")

@@ -223,3 +223,31 @@ def test_a_bad_file_is_refused_in_one_line(name):
     with pytest.raises(BadFile, match=reason) as caught:
         strokes_from_svg(data, "zip: svg/bad.svg")
     assert str(caught.value).startswith("zip: svg/bad.svg: ") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("radii", ["0 0", "0 5", "5 0", "0,0"])
+@pytest.mark.parametrize("transform", ["", 'transform="translate(5 7)"'])
+def test_an_arc_without_a_radius_is_a_line(radii, transform):
+    arc = f'<path d="M10 10A{radii} 30 0 1 50 60" {transform}/>'
+    line = f'<path d="M10 10L50 60" {transform}/>'
+    (drawn,), (expected,) = strokes_of(arc), strokes_of(line)
+    np.testing.assert_allclose(drawn, expected)
+
+
+@pytest.mark.parametrize(
+    ("path", "ends"),
+    [
+        ("M10 10A0 0 0 0 1 50 50A0 3 0 0 1 80 20L90 20", [[10, 10], [50, 50], [80, 20], [90, 20]]),
+        ("m10 10a0 0 0 0 1 40 40l10 0", [[10, 10], [50, 50], [60, 50]]),
+        ("M10 10A0 0 0 0 1 50 50Z", [[10, 10], [50, 50], [10, 10]]),
+        # Between equal points an arc is omitted, whatever its radius.
+        ("M10 10A5 5 0 0 1 10 10L20 20", [[10, 10], [20, 20]]),
+        ("M10 10L20 20A0 0 0 0 1 20 20L30 20", [[10, 10], [20, 20], [30, 20]]),
+        # Curves whose points all coincide move nothing.
+        ("M10 10C10 10 10 10 10 10L20 20", [[10, 10], [10, 10], [20, 20]]),
+        ("M10 10h0v0L20 20", [[10, 10], [10, 10], [10, 10], [20, 20]]),
+    ],
+)
+def test_degenerate_segments_are_what_svg_says(path, ends):
+    (stroke,) = strokes_of(f'<path d="{path}"/>')
+    np.testing.assert_allclose(stroke, ends)

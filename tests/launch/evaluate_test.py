@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 
@@ -20,7 +21,9 @@ def given(data_dir, run):
 
 def test_retrieval_of_unseen_emoji(launch, given, tmp_path):
     out = tmp_path / "scores"
-    results = json.loads(launch("evaluate", what="retrieval", out=out, **given).succeeded())
+    results = json.loads(
+        launch("evaluate", what="retrieval", out=out, json=True, **given).succeeded()
+    )
     assert sorted(map(read_result, out.glob("*.json")), key=layer_of) == sorted(
         map(read_result, written(results, tmp_path)), key=layer_of
     )
@@ -33,6 +36,35 @@ def test_retrieval_of_unseen_emoji(launch, given, tmp_path):
         assert 1 / 3 <= numbers["mAP"] <= 1
         assert numbers["recall@1"] <= numbers["mAP"]
         assert numbers["recall@1"] * 3 == pytest.approx(round(numbers["recall@1"] * 3))
+
+
+def test_a_small_table_is_printed(launch, given, tmp_path):
+    table = launch("evaluate", what="retrieval", out=tmp_path / "scores", **given).succeeded()
+    assert len(table.splitlines()) < 20 and "{" not in table
+    assert re.search(r"^ +L6 +L7 +L6\+L7$", table, re.MULTILINE)
+    assert re.search(r"^mAP +[01]\.\d{3} \[", table, re.MULTILINE)
+    assert "queries 3" in table and "gallery 3" in table and "95 % bootstrap" in table
+    assert len(list((tmp_path / "scores").glob("*.json"))) == 3
+    table = launch("evaluate", what="recognition", split="train", **given)
+    assert table.status == 0 and "accuracy/voting" in table.out and "per_class" not in table.out
+
+
+def test_k_is_chosen(launch, given, tmp_path):
+    """mAP@K comes with its denominator; results of other K are other results."""
+    out = tmp_path / "scores"
+    table = launch("evaluate", at="1,3", out=out, **given).succeeded()
+    for name in ("P@3", "recall@3", "NDCG@3", "bounded mAP@3", "bounded mAP@3 (retrieved)"):
+        assert re.search(rf"^{re.escape(name)}  ", table, re.MULTILINE), name
+    assert "P@10" not in table and "divided by min(K, all relevant)" in table
+    (result, *_) = json.loads(launch("evaluate", at="2", out=out, json=True, **given).succeeded())
+    assert result["configuration"]["ks"] == [2] and "bounded mAP@2" in result["numbers"]
+    assert len(list(out.glob("*.json"))) == 6
+    launch("evaluate", at="1,200", **given).failed("K = 200", "3 photos", "at most 3")
+
+
+@pytest.mark.parametrize("at", ["0", "", "ten", "1,1", "1.5", "-3"])
+def test_a_k_that_is_none(at, launch, given):
+    launch("evaluate", at=at, **given).failed("--at", "whole numbers", status=2)
 
 
 def layer_of(record):
@@ -73,14 +105,14 @@ def test_a_killed_evaluation_goes_on_where_it_was(launch, given, tmp_path):
     before = sketches.stat().st_mtime_ns
     link = tmp_path / "L7.npy"
     os.link(sketches, link)
-    result = launch("evaluate", what="retrieval", split="train", out=out, **given)
+    result = launch("evaluate", what="retrieval", split="train", out=out, json=True, **given)
     assert len(json.loads(result.succeeded())) == 3
     assert "sketches:" not in result.err and link.stat().st_mtime_ns == before
     assert not any((out / "progress").iterdir())
 
 
 def test_recognition_of_trained_emoji(launch, given):
-    told = launch("evaluate", what="recognition", split="train", **given)
+    told = launch("evaluate", what="recognition", split="train", json=True, **given)
     assert told.status == 0 and told.lines[0] == "5 classes" and len(told.lines) == 2
     (result,) = json.loads(told.out)  # nothing else is on standard output
     assert result["counts"] == {"examples": 5, "classes": 5}
@@ -98,7 +130,7 @@ def test_splits_and_synonyms(launch, given, tmp_path):
     class_map.write_text(json.dumps({one: {"openmoji": [one, other]}}))
     whole = given | {"sketches": "openmoji/sketch:train", "photo_sets": "openmoji/photo:train"}
     plain, mapped = (
-        json.loads(launch("evaluate", what="retrieval", **whole, **more).succeeded())[0]
+        json.loads(launch("evaluate", what="retrieval", json=True, **whole, **more).succeeded())[0]
         for more in ({}, {"class_map": class_map})
     )
     assert plain["counts"]["classes"] == 5 and mapped["counts"]["classes"] == 4
@@ -110,7 +142,7 @@ def test_splits_and_synonyms(launch, given, tmp_path):
 
 def test_several_galleries(launch, given):
     photos = "openmoji/photo:train,openmoji/photo:test"
-    (result, *_) = json.loads(launch("evaluate", photo_sets=photos, **given).succeeded())
+    (result, *_) = json.loads(launch("evaluate", photo_sets=photos, json=True, **given).succeeded())
     assert result["counts"]["gallery"] == 8 and result["counts"]["queries"] == 3
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -204,6 +205,24 @@ def test_one_picture_and_its_numbers(what, launch, flags, tmp_path):
     assert [set(row) for row in found["rows"]] == [{"share of energy", "after"}] * 2
 
 
+def test_only_what_is_used_is_opened(launch, flags, tmp_path):
+    """Filters need a checkpoint only, views drawings only; neither looks for photos."""
+    data_dir = shutil.copytree(flags["data_dir"], tmp_path / "data")
+    shutil.rmtree(data_dir / "openmoji" / "photo")
+    checkpoint = flags["checkpoint"]
+    given = (
+        ("filters", {"checkpoint": checkpoint, "data_dir": tmp_path / "none"}),
+        ("views", {"data_dir": data_dir}),
+        ("views", {"data_dir": data_dir, "checkpoint": checkpoint}),
+        ("resizing", {"data_dir": data_dir}),
+    )
+    for i, (what, own) in enumerate(given):
+        out = tmp_path / f"{i}.png"
+        found = json.loads(launch("figures", what=what, out=out, **own).succeeded())
+        assert found["what"] == what and out.exists()
+        assert ("voted" in found) == (what == "views" and "checkpoint" in own)
+
+
 # What each figure takes of the fixture's flags.
 TAKEN = {
     "filters": ("checkpoint", "before"),
@@ -249,7 +268,7 @@ def test_what_is_wrong_is_named(what, changes, words, launch, flags, tmp_path):
         ("views", {"sketches": ""}, ("--sketches", "is empty", "omit the flag")),
         ("inversion", {"inverted_layers": ""}, ("--inverted_layers", "is empty")),
         ("views", {"steps": 9}, ("--steps is for --what=inversion, report only", "omit it")),
-        ("filters", {"data_dir": "x"}, ("--data_dir is for --what=", "omit it")),
+        ("filters", {"sketches": "x"}, ("--sketches is for --what=", "omit it")),
         ("curves", {"checkpoint": "x"}, ("--checkpoint is for --what=",)),
         ("inversion", {"layers": "conv1"}, ("--layers is now --inverted_layers",)),
         ("views", {"classes": "cat"}, ("--classes is now --shown_classes",)),
@@ -266,7 +285,7 @@ def test_wrong_flags_are_named(what, changes, words, launch, flags, tmp_path):
     ("what", "own", "others"),
     [
         ("curves", {"run_dir"}, {"checkpoint", "data_dir", "steps", "results"}),
-        ("filters", {"checkpoint", "before"}, {"data_dir", "sketches", "seed", "top"}),
+        ("filters", {"checkpoint", "before"}, {"photo_sets", "sketches", "seed", "top"}),
         ("retrieval", {"checkpoint", "photo_sets", "top", "layer"}, {"before", "steps", "pairs"}),
         ("report", {"before", "steps", "pairs", "top"}, {"dataset", "run_dir", "results"}),
     ],

@@ -26,9 +26,13 @@ def indexed(launch, given):
 
 
 def told(given, pictures, **counts):
+    """What is printed where the only other file is notes.txt."""
     names = ("added", "changed", "deleted", "unchanged", "not readable")
     files = ", ".join(f"{name} {counts.get(name, 0)}" for name in names)
-    return f"{given['gallery']}: {pictures} pictures; files {files}\n"
+    return (
+        f"{given['gallery']}: {pictures} pictures; files {files}, passed over 1\n"
+        "passed over: 1 .txt (notes.txt)\n"
+    )
 
 
 def test_a_folder_is_indexed_and_searched_as_it_would_be_without(launch, given, indexed, sketch):  # noqa: F811
@@ -56,9 +60,9 @@ def test_reduced_vectors_and_filters(launch, given, photos, sketch, tmp_path):  
     shutil.copytree(photos, tmp_path / "all" / "kept")
     places = {"photos": tmp_path / "all", "gallery": tmp_path / "small"}
     flags = given | places | {"dimensions": 3, "dtype": "float16"}
-    first, second = launch("index", **flags).succeeded().splitlines()
+    first, second, _ = launch("index", **flags).succeeded().splitlines()
     assert first.startswith("recall@10 of 3 dimensions, float16, against all 8192: ")
-    assert second.endswith("unchanged 0, not readable 0")
+    assert second.endswith("unchanged 0, not readable 0, passed over 1")
     assert Gallery.open(tmp_path / "small").config[3:] == (8192, 3, "float16")
     flags = {"checkpoint": given["checkpoint"], "gallery": places["gallery"], "sketch": sketch}
     whole = ranking(launch("search", **flags).succeeded())
@@ -109,3 +113,120 @@ def test_filters_are_for_a_gallery(more, launch, given, sketch):  # noqa: F811
 def test_a_search_in_what_is_no_gallery(launch, given, sketch, tmp_path):  # noqa: F811
     flags = {"checkpoint": given["checkpoint"], "sketch": sketch, "gallery": tmp_path / "none"}
     launch("search", **flags).failed(f"{tmp_path}/none holds no gallery", "launch.index")
+
+
+@pytest.fixture
+def small(given, tmp_path):
+    """Flags of a gallery that is not there yet, of three pictures."""
+    for name, colour in (("red", "red"), ("sub/green", "green"), ("sub/blue", "blue")):
+        path = tmp_path / "pictures" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30), colour).save(path)
+    return given | {"photos": tmp_path / "pictures", "gallery": tmp_path / "g"}
+
+
+def test_what_is_passed_over_is_counted_by_kind_and_pictures_are_named(launch, small):
+    for name in ("IMG_1.HEIC", "IMG_2.HEIC", "x.dng", "notes.txt", "sub/@eaDir/t.jpg", ".hidden"):
+        (small["photos"] / name).parent.mkdir(exist_ok=True)
+        (small["photos"] / name).write_bytes(b"x")
+    (small["photos"] / "DSC_1").write_bytes((small["photos"] / "red.png").read_bytes())
+    result = launch("index", **small)
+    first, second = result.out.splitlines()
+    assert result.status == 0 and first.endswith(
+        "added 3, changed 0, deleted 0, unchanged 0, not readable 0, passed over 6"
+    )
+    for words in ("2 .heic", "1 .dng", "1 .txt (notes.txt)", "(sub/@eaDir)"):
+        assert words in second
+    assert len(result.lines) == 3
+    for words in ("2 .heic: IMG_1.HEIC, IMG_2.HEIC; to have", "1 .dng: x.dng", "suffix: DSC_1"):
+        assert words in "\n".join(result.lines)
+
+
+def test_a_run_that_fails_leaves_nothing_in_the_way(launch, small, sketch, tmp_path):  # noqa: F811
+    (tmp_path / "none").mkdir()
+    launch("index", **(small | {"photos": tmp_path / "none"})).failed("holds no picture")
+    assert not small["gallery"].exists()
+    launch("index", dimensions=16, **small).failed(
+        "dimensions=16 cannot be learned from 3", "(0 keeps"
+    )
+    flags = {"checkpoint": small["checkpoint"], "sketch": sketch, "gallery": small["gallery"]}
+    launch("search", **flags).failed("holds no picture yet", "launch.index")
+    assert "added 3" in launch("index", dimensions=0, **small).succeeded()
+
+
+def test_a_folder_of_broken_files_makes_no_silent_gallery(launch, small, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/a.png").write_bytes(b"no picture")
+    result = launch("index", **(small | {"photos": tmp_path / "broken"}))
+    assert result.status == 1 and "a.png is not a picture" in result.lines[0]
+    assert "none of 1 files could be read" in result.lines[1]
+
+
+def test_photos_and_gallery_swapped(launch, small):
+    before = sorted(small["photos"].rglob("*"))
+    launch("index", **(small | {"gallery": small["photos"]})).failed(
+        "is no gallery and holds 2 other"
+    )
+    launch("index", **small).succeeded()
+    swapped = {"photos": small["gallery"], "gallery": small["photos"]}
+    launch("index", **(small | swapped)).failed("holds a gallery and no picture", "name a folder")
+    assert sorted(small["photos"].rglob("*")) == before
+
+
+def test_folders_that_are_off_pruned_or_removed(launch, small, tmp_path):
+    launch("index", **small).succeeded()
+    (small["photos"] / "sub").rename(tmp_path / "off")
+    result = launch("index", **small)
+    (line,) = result.lines
+    assert result.status == 0 and "deleted 0" in result.out
+    assert (
+        line.startswith(f"{small['photos']}/sub holds no picture any more: 2 files")
+        and "; --prune" in line
+    )
+    assert "deleted 2" in launch("index", "--prune", **small).succeeded()
+    shutil.rmtree(small["photos"])
+    gallery = {"gallery": small["gallery"]}
+    info = launch("index", "--info", **gallery).succeeded()
+    assert f"1 files of {small['photos']}, which is not there now" in info and "L6+L7" in info
+    launch("index", remove="/nowhere", **gallery).failed("holds no picture of /nowhere", "--info")
+    told = launch("index", remove=small["photos"], **gallery).succeeded()
+    assert told == f"{small['gallery']}: 0 pictures; 1 files of {small['photos']} removed\n"
+
+
+def test_copies_are_told(launch, small):
+    for i in range(3):
+        shutil.copy(small["photos"] / "red.png", small["photos"] / f"sub/red{i}.png")
+    first, second = launch("index", **small).succeeded().splitlines()
+    assert ": 3 pictures and 3 copies of them; files added 6," in first
+    paths = [small["photos"] / "red.png", *(small["photos"] / f"sub/red{i}.png" for i in range(3))]
+    assert second == f"one picture, listed once: {', '.join(map(str, paths))}"
+    assert second in launch("index", "--info", gallery=small["gallery"]).succeeded()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"checkpoint": None}, ("with --photos, --checkpoint must be given",)),
+        ({"photos": None}, ("one of --photos, --remove and --info must be given",)),
+        (
+            {"remove": "x"},
+            ("one of --photos, --remove and --info must be given", "not --photos and"),
+        ),
+        ({"photos": None, "info": True, "prune": True}, ("--prune is for --photos only",)),
+    ],
+)
+def test_flags_that_do_not_belong_together(launch, given, more, words):
+    flags = {name: value for name, value in (given | more).items() if value is not None}
+    launch("index", **flags).failed(*words, status=2)
+
+
+def test_a_picture_that_is_gone_is_a_blank_with_its_name(launch, small, sketch, tmp_path):  # noqa: F811
+    launch("index", **small).succeeded()
+    (small["photos"] / "red.png").unlink()
+    flags = {"checkpoint": small["checkpoint"], "sketch": sketch, "gallery": small["gallery"]}
+    result = launch("search", figure=tmp_path / "found.png", **flags)
+    assert (
+        result.status == 0 and len(ranking(result.out)) == 3 and (tmp_path / "found.png").exists()
+    )
+    (line,) = result.lines
+    assert line.startswith(f"{small['photos']}/red.png is gone") and "launch.index" in line

@@ -107,19 +107,33 @@ def test_a_drawing_that_cannot_be_read(name, launch, given, broken, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["text.png", "truncated.jpg", "bomb.png"])
-def test_a_picture_that_cannot_be_read(name, launch, given, broken, photos, tmp_path):
+def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_ranked(
+    name, launch, given, broken, photos, tmp_path
+):
     folder = shutil.copytree(photos, tmp_path / "pictures")
     (folder / name).write_bytes(broken[name])
-    figure = tmp_path / "ranking.png"
-    result = launch("search", figure=figure, **(given | {"photos": folder}))
-    result.failed(folder / name)
-    assert result.out == "" and not figure.exists()
+    (folder / "IMG_1.HEIC").write_bytes(b"x")
+    result = launch("search", figure=tmp_path / "ranking.png", **(given | {"photos": folder}))
+    assert result.status == 0 and (tmp_path / "ranking.png").exists()
+    assert {path for *_, path in ranking(result.out)} == {str(folder / name) for name in COLOURS}
+    missed, failed = result.lines
+    assert missed.startswith("passed over 1 .heic: IMG_1.HEIC; ")
+    assert failed.startswith(f"{folder / name} ") and "; " in failed
+
+
+def test_where_no_picture_can_be_read_nothing_is_ranked(launch, given, broken, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for name in ("text.png", "empty.png"):
+        (tmp_path / "pictures" / name).write_bytes(broken[name])
+    result = launch("search", **(given | {"photos": tmp_path / "pictures"}))
+    result.failed("none of 2 pictures can be read", tmp_path / "pictures/empty.png")
+    assert result.out == ""
 
 
 def test_a_blank_drawing(launch, given, tmp_path):
     Image.new("RGB", (80, 80), "white").save(tmp_path / "blank.png")
     result = launch("search", **(given | {"sketch": tmp_path / "blank.png"}))
-    result.failed(tmp_path / "blank.png", "no strokes", "--polarity")
+    result.failed(tmp_path / "blank.png", "no strokes", "use a darker pen")
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,16 @@ export class Refused extends Error {
   }
 }
 
+// Nobody answers: the server is away, or who stands in front of it says so.
+export class Away extends Error {
+  constructor() { super("The server does not answer. Is launch.serve still running? Your drawing is kept; the search goes on when it is back."); }
+}
+const AWAY = [502, 503, 504];
+
 export const thumbnail = (id) => `api/pictures/${encodeURIComponent(id)}`;
 export const large = (id) => `${thumbnail(id)}?full=1`;
 export const health = () => answer(fetch("api/health"));
+export const whyNotLarge = (id) => answer(fetch(large(id)).then((response) => response.ok ? Response.json({}) : response));
 
 export function ask(what, query, options, signal) {
   const [body, type] = query.file
@@ -29,8 +36,9 @@ async function answer(request) {
     response = await request;
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("The server does not answer. Is launch.serve still running?");
+    throw new Away();
   }
+  if (AWAY.includes(response.status)) throw new Away();
   const content = await response.json().catch(() => ({}));
   if (!response.ok) throw new Refused(content.detail ?? `The server answered ${response.status}.`, response.status);
   return content;

@@ -1,15 +1,16 @@
-// The surface: strokes by pointer or keys, undo and redo, an eraser of whole strokes.
-// Coordinates are those of a square of SIDE units, whatever its size on the screen.
+// The surface: strokes by pointer or keys, an eraser of whole strokes. What was done before, and how to
+// undo it, is not its business. Coordinates are those of a square of SIDE units, whatever its size.
+import {distance, simplified} from "./strokes.js";
 
 export const SIDE = 681; // the server's lattice: nothing finer matters to it
-const TOLERANCE = 0.3; // units that a stroke may be straightened by
 const REACH = 16; // units around the eraser
 const WIDTH = 5; // of a stroke, in units
 const STEP = 14, FINE_STEP = 3; // of the pen moved by keys
+const ERASER_END = 5; // the button that the other end of a pen presses
 
 export class Surface extends EventTarget {
   // Fires "change" when the drawing is another, with detail {settled: whether the pen is up}.
-  #canvas; #ink; #past = []; #future = []; #stroke = null; #erasing = null; #pointer = null; #cursor = null; #frame = 0;
+  #canvas; #ink; #stroke = null; #erasing = null; #pointer = null; #cursor = null; #frame = 0;
   strokes = [];
   tool = "pen";
 
@@ -29,28 +30,14 @@ export class Surface extends EventTarget {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#draw());
   }
 
-  get canUndo() { return this.#past.length > 0; }
-  get canRedo() { return this.#future.length > 0; }
   get visible() { return this.#stroke ? [...this.strokes, this.#stroke] : this.strokes; }
+  get busy() { return Boolean(this.#stroke || this.#erasing); }
 
-  undo() { this.#travel(this.#past, this.#future); }
-  redo() { this.#travel(this.#future, this.#past); }
-  clear() { if (this.strokes.length) this.#become([]); }
-  replace(strokes) { this.#become(strokes); }
-
-  #travel(from, to) {
-    if (!from.length) return;
-    this.#up();
-    to.push(this.strokes);
-    this.strokes = from.pop();
-    this.#changed(true);
-  }
-
-  #become(strokes) {
-    this.#past.push(this.strokes);
-    this.#future = [];
+  // Shows another drawing: nothing was drawn, and no change is fired.
+  show(strokes) {
+    this.#stroke = this.#erasing = this.#pointer = null;
     this.strokes = strokes;
-    this.#changed(true);
+    this.#draw();
   }
 
   #changed(settled) {
@@ -64,7 +51,8 @@ export class Surface extends EventTarget {
   }
 
   #down(event) {
-    if (event.button !== 0 || !event.isPrimary) return; // button 5 is a pen's own eraser
+    const turned = event.button === ERASER_END;
+    if (event.button !== 0 && !turned || !event.isPrimary) return;
     event.preventDefault();
     if (this.#pointer) { // one draws at a time; the hand that rests beside a pen does not
       if (event.pointerType !== "pen" || this.#pointer.pointerType !== "touch") return;
@@ -74,7 +62,7 @@ export class Surface extends EventTarget {
     this.#pointer = event;
     this.#canvas.setPointerCapture(event.pointerId);
     this.#cursor = null;
-    this.#start(this.#point(event));
+    this.#start(this.#point(event), turned ? "eraser" : this.tool);
   }
 
   #move(event) {
@@ -83,8 +71,8 @@ export class Surface extends EventTarget {
     for (const one of events.length ? events : [event]) this.#go(this.#point(one));
   }
 
-  #start(point) {
-    if (this.tool === "eraser") {
+  #start(point, tool) {
+    if (tool === "eraser") {
       this.#erasing = {strokes: this.strokes, at: point};
       this.#erase(point);
     } else {
@@ -104,12 +92,8 @@ export class Surface extends EventTarget {
   #up() {
     const [stroke, erased] = [this.#stroke, this.#erasing];
     this.#stroke = this.#erasing = this.#pointer = null;
-    if (stroke) this.#become([...this.strokes, simplified(stroke)]);
-    if (erased && erased.strokes !== this.strokes) {
-      const left = this.strokes;
-      this.strokes = erased.strokes; // a sweep of the eraser is one step back
-      this.#become(left);
-    }
+    if (stroke) this.strokes = [...this.strokes, simplified(stroke)];
+    if (stroke || erased && erased.strokes !== this.strokes) this.#changed(true);
   }
 
   #drop() {
@@ -138,7 +122,7 @@ export class Surface extends EventTarget {
       if (this.#stroke || this.#erasing) this.#go(this.#cursor);
     } else if (event.key === " " || event.key === "Enter") {
       this.#cursor ??= [SIDE / 2, SIDE / 2];
-      if (this.#stroke || this.#erasing) this.#up(); else this.#start(this.#cursor);
+      if (this.#stroke || this.#erasing) this.#up(); else this.#start(this.#cursor, this.tool);
     } else if (event.key === "Escape") {
       this.#up();
     } else return;
@@ -178,50 +162,3 @@ export class Surface extends EventTarget {
     ink.stroke();
   }
 }
-
-// Leaves out points that lie on the way between others (Douglas and Peucker).
-function simplified(stroke) {
-  const keep = new Set([0, stroke.length - 1]);
-  const parts = [[0, stroke.length - 1]];
-  while (parts.length) {
-    const [first, last] = parts.pop();
-    let worst = TOLERANCE, at = -1;
-    for (let i = first + 1; i < last; i++) {
-      const away = toSegment(stroke[i], stroke[first], stroke[last]);
-      if (away > worst) [worst, at] = [away, i];
-    }
-    if (at > 0) { keep.add(at); parts.push([first, at], [at, last]); }
-  }
-  return stroke.filter((_, i) => keep.has(i));
-}
-
-function toSegment([x, y], [ax, ay], [bx, by]) {
-  const [dx, dy] = [bx - ax, by - ay], square = dx * dx + dy * dy;
-  const along = square ? Math.min(1, Math.max(0, ((x - ax) * dx + (y - ay) * dy) / square)) : 0;
-  return Math.hypot(x - ax - along * dx, y - ay - along * dy);
-}
-
-function distance(stroke, point) {
-  return Math.min(...stroke.map((here, i) => toSegment(point, stroke[Math.max(0, i - 1)], here)));
-}
-
-// Three drawings to start with.
-const arc = (x, y, rx, ry, from, to, n = 24) => Array.from({length: n + 1}, (_, i) => {
-  const angle = (from + (to - from) * i / n) * Math.PI / 180;
-  return [x + rx * Math.cos(angle), y + ry * Math.sin(angle)];
-});
-export const EXAMPLES = {
-  umbrella: [
-    arc(340, 330, 220, 210, 180, 360),
-    arc(193, 330, 73, 34, 180, 360, 12), arc(340, 330, 74, 34, 180, 360, 12), arc(487, 330, 73, 34, 180, 360, 12),
-    [[340, 300], [340, 520], ...arc(303, 520, 37, 40, 0, 180, 12)],
-    [[340, 120], [340, 90]],
-  ],
-  heart: [
-    [...arc(235, 250, 105, 100, 150, 330), ...arc(445, 250, 105, 100, 210, 390), [340, 560], [144, 300]],
-  ],
-  bell: [
-    [[150, 480], ...arc(340, 300, 140, 170, 180, 360), [530, 480], [150, 480]],
-    arc(340, 480, 50, 60, 0, 180, 12),
-  ],
-};

@@ -1,27 +1,33 @@
-// The page: what the person does -> a query -> an answer on the screen.
-import {Refused, ask, health, sendable} from "./api.js";
-import {EXAMPLES, Surface} from "./drawing.js";
-import {byId, nameOf, pictures, showFacets, showPicture, showResults, showWaiting, showWhy} from "./view.js";
+// The page: what the person does -> a step -> an answer on the screen.
+import {Away, Refused, ask, health, sendable} from "./api.js";
+import {openDialog, openPicture, prepareDialogs, showAgain, turn} from "./dialogs.js";
+import {Surface} from "./drawing.js";
+import {Steps, dialogEntries} from "./history.js";
+import {takeFiles} from "./intake.js";
+import {EXAMPLES} from "./strokes.js";
+import {absentClass, byId, nameOf, pictures, reloadThumbnails, showFacets, showResults, showWaiting} from "./view.js";
 
 const FIRST = 24, MOST = 200; // results
 const MOST_MARKS = 50; // of each kind: the server takes no more
 const WHILE_DRAWING = 250; // ms between searches as the pen moves; when it lifts, at once
 const UNTIL_VOTE = 450; // ms without change until 18 views are asked for
+const LOOK_AGAIN = 2000; // ms between looks for a server that is away
+
+const NO_FILTERS = {labels: [], liked: [], disliked: []};
+const DRAWING = {...NO_FILTERS, file: null, picture: null, as: "auto"};
 
 const surface = new Surface(byId("canvas"));
-const state = {
-  file: null, as: "auto", picture: null, // at most one of file and picture; the drawing when none
-  labels: new Set(), liked: new Map(), disliked: new Map(),
-  count: FIRST, answer: null, guesses: [], open: null, among: [], // the results that one was opened from
-};
+const steps = new Steps();
+let count = FIRST, answer = null, guesses = [];
 
 // --- Asking -----------------------------------------------------------------------------------
 
-let number = 0, flight = null, timer = 0, voting = null, voteTimer = 0;
+let number = 0, flight = null, timer = 0, voting = null, voteTimer = 0, looking = 0;
+
+const isDrawing = () => surface.busy || !(steps.file || steps.now.picture); // the pen is put on top of the others
 
 function query() {
-  if (state.file) return {file: state.file, as: state.as};
-  if (state.picture) return {picture: state.picture.id};
+  if (!isDrawing()) return steps.file ? {file: steps.file, as: steps.now.as} : {picture: steps.now.picture.id};
   return surface.visible.length ? {strokes: surface.visible} : null;
 }
 
@@ -45,20 +51,19 @@ async function send() {
   const own = flight = new AbortController();
   byId("empty").hidden = true;
   busy(true);
-  const options = {count: state.count, label: [...state.labels], like: [...state.liked.keys()], unlike: [...state.disliked.keys()]};
+  const {labels, liked, disliked} = steps.now;
   const started = performance.now();
   try {
-    const answer = await ask("search", asked, options, own.signal);
+    const got = await ask("search", asked, {count, label: labels, like: liked, unlike: disliked}, own.signal);
     if (mine !== number) return;
     flight = null;
-    state.answer = answer;
-    state.guesses = answer.guesses;
+    answer = got;
+    guesses = got.guesses;
     show(performance.now() - started);
-    if (answer.taken !== "picture" && answer.results.length) voteTimer = setTimeout(() => vote(asked, mine), UNTIL_VOTE);
+    if (got.taken !== "picture" && got.results.length) voteTimer = setTimeout(() => vote(asked, mine), UNTIL_VOTE);
   } catch (error) {
     if (mine !== number || error.name === "AbortError") return;
     flight = null;
-    if (error.status === 404) { state.liked.clear(); state.disliked.clear(); } // one may be gone: the next try is without
     fail(error);
   }
 }
@@ -66,12 +71,12 @@ async function send() {
 async function vote(asked, mine) {
   voting = new AbortController();
   try {
-    const {guesses} = await ask("guesses", asked, {}, voting.signal);
+    const voted = await ask("guesses", asked, {}, voting.signal);
     if (mine !== number) return;
-    state.guesses = guesses;
+    guesses = voted.guesses;
     facets();
   } catch (error) {
-    if (error.name !== "AbortError" && !(error instanceof Refused)) fail(error);
+    if (mine === number && error.name !== "AbortError" && !(error instanceof Refused)) fail(error);
   }
 }
 
@@ -79,180 +84,253 @@ async function vote(asked, mine) {
 
 function busy(is) {
   document.querySelector(".found").setAttribute("aria-busy", is);
-  if (is) { byId("error").hidden = true; showWaiting(byId("results")); }
+  if (is) showWaiting(byId("results"));
+}
+
+function say(message, {retry = false} = {}) {
+  byId("error").hidden = !message;
+  byId("error-text").textContent = message;
+  byId("retry").hidden = !retry;
 }
 
 function show(milliseconds) {
-  const {results, pictures: all} = state.answer;
+  const {results, pictures: all} = answer, {liked} = steps.now;
   busy(false);
+  if (byId("error").dataset.kind === "error") say("");
   byId("results").classList.remove("stale");
-  showResults(byId("results"), results, state, acts);
+  showResults(byId("results"), results, new Set(liked), acts);
   byId("gallery").textContent = pictures(all);
   const nearest = results.slice(0, 3).map(nameOf).join(", ");
   byId("status").textContent = results.length
     ? `${results.length} of ${pictures(all)} in ${Math.round(milliseconds)} ms, nearest: ${nearest}`
     : all ? "No picture is left: take a filter or a mark away." : "The gallery is empty: fill it with launch.index.";
-  byId("more").hidden = results.length < state.count || state.count >= MOST;
+  byId("none-near").hidden = !results.length || results.some((result) => result.steps > 1);
+  byId("more").hidden = results.length < count || count >= MOST;
   byId("results").dataset.number = number;
   facets();
-  marks();
   queryBar();
 }
 
 function facets() {
-  const titles = {drawing: "You drew", photo: "You showed", picture: "Labels"};
-  byId("guesses-title").textContent = titles[state.answer.taken];
-  byId("guesses").hidden = !showFacets(byId("facets"), state.guesses, state.answer.results, state.labels, (label) => {
-    if (!state.labels.delete(label)) state.labels = new Set([label]);
-    state.count = FIRST;
-    search();
+  const {labels, liked, disliked} = steps.now;
+  byId("guesses-title").textContent = {drawing: "You may have drawn", photo: "It may show", picture: "Labels"}[answer.taken];
+  const some = showFacets(byId("facets"), guesses, answer.results, labels, (label) => {
+    count = FIRST;
+    act({labels: labels.includes(label) ? [] : [label]});
   });
-}
-
-function marks() {
-  const parts = [[state.liked, "right"], [state.disliked, "wrong"]].filter(([map]) => map.size).map(([map, word]) => `${map.size} ${word}`);
-  byId("marks").hidden = !parts.length;
-  byId("marks-text").textContent = `Ranked anew by ${parts.join(" and ")}.`;
+  const absent = absentClass(guesses);
+  byId("guesses").hidden = !some && !absent;
+  byId("guesses-title").hidden = !some;
+  byId("absent").hidden = !absent;
+  byId("absent").textContent = `The network takes it for “${absent}”, of which this gallery has no pictures.`;
+  const marked = [[liked, "right"], [disliked, "wrong"]].filter(([ids]) => ids.length).map(([ids, word]) => `${ids.length} ${word}`);
+  byId("marks").hidden = !marked.length;
+  byId("marks-text").textContent = `Ranked anew by ${marked.join(" and ")}.`;
 }
 
 function queryBar() {
-  const {file, picture, answer} = state;
-  byId("query").hidden = !(file || picture);
+  const {picture, as} = steps.now, {file} = steps;
+  const drawing = isDrawing(), kind = as === "auto" ? answer?.taken : as;
+  byId("query").hidden = drawing;
   byId("query-kind").hidden = !file;
-  byId("query-name").textContent = file ? `${file.name ?? "The picture"} as` : picture ? `More like ${nameOf(picture)}` : "";
+  byId("query-name").textContent = byId("query-name").title = drawing ? "" : file ? `${file.name || "The picture"} as` : `More like ${nameOf(picture)}`;
   byId("back").textContent = surface.strokes.length ? "Back to my drawing" : "Back to drawing";
-  for (const kind of ["drawing", "photo"]) byId(`as-${kind}`).setAttribute("aria-pressed", (state.as === "auto" ? answer?.taken : state.as) === kind);
+  for (const one of ["drawing", "photo"]) byId(`as-${one}`).setAttribute("aria-pressed", kind === one);
 }
 
 function fail(error) {
   busy(false);
   byId("results").querySelectorAll(".waiting").forEach((card) => card.remove());
-  byId("results").classList.add("stale");
-  byId("error-text").textContent = error.message;
-  byId("error").hidden = false;
   byId("status").textContent = "";
   queryBar();
+  const away = error instanceof Away;
+  if (away) byId("results").classList.add("stale");
+  else nothingFound(); // what is there belongs to another query
+  const about = steps.file && !isDrawing() ? `${steps.file.name || "The picture"}: ` : "";
+  say(error instanceof Refused ? about + error.message : error.message, {retry: !(error instanceof Refused) || error.status >= 500});
+  byId("error").dataset.kind = "error";
+  if (away) lookAgain();
+  // A picture, a mark or a label may be of a gallery that was served here before: go on without.
+  const without = error.status === 404 ? (steps.now.picture ? DRAWING : {liked: [], disliked: []})
+    : error.status === 422 && steps.now.labels.length ? {labels: []} : null;
+  if (!without) return;
+  byId("error").dataset.kind = "notice";
+  act(without);
+}
+
+function notice(message) {
+  say(message);
+  byId("error").dataset.kind = "notice"; // stays when an answer comes
+}
+
+function lookAgain() {
+  clearTimeout(looking);
+  looking = setTimeout(async () => {
+    try {
+      await health();
+      looking = 0;
+      say("");
+      reloadThumbnails(byId("results"));
+      showAgain();
+      showQuery();
+      search();
+    } catch (error) {
+      if (error instanceof Away) lookAgain();
+      else fail(error);
+    }
+  }, LOOK_AGAIN);
+}
+
+function nothingFound() {
+  answer = null;
+  guesses = [];
+  byId("results").replaceChildren();
+  byId("results").classList.remove("stale");
+  for (const id of ["guesses", "marks", "more", "none-near"]) byId(id).hidden = true;
 }
 
 function reset() {
   busy(false);
-  byId("error").hidden = true;
-  Object.assign(state, {answer: null, guesses: [], count: FIRST});
-  byId("results").replaceChildren();
-  for (const id of ["guesses", "marks", "more"]) byId(id).hidden = true;
+  if (byId("error").dataset.kind === "error") say("");
+  nothingFound();
+  count = FIRST;
   byId("status").textContent = "";
   byId("empty").hidden = false;
   queryBar();
 }
 
-// --- Another query ----------------------------------------------------------------------------
+// --- Steps ------------------------------------------------------------------------------------
 
-function forget() {
-  state.labels.clear();
-  state.liked.clear();
-  state.disliked.clear();
-  state.count = FIRST;
+function act(change) {
+  steps.do(change);
+  render();
 }
 
-function become(change) {
-  forget();
-  const shown = byId("shown");
-  if (shown.src.startsWith("blob:")) URL.revokeObjectURL(shown.src);
-  Object.assign(state, {file: null, picture: null, as: "auto"}, change);
-  shown.hidden = !(state.file || state.picture);
-  if (state.file) shown.src = URL.createObjectURL(state.file);
-  else if (state.picture) shown.src = `api/pictures/${state.picture.id}`;
-  else shown.removeAttribute("src");
-  shown.alt = state.picture ? nameOf(state.picture) : state.file ? "Your picture" : "";
+// Shows the step that is the current one, and searches.
+function render() {
+  if (surface.strokes !== steps.now.strokes) surface.show(steps.now.strokes);
+  showQuery();
   tools();
   queryBar();
   search();
 }
 
-async function openFile(file) {
-  if (!file) return;
-  if (file.type && !file.type.startsWith("image/")) return fail(new Error(`${file.name} is not a picture.`));
+let shownFile = null;
+function showQuery() {
+  const shown = byId("shown"), {picture} = steps.now, {file} = steps;
+  shown.hidden = isDrawing();
+  if (shown.hidden) return;
+  if (file !== shownFile && shown.src.startsWith("blob:")) URL.revokeObjectURL(shown.src);
+  if (!file || file !== shownFile) shown.src = file ? URL.createObjectURL(file) : `api/pictures/${encodeURIComponent(picture.id)}`;
+  shownFile = file;
+  shown.alt = file ? file.name || "Your picture" : nameOf(picture);
+}
+byId("shown").addEventListener("load", ({target}) => {
+  target.classList.toggle("tall", target.naturalHeight > target.naturalWidth);
+  target.classList.remove("unreadable");
+});
+byId("shown").addEventListener("error", ({target}) => target.classList.add("unreadable")); // its name is below
+
+async function openFile(file, note) {
   const sent = await sendable(file);
-  become({file: sent.name ? sent : new File([sent], file.name, {type: sent.type})});
+  count = FIRST;
+  notice(note);
+  act({...DRAWING, file: sent.name ? sent : new File([sent], file.name, {type: sent.type})});
+  openDialog()?.close();
 }
 
-const result = (id) => state.answer?.results.find((one) => one.id === id);
+const result = (id) => answer?.results.find((one) => one.id === id);
 
-const acts = {
-  open: (id) => openPicture(id),
-  like: (id) => mark(id, state.liked, state.disliked),
-  unlike: (id) => mark(id, state.disliked, state.liked),
-  alike: (id) => { const picture = result(id); if (picture) become({picture}); },
-};
+function alike(picture) {
+  if (!picture) return;
+  count = FIRST;
+  say("");
+  act({...DRAWING, picture});
+  openDialog()?.close();
+}
 
 function mark(id, to, from) {
-  if (to.size === MOST_MARKS && !to.has(id)) {
-    byId("status").textContent = `At most ${MOST_MARKS} pictures can be marked; take a mark away first.`;
-    return;
-  }
-  from.delete(id);
-  if (!to.delete(id)) to.set(id, true);
-  search();
+  const others = steps.now[to].filter((one) => one !== id), before = steps.now[to];
+  if (others.length === MOST_MARKS) return notice(`At most ${MOST_MARKS} pictures can be marked; take a mark away first.`);
+  act({[to]: others.length < before.length ? others : [...before, id], [from]: steps.now[from].filter((one) => one !== id)});
 }
+
+const acts = {
+  open: (id) => openPicture(id, answer?.results ?? []),
+  like: (id) => mark(id, "liked", "disliked"),
+  unlike: (id) => mark(id, "disliked", "liked"),
+  alike: (id) => alike(result(id)),
+};
 
 // --- The tools --------------------------------------------------------------------------------
 
 function tools() {
-  const drawn = !(state.file || state.picture);
-  byId("undo").disabled = !surface.canUndo;
-  byId("redo").disabled = !surface.canRedo;
+  const drawn = isDrawing();
+  byId("undo").disabled = !steps.canUndo;
+  byId("redo").disabled = !steps.canRedo;
   byId("clear").disabled = drawn && !surface.strokes.length;
   byId("invitation").hidden = !drawn || surface.visible.length > 0;
   for (const tool of ["pen", "eraser"]) byId(tool).setAttribute("aria-pressed", surface.tool === tool);
 }
 
 const choose = (tool) => { surface.tool = tool; tools(); };
+
+function clear() {
+  if (byId("clear").disabled) return;
+  act(isDrawing() ? {...DRAWING, strokes: []} : DRAWING);
+  choose("pen");
+}
+
 const deeds = {
   pen: () => choose("pen"),
   eraser: () => choose("eraser"),
-  undo: () => surface.undo(),
-  redo: () => surface.redo(),
-  clear: () => { if (state.file || state.picture) become({}); else { forget(); surface.clear(); choose("pen"); } },
+  undo: () => steps.undo(),
+  redo: () => steps.redo(),
+  clear,
   open: () => byId("file").click(),
-  back: () => become({}),
-  more: () => { state.count = Math.min(MOST, 2 * state.count); search(); },
-  forget: () => { state.liked.clear(); state.disliked.clear(); search(); },
+  back: () => act(DRAWING),
+  more: () => { count = Math.min(MOST, 2 * count); search(); },
+  forget: () => act({liked: [], disliked: []}),
   retry: () => search(),
-  "as-drawing": () => { state.as = "drawing"; search(); },
-  "as-photo": () => { state.as = "photo"; search(); },
+  dismiss: () => say(""),
+  "as-drawing": () => act({as: "drawing"}),
+  "as-photo": () => act({as: "photo"}),
   "show-help": () => byId("help").showModal(),
 };
 for (const [id, deed] of Object.entries(deeds)) byId(id).addEventListener("click", deed);
 for (const button of document.querySelectorAll("[data-example]")) {
-  button.addEventListener("click", () => { surface.replace(EXAMPLES[button.dataset.example]); byId("canvas").focus({preventScroll: true}); });
+  button.addEventListener("click", () => {
+    act({...DRAWING, strokes: EXAMPLES[button.dataset.example]});
+    byId("canvas").focus({preventScroll: true});
+  });
 }
 
 surface.addEventListener("change", ({detail}) => {
-  tools();
-  if (state.file || state.picture) { // the pen is put on top of it: back to the drawing
-    if (!detail.settled || surface.strokes.length) become({});
-    return;
+  if (byId("error").dataset.kind === "notice") say("");
+  if (detail.settled) {
+    const other = steps.file || steps.now.picture || !surface.strokes.length;
+    return act({...(other ? DRAWING : {}), strokes: surface.strokes});
   }
-  if (!surface.visible.length) forget();
-  search({soon: !detail.settled});
+  tools();
+  showQuery();
+  if (!isDrawing() && surface.strokes === steps.now.strokes) render(); // the pen is away again, and drew nothing
+  else search({soon: true});
 });
 
-byId("file").addEventListener("change", ({target}) => { openFile(target.files[0]); target.value = ""; });
-addEventListener("paste", ({clipboardData}) => openFile([...clipboardData.files][0]));
-let over = 0;
-const carriesFile = (event) => [...event.dataTransfer?.types ?? []].includes("Files");
-addEventListener("dragenter", (event) => { if (carriesFile(event)) byId("drop").hidden = !++over; });
-addEventListener("dragleave", (event) => { if (carriesFile(event)) byId("drop").hidden = !(over = Math.max(0, over - 1)); });
-addEventListener("dragover", (event) => event.preventDefault());
-addEventListener("drop", (event) => {
-  event.preventDefault();
-  byId("drop").hidden = !(over = 0);
-  openFile(event.dataTransfer.files[0]);
+steps.addEventListener("travel", () => { count = FIRST; say(""); render(); });
+steps.addEventListener("unkept", () => notice("This browser keeps no drawings: a reload or a closed tab will lose it."), {once: true});
+addEventListener("away", lookAgain);
+
+takeFiles({
+  open: openFile,
+  alike: (id) => alike(result(id)),
+  refuse: (message) => { openDialog()?.close(); notice(message); },
 });
+prepareDialogs({currentQuery: query, alike});
+for (const dialog of document.querySelectorAll("dialog")) dialogEntries(dialog);
 
 addEventListener("keydown", (event) => {
-  const dialog = byId("picture").open ? "picture" : byId("help").open ? "help" : null;
-  const control = event.ctrlKey || event.metaKey, key = event.key.toLowerCase();
+  const dialog = openDialog()?.id, control = event.ctrlKey || event.metaKey, key = event.key.toLowerCase();
   const deed = dialog
     ? dialog === "picture" && {arrowleft: () => turn(-1), arrowright: () => turn(1)}[key]
     : control
@@ -265,80 +343,26 @@ addEventListener("keydown", (event) => {
 // Arrows walk among the results as they lie on the screen.
 function walk(event) {
   const thumbs = [...byId("results").querySelectorAll(".thumb")], at = thumbs.indexOf(document.activeElement);
-  if (at < 0) return;
-  const columns = getComputedStyle(byId("results")).gridTemplateColumns.split(" ").length;
-  const step = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns}[event.key];
-  if (!step || !thumbs[at + step]) return;
+  const way = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1}[event.key];
+  if (at < 0 || !way) return;
   event.preventDefault();
-  thumbs[at + step].focus();
+  if (event.key === "ArrowLeft" || event.key === "ArrowRight") return thumbs[at + way]?.focus();
+  const [x, y] = middle(thumbs[at]);
+  const below = thumbs.map(middle).map(([u, v], i) => [way * (v - y), Math.abs(u - x), i]).filter(([down]) => down > 1);
+  const row = Math.min(...below.map(([down]) => down));
+  const next = below.filter(([down]) => down < row + 1).sort((a, b) => a[1] - b[1])[0];
+  if (next) thumbs[next[2]].focus();
 }
 
-// --- The large picture ------------------------------------------------------------------------
-
-let explained = 0; // how often an explanation was asked for or put away: an answer to an earlier wish is dropped
-
-function openPicture(id, among = state.answer?.results ?? []) {
-  const at = among.findIndex((one) => one.id === id);
-  if (at < 0) return;
-  Object.assign(state, {open: among[at], among});
-  byId("previous").disabled = at === 0;
-  byId("next").disabled = at === among.length - 1;
-  showPicture(state.open);
-  if (byId("why").getAttribute("aria-pressed") === "true") explain(); else plain();
-  if (!byId("picture").open) byId("picture").showModal();
+function middle(element) {
+  const {left, right, top, bottom} = element.getBoundingClientRect();
+  return [(left + right) / 2, (top + bottom) / 2];
 }
-
-function turn(step) {
-  const next = state.among[state.among.indexOf(state.open) + step];
-  if (next) openPicture(next.id, state.among);
-}
-
-function plain() {
-  explained++;
-  byId("why").setAttribute("aria-pressed", false);
-  byId("why-sides").hidden = true;
-  byId("picture-image").hidden = false;
-}
-
-async function explain() {
-  plain();
-  const mine = explained, {id} = state.open;
-  byId("why").setAttribute("aria-pressed", true);
-  try {
-    const answer = await ask("why", query(), {result: id});
-    if (mine !== explained) return;
-    showWhy(answer);
-    byId("why-sides").hidden = false;
-    byId("picture-image").hidden = true;
-  } catch (error) {
-    if (mine !== explained) return;
-    plain();
-    byId("picture-error").textContent = error.message;
-    byId("picture-error").hidden = false;
-  }
-}
-
-byId("why").addEventListener("click", () => byId("why").getAttribute("aria-pressed") === "true" ? plain() : explain());
-byId("previous").addEventListener("click", () => turn(-1));
-byId("next").addEventListener("click", () => turn(1));
-byId("picture-alike").addEventListener("click", () => { byId("picture").close(); acts.alike(state.open.id); });
-byId("picture-close").addEventListener("click", () => byId("picture").close());
-byId("picture").addEventListener("click", (event) => { if (event.target === byId("picture")) byId("picture").close(); });
-byId("picture").addEventListener("close", () => { plain(); document.querySelector(`[data-id="${state.open.id}"] .thumb`)?.focus(); });
-byId("copy").addEventListener("click", async () => {
-  try {
-    await navigator.clipboard.writeText(byId("picture-path").textContent);
-    byId("copy").textContent = "Copied";
-  } catch {
-    getSelection().selectAllChildren(byId("picture-path"));
-    byId("copy").textContent = "Selected";
-  }
-  setTimeout(() => { byId("copy").textContent = "Copy"; }, 1500);
-});
 
 // --- Start ------------------------------------------------------------------------------------
 
-tools();
+render();
+if (steps.lost) notice(`${steps.lost.name || "The picture"} has to be opened again: a reload loses files.`);
 try {
   const served = await health();
   byId("gallery").textContent = pictures(served.pictures);

@@ -19,6 +19,8 @@ from dsf_jax.retrieval.distances import distance_blocks, rank_by_distance
 
 PROTOCOL = "category_retrieval"
 AT_CUTOFFS = ("P", "recall", "NDCG")  # metrics besides mAP, each at every K
+# What others call mAP@K: they divide by one or the other.
+BOUNDED = ("bounded mAP", "bounded mAP (retrieved)")
 
 
 def category_retrieval(
@@ -29,6 +31,7 @@ def category_retrieval(
     *,
     configuration: Mapping[str, Any],
     ks: tuple[int, ...] = (1, 10),
+    bounded: bool = False,
 ) -> ResultRecord:
     """Ranks the gallery for each query by Euclidean distance and scores the rankings.
 
@@ -39,26 +42,25 @@ def category_retrieval(
       gallery_labels: [n] int, in the same numbering.
       configuration: everything else that the result depends on, for the record: layer, data, ...
       ks: the K of P@K, recall@K and NDCG@K; those above n are omitted.
+      bounded: whether mAP@K is computed too, divided in either way.
 
     Returns:
-      Numbers "mAP", "P@K", "recall@K" and "NDCG@K", with bootstrap intervals over the queries.
+      Numbers "mAP", "P@K", "recall@K", "NDCG@K" and those of `BOUNDED`, with bootstrap intervals over
+      the queries.
 
     Raises:
       ValueError: when no query has a relevant photo, or shapes do not fit.
     """
     n = len(gallery)
     ks = tuple(k for k in ks if k <= n)
-    metrics = ("mAP", *(at_cutoff(name, k) for name in AT_CUTOFFS for k in ks))
+    kinds = (*BOUNDED, *AT_CUTOFFS) if bounded else AT_CUTOFFS
+    metrics = ("mAP", *(at_cutoff(name, k) for name in kinds for k in ks))
     scores = category_scores(queries, query_labels, gallery, gallery_labels, metrics=metrics)
     used = scores.counted
     return ResultRecord(
         PROTOCOL,
         {name: bootstrap(x[used]) for name, x in scores.values.items()},
-        own_configuration(
-            configuration,
-            ks=list(ks),
-            definitions=definitions(("mAP", *AT_CUTOFFS)),
-        ),
+        own_configuration(configuration, ks=list(ks), definitions=definitions(("mAP", *kinds))),
         {
             "queries": int(used.sum()),
             "queries_without_relevant": int((~used).sum()),

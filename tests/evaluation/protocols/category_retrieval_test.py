@@ -209,3 +209,20 @@ def test_the_record_says_what_it_measured():
     assert "non-interpolated" in result.configuration["definitions"]["mAP"]
     with pytest.raises(ValueError, match="configuration has ks, which the protocol itself states"):
         category_retrieval(*args, configuration={"ks": 3})
+
+
+def test_map_at_k_is_divided_in_both_ways():
+    """One query, relevant at ranks 1 and 4 of 5: by pencil."""
+    gallery = np.arange(1, 6, dtype=np.float32)[:, None]
+    labels = np.array([1, 0, 0, 1, 0])
+    result = category_retrieval(
+        np.zeros((1, 1), np.float32), np.array([1]), gallery, labels, ks=(1, 3, 5), bounded=True
+    )
+    found = values(result)
+    assert found["bounded mAP@1"] == pytest.approx(1)
+    assert found["bounded mAP@3"] == pytest.approx(1 / 2)
+    assert found["bounded mAP@3 (retrieved)"] == pytest.approx(1)
+    assert found["bounded mAP@5"] == pytest.approx((1 + 2 / 4) / 2) == pytest.approx(found["mAP"])
+    definitions = result.configuration["definitions"]
+    assert "divided by min(K, all relevant)" in definitions["bounded mAP"]
+    assert "divided by the relevant among the first K" in definitions["bounded mAP (retrieved)"]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from launch import rendezvous
+from dsf_jax.training import rendezvous
 
 
 @pytest.fixture
@@ -21,7 +21,8 @@ def together(address, *members, seconds=20):
     """Starts threads as (processes, process); returns what each raised, None for nothing."""
     with concurrent.futures.ThreadPoolExecutor() as pool:
         calls = [
-            pool.submit(lambda one=one: rendezvous.meet(address, *one, seconds)) for one in members
+            pool.submit(rendezvous.meet, address, processes, process, seconds)
+            for processes, process in members
         ]
         return [call.exception() for call in calls]
 

@@ -1,0 +1,137 @@
+// What was done, step by step. A step is all that a search depends on: {strokes, picture, file, as,
+// labels, liked, disliked}. Undo and redo walk from step to step. Of the browser's history, every step
+// but a stroke is an entry, and each entry carries its step: Back and Forward walk between them, and a
+// reload finds its own. The drawing is also kept for when the tab has been closed.
+
+const EMPTY = {strokes: [], picture: null, file: null, as: "auto", labels: [], liked: [], disliked: []};
+const KEY = "dsf_jax.drawing";
+const SOON = 50; // ms until a stroke is kept: browsers count how often
+const PATIENCE = 1000; // ms until a journey through the browser's history is given up
+
+// Fires "travel" when the current step is an earlier or a later one, "unkept" when it cannot be stored.
+export class Steps extends EventTarget {
+  #past; #future = []; #files = new Map(); #at; #timer = 0; #travelling = 0; #waiting = [];
+
+  constructor() {
+    super();
+    const {step = {...EMPTY, strokes: kept()}, at = 0} = history.state ?? {};
+    this.#at = at;
+    this.now = step.file ? {...step, file: null} : step; // a reload loses files
+    this.lost = step.file;
+    this.#past = leadingTo(this.now);
+    addEventListener("pagehide", () => this.#keep());
+    addEventListener("popstate", ({state}) => { if (state?.step) this.#arrive(state); });
+  }
+
+  get canUndo() { return this.#past.length > 0; }
+  get canRedo() { return this.#future.length > 0; }
+  get file() { return this.#files.get(this.now.file?.id) ?? null; }
+
+  do(change) {
+    const next = {...this.now, ...change, id: newId()};
+    if (change.file) {
+      next.file = {id: next.id, name: change.file.name};
+      this.#files.set(next.id, change.file);
+    }
+    const entry = isEntry(this.now, next);
+    this.#past.push(this.now);
+    this.#future = [];
+    if (entry) this.#keep(); // what is left behind
+    this.now = next;
+    if (!entry) return this.#keepSoon();
+    this.#at++;
+    this.#keep(history.state?.dialog ? "replaceState" : "pushState");
+  }
+
+  undo() { this.#travel(-1); }
+  redo() { this.#travel(1); }
+
+  #travel(direction) {
+    if (this.#travelling) return this.#waiting.push(direction);
+    const [from, to] = direction < 0 ? [this.#past, this.#future] : [this.#future, this.#past];
+    if (!from.length) return;
+    if (isEntry(this.now, from.at(-1)) && (direction > 0 || this.#at > 0)) {
+      this.#keep();
+      this.#travelling = setTimeout(() => this.#rest(), PATIENCE);
+      return history.go(direction); // and arrives
+    }
+    to.push(this.now);
+    this.now = from.pop();
+    this.#keepSoon();
+    this.dispatchEvent(new Event("travel"));
+  }
+
+  #rest() {
+    clearTimeout(this.#travelling);
+    this.#travelling = 0;
+    const next = this.#waiting.shift();
+    if (next) this.#travel(next);
+  }
+
+  #arrive({step, at}) {
+    const back = at < this.#at, [from, to] = back ? [this.#past, this.#future] : [this.#future, this.#past];
+    this.#at = at;
+    if (step.id === this.now.id) return; // a dialog's entry
+    if (from.some((one) => one.id === step.id)) {
+      to.push(this.now);
+      while (from.at(-1).id !== step.id) to.push(from.pop());
+      from.pop();
+    } else if (back) { // before a reload, or what undo and another step had replaced
+      this.#future.push(this.now);
+      this.#past = leadingTo(step);
+    } else {
+      this.#past.push(this.now);
+      this.#future = [];
+    }
+    this.now = step.file && !this.#files.has(step.file.id) ? {...step, file: null} : step;
+    this.dispatchEvent(new Event("travel"));
+    this.#rest();
+  }
+
+  #keepSoon() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#keep(), SOON);
+  }
+
+  #keep(how = "replaceState") {
+    clearTimeout(this.#timer);
+    try {
+      history[how]({step: this.now, at: this.#at}, "");
+      localStorage.setItem(KEY, JSON.stringify(this.now.strokes.map((stroke) => stroke.map((point) => point.map(tenths)))));
+    } catch { // full, switched off, or too often
+      this.dispatchEvent(new Event("unkept"));
+    }
+  }
+}
+
+// A dialog is an entry too: Back closes it.
+export function dialogEntries(dialog) {
+  const show = dialog.showModal.bind(dialog);
+  dialog.showModal = () => {
+    show();
+    history.pushState({...history.state, dialog: true}, "");
+  };
+  dialog.addEventListener("close", () => { if (history.state?.dialog) history.back(); });
+  addEventListener("popstate", ({state}) => { if (dialog.open && !state?.dialog) dialog.close(); });
+}
+
+const tenths = (x) => Math.round(10 * x) / 10;
+const newId = () => `${Date.now()}-${Math.random()}`;
+const isEntry = (one, other) => ["picture", "file", "as", "labels", "liked", "disliked"].some((part) => JSON.stringify(one[part]) !== JSON.stringify(other[part]));
+
+// The steps that a drawing may have been made in, where they are not known any more.
+function leadingTo({picture, file, strokes, ...rest}) {
+  const none = {...EMPTY, ...(picture || file ? {} : rest)};
+  const drawings = strokes.map((_, i) => ({...none, strokes: strokes.slice(0, i), id: newId()}));
+  return picture || file ? [...drawings, {...none, strokes, id: newId()}] : drawings;
+}
+
+function kept() {
+  try {
+    const strokes = JSON.parse(localStorage.getItem(KEY) ?? "[]");
+    const isPoint = (point) => Array.isArray(point) && point.length === 2 && point.every(Number.isFinite);
+    return strokes.every((stroke) => stroke.length && stroke.every(isPoint)) ? strokes : [];
+  } catch {
+    return []; // written by something else, or storage is switched off
+  }
+}

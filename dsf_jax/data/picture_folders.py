@@ -1,0 +1,241 @@
+"""A folder -> the picture files in it and below, and what else lies there, so that nothing is missed
+in silence.
+"""
+
+import errno
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from PIL import Image, UnidentifiedImageError
+
+from dsf_jax.data.pictures import FORMATS, SUFFIXES
+
+# Thumbnails, bins and indexes that operating systems and network disks keep among a person's files.
+SYSTEM_FOLDERS = frozenset(
+    (
+        "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle",
+        "@sharebin", "@tmp", "__macosx", "lost+found", "network trash folder", "recycler",
+        "system volume information", "temporary items",
+    )
+)  # fmt: skip
+SYSTEM_FILES = frozenset(("desktop.ini", "ehthumbs.db", "icon\r", "thumbs.db"))
+# Pictures that are not read here; raw ones of all makers.
+OTHER_PICTURES = frozenset(
+    (
+        ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".jpf", ".jpx", ".jpc",
+        ".j2c", ".jfif", ".jpe", ".jfi", ".jpg_large", ".mpo", ".jps", ".svg", ".svgz", ".apng",
+        ".dib", ".ico", ".icns", ".tga", ".pcx", ".dds", ".exr", ".hdr", ".pbm", ".pgm", ".pnm",
+        ".ppm", ".qoi", ".psd", ".psb", ".xcf", ".kra", ".ora", ".ai", ".eps", ".3fr", ".ari",
+        ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr",
+        ".iiq", ".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".ptx",
+        ".pxn", ".r3d", ".raf", ".raw", ".rw2", ".rwl", ".rwz", ".sr2", ".srf", ".srw", ".x3f",
+    )
+)  # fmt: skip
+NO_SUFFIX = "without a suffix"
+PICTURE_NO_SUFFIX = "pictures without a suffix"
+SYSTEM = "files and folders that systems keep"
+GALLERY = "folders of a gallery"
+DANGLING = "links that lead nowhere"
+READ_ALREADY = "links to folders that are read already"
+SPECIAL = "neither files nor folders"
+NUM_NAMED = 3  # paths that a message names
+
+
+class FolderListing(NamedTuple):
+    """What lies in a folder and below, except for what is hidden.
+
+    Attributes:
+      pictures: paths of the picture files, sorted.
+      passed_over: paths of everything else that is no folder, by kind: suffix, or what it is.
+      unreadable: files and folders that could not be looked at.
+    """
+
+    pictures: list[pathlib.Path]
+    passed_over: dict[str, list[pathlib.Path]]
+    unreadable: list[pathlib.Path]
+
+
+def list_pictures(folder: str | os.PathLike[str]) -> FolderListing:
+    """Lists the picture files of a folder and its sub-folders, without opening them.
+
+    A link to a folder elsewhere is followed, each folder being read once: links to folders that are
+    read anyway, and to those that hold the folder itself, are passed over.
+
+    Args:
+      folder: folder to walk; what is hidden, and what systems keep there, is passed over.
+
+    Returns:
+      Files whose suffix is one of `SUFFIXES`, and all others.
+
+    Raises:
+      FileNotFoundError: when the folder does not exist or holds no picture.
+    """
+    root = pathlib.Path(folder).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder; name an existing folder of pictures")
+    walk = _Walk(root)
+    listing = FolderListing(sorted(walk.pictures), walk.passed_over, sorted(walk.unreadable))
+    if not listing.pictures:
+        raise FileNotFoundError(_without_pictures(root, listing))
+    return listing
+
+
+def is_system_folder(name: str) -> bool:
+    """Returns whether a folder's name is one that systems keep their own files in."""
+    name = name.lower()
+    return name in SYSTEM_FOLDERS or name.startswith(".@__")
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """Formats a path, whose name need not be text everywhere, for a message."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def unreadable_line(path: str | os.PathLike[str]) -> str:
+    """Formats that a path could not be looked at."""
+    return f"{printable(path)} cannot be read; change its permissions, or check its disk"
+
+
+def missed_pictures(
+    passed_over: Mapping[str, list[pathlib.Path]], root: pathlib.Path
+) -> Iterator[str]:
+    """Yields one line per kind of picture that was passed over because it is not read here."""
+    for kind, paths in passed_over.items():
+        if kind in OTHER_PICTURES or kind == PICTURE_NO_SUFFIX:
+            yield (
+                f"passed over {len(paths)} {kind}: {_names(paths, root)}; to have them read, convert them "
+                "to JPEG or PNG and name them so"
+            )
+
+
+def summary(passed_over: Mapping[str, list[pathlib.Path]], root: pathlib.Path) -> str:
+    """Formats how much of each kind was passed over; what is no picture is named by example."""
+    parts = []
+    for kind, paths in passed_over.items():
+        is_named = kind not in OTHER_PICTURES and kind != PICTURE_NO_SUFFIX
+        parts.append(f"{len(paths)} {kind}" + (f" ({_names(paths, root)})" if is_named else ""))
+    return ", ".join(parts)
+
+
+class _Walk:
+    """One walk through a folder; collects what `FolderListing` has."""
+
+    def __init__(self, root: pathlib.Path) -> None:
+        """Walks the folder, then the folders elsewhere that links in it lead to."""
+        self.pictures: list[pathlib.Path] = []
+        self.unreadable: list[pathlib.Path] = []
+        self._passed_over: dict[str, list[pathlib.Path]] = {}
+        self._read: set[str] = set()  # real paths
+        self._links: list[pathlib.Path] = []
+        real = os.path.realpath(root)
+        holders = {str(path) for path in pathlib.Path(real).parents}
+        self._walk(root, real)
+        while self._links:
+            # Those found behind links come last, whatever their names: a path must not change with them.
+            links, self._links = sorted(self._links), []
+            for link in links:
+                target = os.path.realpath(link)
+                if target in self._read or target in holders:
+                    self._pass_over(READ_ALREADY, link)
+                else:
+                    self._walk(link, target)
+
+    @property
+    def passed_over(self) -> dict[str, list[pathlib.Path]]:
+        """Returns what was passed over, kinds and paths sorted."""
+        return {kind: sorted(self._passed_over[kind]) for kind in sorted(self._passed_over)}
+
+    def _walk(self, start: pathlib.Path, real: str) -> None:
+        pending = [(start, real)]
+        while pending:
+            folder, real = pending.pop()
+            if real in self._read:
+                continue
+            self._read.add(real)
+            for entry in self._entries(folder):
+                path = folder / entry.name
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        if not self._is_foreign(path):
+                            pending.append((path, os.path.join(real, entry.name)))  # noqa: PTH118
+                    else:
+                        self._look_at(entry, path)
+                except OSError:
+                    self.unreadable.append(path)
+
+    def _entries(self, folder: pathlib.Path) -> list[os.DirEntry[str]]:
+        """Lists a folder without what is hidden; one that cannot be listed is noted."""
+        try:
+            with os.scandir(folder) as entries:
+                return [entry for entry in entries if not entry.name.startswith(".")]
+        except OSError:
+            self.unreadable.append(folder)
+            return []
+
+    def _is_foreign(self, folder: pathlib.Path) -> bool:
+        """Notes a folder that no person puts pictures in."""
+        kind = GALLERY if folder.suffix == ".lance" else SYSTEM
+        if kind == SYSTEM and not is_system_folder(folder.name):
+            return False
+        self._pass_over(kind, folder)
+        return True
+
+    def _look_at(self, entry: os.DirEntry[str], path: pathlib.Path) -> None:
+        """Notes a file or a link."""
+        if entry.is_symlink():
+            try:
+                path.stat()
+            except (FileNotFoundError, NotADirectoryError):
+                return self._pass_over(DANGLING, path)
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
+                return self._pass_over(DANGLING, path)
+            if entry.is_dir():
+                return self._links.append(path)
+        if not entry.is_file():
+            return self._pass_over(SPECIAL, path)
+        if path.suffix.lower() in SUFFIXES:
+            return self.pictures.append(path)
+        return self._pass_over(_kind(path), path)
+
+    def _pass_over(self, kind: str, path: pathlib.Path) -> None:
+        self._passed_over.setdefault(kind, []).append(path)
+
+
+def _kind(path: pathlib.Path) -> str:
+    """Returns the kind of a file that has no suffix of a picture; only one without any is opened."""
+    if path.name.lower() in SYSTEM_FILES:
+        return SYSTEM
+    if path.suffix:
+        return printable(path.suffix.lower())
+    try:
+        with Image.open(path, formats=FORMATS):
+            return PICTURE_NO_SUFFIX
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return NO_SUFFIX
+
+
+def _names(paths: Iterable[pathlib.Path], root: pathlib.Path) -> str:
+    """Formats the first few of some paths relative to a folder, and the number of the others."""
+    names = [printable(path.relative_to(root)) for path in paths]
+    more = f" and {len(names) - NUM_NAMED} more" if len(names) > NUM_NAMED else ""
+    return ", ".join(names[:NUM_NAMED]) + more
+
+
+def _without_pictures(root: pathlib.Path, listing: FolderListing) -> str:
+    """Formats that a folder holds no picture, and what it holds instead."""
+    if root in listing.unreadable:
+        return unreadable_line(root)
+    kinds = ", ".join(SUFFIXES)
+    if GALLERY in listing.passed_over:
+        return (
+            f"{root} holds a gallery and no picture ({kinds}); name a folder of pictures as photos, and "
+            "this one as the gallery"
+        )
+    rest = summary(listing.passed_over, root)
+    closed = "".join(f", {printable(path)} cannot be read" for path in listing.unreadable)
+    rest = f", only {rest}" if rest else ""
+    return f"{root} holds no picture ({kinds}){rest}{closed}; name a folder that does"
