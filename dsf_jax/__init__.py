@@ -6,12 +6,14 @@ other (tests/import_order_test.py reads the list).
 export.load              reads an exported model, and travels along as load.py; the digest of parameters
 images.points            a drawing -> its ink -> points on the canvas lattice
 images.resize            points -> a small map, and the interpolating resizes beside it
+images.scan              pictures of drawings on paper -> ink, told apart from photos
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
 images.descriptors       HOG and raw pixels, hand-crafted descriptors to compare with
 models.kernels           AlexNet's parts in the forms that run fastest
 models.backbone          what the library knows of an architecture, in one record
 models.alexnet           AlexNet, Caffe's and torchvision's: logits and every layer by name
 models.backbones         the architectures that there are, by name
+models.model_card        what a network was trained on and how well it retrieves
 models.model             a network with its parameters: the one that preprocesses and applies
 models.weight_files.source_weights  the content of a weight file, whatever its format
 models.weight_files.unpickling      pickles -> recorded arrays; they run nothing
@@ -31,6 +33,7 @@ data.batches             examples -> padded arrays, the unit that travels to the
 data.records             prepared data sets on disk -> random access
 data.quickstart          where the quickstart keeps what
 data.mixtures            which domains and classes a network is trained on
+data.drawings            a picture of a drawing -> what a network is shown of it
 data.datasets            which data sets a command names: NAME:SPLIT, folds, class lists, class maps
 data.training_batches    examples -> shuffled training batches, random access by step
 training.rendezvous      where the processes of a run meet, counted, before JAX joins them
@@ -39,6 +42,7 @@ training.losses          what training minimises, by name
 training.optimiser       Caffe's SGD: schedules, rates by layer
 training.step            loss, gradients, one step
 training.config          the settings of a run, each default once
+training.card_files      what was measured of a network after it was saved
 training.checkpoints     states and models on disk
 training.feature_cache   random views through frozen layers, once
 training.run_directory   what a run writes down of itself
@@ -80,6 +84,7 @@ evaluation.baselines     hand-crafted descriptors of examples, a linear classifi
 evaluation.extractors    what is evaluated: a model, a hand-crafted descriptor
 evaluation.store         results in a folder, each made once and kept
 evaluation.evaluate      a model or descriptor and data sets -> stored results
+evaluation.cards         how well a model retrieves, for its card
 insight.activations      what a layer answers to pictures
 insight.descent          the search for images that give a layer the same activations
 insight.inversion        what a layer keeps of a picture: pictures reconstructed from it
@@ -109,7 +114,6 @@ app.schemas              what the page and its server say to each other
 app.turns                requests take turns at the network, clients that have gone lose theirs
 app.middleware           what every request to the server passes
 app.errors               whatever is wrong with a request -> one line
-app.scan                 pictures of drawings on paper -> ink, told apart from photos
 app.query                what is sent -> points or a photo, within limits
 app.relevance            relevance feedback, and how near a distance is
 app.match_map            where two pictures agree

@@ -25,6 +25,8 @@ from absl import app, flags, logging
 
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbones import BACKBONES
+from dsf_jax.models.model import Model
+from dsf_jax.training.checkpoints import load_model
 from launch import streams
 
 Config = TypeVar("Config")
@@ -184,7 +186,7 @@ def define_layer() -> flags.FlagHolder[str | None]:
     return flags.DEFINE_string(
         "layer",
         None,
-        "Feature that is compared, L6+L7 or the like; by default the gallery's, or the backbone's.",
+        "Feature that is compared, L6+L7 or the like; by default the gallery's, or the one that was best on held-out data.",
     )
 
 
@@ -243,6 +245,18 @@ def _define_sets(name: str, default: Sequence[str], text: str) -> flags.FlagHold
     message = "is empty; name one data set at least, or omit the flag"
     flags.register_validator(name, lambda names: names is None or bool(names), message)
     return cast(flags.FlagHolder[list[str]], flag)
+
+
+def note(message: str) -> None:
+    """Prints one line on standard error that a person should know; the command goes on."""
+    print(f"note: {' '.join(message.split())}", file=sys.stderr)
+
+
+def load_told(checkpoint: str) -> Model:
+    """Reads a checkpoint's model, and says on standard error what may be expected of it."""
+    model = load_model(checkpoint)
+    note(model.card.sentence(checkpoint))
+    return model
 
 
 def fail(message: str, status: int) -> NoReturn:

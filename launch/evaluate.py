@@ -9,7 +9,7 @@ file of its own, and a command that was killed goes on where it was.
 
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from absl import flags
 
@@ -17,10 +17,12 @@ from dsf_jax.data import datasets
 from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation import evaluate
+from dsf_jax.evaluation.cards import retrieval_score
 from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.evaluation.results import ResultRecord, as_dict
 from dsf_jax.evaluation.summary import summary
-from dsf_jax.training.checkpoints import load_model
+from dsf_jax.models.model import Model
+from dsf_jax.training.checkpoints import load_model, record_retrieval
 from launch import common
 
 _WHAT = flags.DEFINE_enum(
@@ -77,8 +79,17 @@ def _evaluate(checkpoint: str, out: pathlib.Path | None) -> list[ResultRecord]:
         made = evaluate.retrieval(
             network, sketches, photos, class_map=class_map, ks=ks, results=out
         )
+        _record(checkpoint, network.model, made)
         return list(made.values())
     return [evaluate.recognise(network, sketches, class_map=class_map, results=out)]
+
+
+def _record(checkpoint: str, model: Model, results: Mapping[str, ResultRecord]) -> None:
+    """Writes into the checkpoint's card how well it retrieves."""
+    try:
+        record_retrieval(checkpoint, model, retrieval_score(results))
+    except OSError as error:
+        common.note(f"{checkpoint} does not say how well it retrieves: {common.explain(error)}")
 
 
 def _sketches() -> list[Records]:

@@ -18,7 +18,6 @@ from absl import flags
 
 from dsf_jax.data.picture_folders import missed_pictures, printable, summary
 from dsf_jax.gallery.crawl import CrawlResult, crawl
-from dsf_jax.training.checkpoints import load_model
 from launch import common
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def _index() -> None:
 
     layer = _layer()
     found = crawl(_PHOTOS.value)  # first, so that nothing is made for a folder without pictures
-    model = load_model(_CHECKPOINT.value)
+    model = common.load_told(_CHECKPOINT.value)
     gallery = Gallery.open_or_create(
         _GALLERY.value,
         network_embedder(model, layer=layer, batch_size=_BATCH_SIZE.value),

@@ -9,7 +9,7 @@ it again to go on where it stopped, or to see them again.
 """
 
 import pathlib
-import resource
+import sys
 import time
 
 from absl import flags
@@ -17,9 +17,10 @@ from absl import flags
 from data_builders import prepare
 from dsf_jax.data import quickstart
 from dsf_jax.data.files import write_atomic
+from dsf_jax.evaluation.cards import retrieval_score
 from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.paper import emoji_run
-from dsf_jax.training.checkpoints import load_model
+from dsf_jax.training.checkpoints import load_model, record_retrieval
 from dsf_jax.training.start import train_on
 from launch import common
 
@@ -40,20 +41,33 @@ def main() -> None:
         print("stopped by a signal; run the same command to go on")
         return
     trained = NamedModel("after training", load_model(out))
+    after = emoji_run.retrieve(trained, out)
+    record_retrieval(out, trained.model, retrieval_score(after))
     scores = emoji_run.Scores(
         before,
-        emoji_run.retrieve(trained, out),
+        after,
         emoji_run.recognise(trained, mixture, out),
     )
     emoji_run.draw(trained.model, out)
     seconds = time.monotonic() - started
-    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)  # of the children, the largest
-    gigabytes = sum(resource.getrusage(who).ru_maxrss for who in whose) / 2**20
-    text = emoji_run.report(mixture, scores, loaded, seconds=seconds, gigabytes=gigabytes)
+    text = emoji_run.report(mixture, scores, loaded, seconds=seconds, gigabytes=_peak_memory())
     if not report_file.exists():
         write_atomic(report_file, text)
     print(report_file.read_text(encoding="utf-8"))
     print(f"this run took {seconds:.0f} s; everything is in {out}")
+
+
+def _peak_memory() -> float:
+    """Returns the most memory that was taken, in GiB; of the processes that were started, the largest
+    one's is added. NaN on Windows, which does not count it.
+    """
+    if sys.platform == "win32":
+        return float("nan")
+    import resource
+
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, KiB elsewhere
+    return sum(resource.getrusage(who).ru_maxrss for who in whose) / unit
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import cast, get_args
 import numpy as np
 from absl import flags
 
+from dsf_jax.data.drawings import Query
 from dsf_jax.data.picture_folders import (
     list_pictures,
     missed_pictures,
@@ -23,13 +24,11 @@ from dsf_jax.data.pictures import read_picture
 from dsf_jax.images.points import Polarity
 from dsf_jax.insight.plots import ranked_results, save_figure
 from dsf_jax.retrieval.picture_search import (
-    Drawing,
     FoundPicture,
-    drawing_features,
-    read_drawing,
+    read_sketch,
     search_pictures,
+    sketch_features,
 )
-from dsf_jax.training.checkpoints import load_model
 from launch import common
 
 _CHECKPOINT = common.define_checkpoint()
@@ -47,7 +46,10 @@ _FOLDER = flags.DEFINE_string(
 _TOP = common.define_top()
 _LAYER = common.define_layer()
 _POLARITY = flags.DEFINE_enum(
-    "polarity", "black_on_white", get_args(Polarity), "Strokes on paper in the drawing."
+    "polarity",
+    None,
+    get_args(Polarity),
+    "Strokes on paper in the drawing, which is then never taken for a photo; by default found out.",
 )
 _FIGURE = flags.DEFINE_string(
     "figure", None, "PNG file to draw the ranking into; never overwritten."
@@ -66,16 +68,18 @@ def main() -> None:
         raise ValueError(
             "--labels and --folder are for a --gallery; name the folder itself with --photos"
         )
-    drawing = read_drawing(_SKETCH.value, cast(Polarity, _POLARITY.value))
-    found = _search_gallery(drawing) if _GALLERY.value else _search_folder(drawing)
+    sketch = read_sketch(_SKETCH.value, cast(Polarity | None, _POLARITY.value))
+    for note in sketch.query.notes:
+        common.note(f"{_SKETCH.value}: {note}")
+    found = _search_gallery(sketch.query) if _GALLERY.value else _search_folder(sketch.query)
     for rank, (distance, path) in enumerate(found, start=1):
         print(f"{rank:3d}  {distance:.4f}  {path}")
     if figure:
         pictures = [_picture_or_name(path) for _, path in found]
-        save_figure(ranked_results([drawing.image], [pictures]), figure)
+        save_figure(ranked_results([sketch.image], [pictures]), figure)
 
 
-def _search_folder(drawing: Drawing) -> list[FoundPicture]:
+def _search_folder(query: Query) -> list[FoundPicture]:
     """Returns a folder's nearest pictures, and names on standard error what could not be compared."""
     folder = _PHOTOS.value
     pictures, passed_over, unreadable = list_pictures(folder)
@@ -83,9 +87,9 @@ def _search_folder(drawing: Drawing) -> list[FoundPicture]:
         print(unreadable_line(path), file=sys.stderr)
     for line in missed_pictures(passed_over, pathlib.Path(folder).expanduser()):
         print(line, file=sys.stderr)
-    model = load_model(_CHECKPOINT.value)
-    layer = _LAYER.value or model.backbone.default_feature
-    found, failed = search_pictures(model, drawing, pictures, _TOP.value, layer=layer)
+    model = common.load_told(_CHECKPOINT.value)
+    layer = _LAYER.value or model.default_feature
+    found, failed = search_pictures(model, query, pictures, _TOP.value, layer=layer)
     for line in failed:
         print(line, file=sys.stderr)
     return found
@@ -105,7 +109,7 @@ def _picture_or_name(path: pathlib.Path) -> np.ndarray | str:
         return printable(path.name)
 
 
-def _search_gallery(drawing: Drawing) -> list[FoundPicture]:
+def _search_gallery(query: Query) -> list[FoundPicture]:
     """Returns a gallery's nearest pictures."""
     uri = _GALLERY.value
     # They need LanceDB, which a folder does not.
@@ -114,11 +118,11 @@ def _search_gallery(drawing: Drawing) -> list[FoundPicture]:
     from dsf_jax.gallery.store import open_store
 
     layer = _LAYER.value or open_store(uri).config.layer
-    model = load_model(_CHECKPOINT.value)
+    model = common.load_told(_CHECKPOINT.value)
     gallery = Gallery.open(uri, network_embedder(model, layer=layer))
     if not len(gallery):
         raise ValueError(f"{uri} holds no picture yet; add some with python -m launch.index")
-    features = drawing_features(model, drawing, layer=layer)
+    features = sketch_features(model, query, layer=layer)
     (neighbours,) = gallery.search(features, _TOP.value, labels=_LABELS.value, folder=_FOLDER.value)
     return [FoundPicture(distance, pathlib.Path(picture.path)) for picture, distance in neighbours]
 

@@ -49,6 +49,7 @@ def main() -> None:
     listening = listen(_HOST.value, _PORT.value)
     try:
         searcher = open_searcher(_CHECKPOINT.value, _GALLERY.value)
+        common.note(searcher.model.card.sentence(_CHECKPOINT.value))
         searcher.warm_up()
         server = uvicorn.Server(
             uvicorn.Config(

@@ -27,11 +27,13 @@ from dsf_jax.data.datasets import (
     read_folds,
 )
 from dsf_jax.data.files import write_atomic
-from dsf_jax.data.mixtures import MIXTURES, ClassMap
+from dsf_jax.data.mixtures import MIXTURES, ClassMap, Mixture
+from dsf_jax.evaluation.cards import held_out_score
 from dsf_jax.images.views import Resizing
 from dsf_jax.models.model import with_classes
 from dsf_jax.training import start
 from dsf_jax.training.agreement import check_agreement
+from dsf_jax.training.checkpoints import load_model, record_retrieval
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.loop import held_out_accuracy
 from dsf_jax.training.parallel import is_primary
@@ -174,7 +176,21 @@ def _train_once(
     _print(f"step {int(result.state.step)}: {done}, saved in {run_dir}")
     if result.finished and (accuracy := held_out_accuracy(run_dir)) is not None:
         _print(f"accuracy on held-out data, single angle: {accuracy:.4f}")
+    if result.finished and scored:
+        _record_retrieval(run_dir, scored)
     return result.finished
+
+
+def _record_retrieval(run_dir: pathlib.Path, held_out: Mixture) -> None:
+    """Writes into the run's card how well it retrieves held-out photos, where there are any."""
+    model = load_model(run_dir)
+    score = held_out_score(model, held_out)
+    if score is None:
+        return
+    best = score.best
+    _print(f"mAP on held-out data: {best.mean_average_precision:.4f}, by {best.feature}")
+    if is_primary():
+        record_retrieval(run_dir, model, score)
 
 
 def _train_folds(job: _Job, run_dir: pathlib.Path, datasets: Sequence[str]) -> None:

@@ -5,10 +5,11 @@ import pathlib
 from dsf_jax.app.searcher import Searcher
 from dsf_jax.data import quickstart
 from dsf_jax.data.records import open_records
-from dsf_jax.gallery.embedder import Embedder, network_embedder
+from dsf_jax.gallery.embedder import network_embedder
 from dsf_jax.gallery.from_records import write_pictures
 from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.gallery.store import open_store
+from dsf_jax.models.model import Model
 from dsf_jax.training.checkpoints import load_model
 
 
@@ -27,17 +28,17 @@ def open_searcher(checkpoint: str, gallery: str | None) -> Searcher:
     model = load_model(checkpoint)
     if gallery is None:
         run = pathlib.Path(checkpoint)
-        return Searcher(model, quickstart_gallery(run, network_embedder(model)))
+        return Searcher(model, quickstart_gallery(run, model))
     embedder = network_embedder(model, layer=open_store(gallery).config.layer)
     return Searcher(model, Gallery.open(gallery, embedder))
 
 
-def quickstart_gallery(run: pathlib.Path, embedder: Embedder) -> Gallery:
+def quickstart_gallery(run: pathlib.Path, model: Model) -> Gallery:
     """Opens the gallery of the quickstart's pictures; what is missing of it is made.
 
     Args:
       run: folder of the quickstart's results.
-      embedder: embedder of the quickstart's network.
+      model: the quickstart's network.
 
     Raises:
       FileNotFoundError: when the quickstart has not been run.
@@ -52,8 +53,12 @@ def quickstart_gallery(run: pathlib.Path, embedder: Embedder) -> Gallery:
         parts = [open_records(data_dir, quickstart.PHOTOS, split) for split in quickstart.SPLITS]
         write_pictures(parts, pictures)
     made = quickstart.galleries(run)
-    own = [uri for digest, uri in made.items() if embedder.is_of(digest)]
-    uri = own[0] if own else quickstart.gallery(run, embedder.digest)
-    gallery = Gallery.open_or_create(uri, embedder)
+    own = [uri for digest, uri in made.items() if model.digest_matches(digest)]
+    uri = own[0] if own else quickstart.gallery(run, model.digest())
+    try:  # one that was made before features were compared keeps its own
+        layer = open_store(str(uri)).config.layer
+    except FileNotFoundError:
+        layer = None
+    gallery = Gallery.open_or_create(uri, network_embedder(model, layer=layer))
     gallery.sync(pictures)  # it was stopped, perhaps, while it was made
     return gallery

@@ -5,17 +5,20 @@ limits; knows no HTTP.
 import io
 import threading
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
 
 import numpy as np
 
-from dsf_jax.app.scan import SCANNED, looks_drawn, scanned_ink, shrunk
-from dsf_jax.data.mixtures import square_photo
+from dsf_jax.data.drawings import (
+    FILLED,
+    MIN_EXTENT,
+    PictureKind,
+    Query,
+    RequestedKind,
+    query_from_pixels,
+)
 from dsf_jax.data.pictures import decode_picture
-from dsf_jax.images.points import CANVAS, points_from_ink, points_from_strokes
+from dsf_jax.images.points import CANVAS, points_from_strokes
 
-PictureKind = Literal["drawing", "photo"]
-RequestedKind = Literal["auto", "drawing", "photo"]
 Box = tuple[float, float, float, float]
 
 MAX_DRAWING_BYTES = 2 * 2**20  # of a drawing as JSON
@@ -23,22 +26,7 @@ MAX_PICTURE_BYTES = 16 * 2**20  # of a picture file
 MAX_STROKES, MAX_POINTS = 1_000, 20_000  # of a drawing, of all its strokes
 MAX_UNITS = 1e9  # of a surface's side
 
-FILLED = 0.78  # of the canvas's side, by the drawing's longer one, as TU-Berlin's sketches fill it
-MIN_EXTENT = 0.25  # of the surface: a dot is not blown up to fill the canvas
-
 DECODING = threading.Lock()  # one at a time: decoded, a picture may take hundreds of megabytes
-
-
-class Query(NamedTuple):
-    """What the network is shown: exactly one of the two.
-
-    Attributes:
-      points: [p, 2] uint16 canvas points of a drawing.
-      photo: [256, 256, 3] uint8.
-    """
-
-    points: np.ndarray | None = None
-    photo: np.ndarray | None = None
 
 
 def query_from_strokes(strokes: Sequence[Sequence[Sequence[float]]], box: Box) -> Query:
@@ -90,12 +78,8 @@ def query_from_picture(data: bytes, kind: RequestedKind = "auto") -> tuple[Query
     """
     with DECODING:
         picture = decode_picture(io.BytesIO(data), "the file")
-        small, square = shrunk(picture, SCANNED), square_photo(picture)
-        del picture
-    if kind == "photo" or (kind == "auto" and not looks_drawn(small)):
-        return Query(photo=square), "photo"
-    points = points_from_ink(_framed(scanned_ink(small)))
-    return Query(points=points), "drawing"
+        query = query_from_pixels(picture, kind)
+    return query, "drawing" if query.photo is None else "photo"
 
 
 def _check_counts(strokes: Sequence[Sequence[Sequence[float]]]) -> None:
@@ -106,15 +90,3 @@ def _check_counts(strokes: Sequence[Sequence[Sequence[float]]]) -> None:
     ):
         if count > limit:
             raise ValueError(f"the drawing has {count} {what}, at most {limit} are taken; {remedy}")
-
-
-def _framed(ink: np.ndarray) -> np.ndarray:
-    """Crops or pads the paper so that the ink fills as much of a square as strokes do."""
-    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
-        raise ValueError("the picture shows no strokes; send it as a photo, or use a darker pen")
-    cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    side = max(*cropped.shape, round(MIN_EXTENT * max(ink.shape)))
-    free = [side - n for n in cropped.shape]
-    border = round((1 / FILLED - 1) / 2 * side)
-    return np.pad(cropped, [(border + n // 2, border + n - n // 2) for n in free])

@@ -24,7 +24,7 @@ from dsf_jax.export import load
 from dsf_jax.export.weights import caffemodel, state_dict
 from dsf_jax.images.points import CANVAS, PADDED_LENGTHS, PADDING
 from dsf_jax.images.views import PHOTO_SIZE, VIEW_ANGLES
-from dsf_jax.models.backbone import Backbone, Params
+from dsf_jax.models.backbone import Params
 from dsf_jax.models.model import Model
 from dsf_jax.recognition.voting import vote
 from dsf_jax.retrieval.features import embed_layers
@@ -136,13 +136,18 @@ def write_state_dict(path: str | os.PathLike[str], model: Model) -> None:
     write_atomic(path, content)
 
 
-def _exported_features(backbone: Backbone) -> tuple[str, ...]:
+def _exported_features(model: Model) -> tuple[str, ...]:
     """Returns the names of the features that an export computes."""
-    return tuple(dict.fromkeys((*backbone.compared_features, backbone.default_feature)))
+    backbone = model.backbone
+    return tuple(
+        dict.fromkeys(
+            (*backbone.compared_features, backbone.default_feature, model.default_feature)
+        )
+    )
 
 
 def _features(model: Model, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    return embed_layers(model, batch, _exported_features(model.backbone))
+    return embed_layers(model, batch, _exported_features(model))
 
 
 _FUNCTIONS = {
@@ -229,7 +234,7 @@ def _config(model: Model, functions: Mapping[str, export.Exported], folder: path
         "variant": backbone.name,  # what earlier versions called the backbone
         **model.config._asdict(),
         "feature_layers": {
-            name: backbone.features[name].activations for name in _exported_features(backbone)
+            name: backbone.features[name].activations for name in _exported_features(model)
         },
         "preprocessing": _preprocessing(model),
         "functions": {
@@ -304,8 +309,8 @@ def _readme(model: Model) -> str:
         )
     return _README.format(
         title=model.backbone.title, classes=len(model.class_names), size=model.size, random=random,
-        features=", ".join(f'"{name}"' for name in _exported_features(model.backbone)),
-        feature=model.backbone.default_feature,
+        features=", ".join(f'"{name}"' for name in _exported_features(model)),
+        feature=model.default_feature,
         canvas=CANVAS, last=CANVAS - 1, padding=PADDING, photo=PHOTO_SIZE,
         lengths=", ".join(map(str, PADDED_LENGTHS)), views=len(VIEW_ANGLES),
         jax=jax.__version__, platforms=", ".join(PLATFORMS), checkpoints=FOLDER,

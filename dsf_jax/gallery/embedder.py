@@ -48,7 +48,7 @@ def network_embedder(model: Model, *, layer: str | None = None, batch_size: int 
     Raises:
       ValueError: for an unknown feature.
     """
-    layer = layer or model.backbone.default_feature
+    layer = layer or model.default_feature
     model.backbone.feature(layer)  # checks the name
     digest = model.digest()
     model = jax.device_put(model)

@@ -16,6 +16,7 @@ from dsf_jax.images import views
 from dsf_jax.images.views import Resizing
 from dsf_jax.models.backbone import INPUT, Backbone, Params
 from dsf_jax.models.backbones import backbone_named
+from dsf_jax.models.model_card import ModelCard
 
 
 class ModelConfig(NamedTuple):
@@ -52,11 +53,13 @@ class Model(flax.struct.PyTreeNode):
       params: {layer: {name: array}} float32.
       config: what the model is.
       dtype: type that the network computes in.
+      card: what it was trained on, and how well it retrieves.
     """
 
     params: Params
     config: ModelConfig = flax.struct.field(pytree_node=False)
     dtype: Any = flax.struct.field(pytree_node=False, default=jnp.float32)
+    card: ModelCard = flax.struct.field(pytree_node=False, default=ModelCard())
 
     @property
     def backbone(self) -> Backbone:
@@ -72,6 +75,14 @@ class Model(flax.struct.PyTreeNode):
     def size(self) -> int:
         """Returns h = w of the network's input."""
         return self.config.size
+
+    @property
+    def default_feature(self) -> str:
+        """Returns the feature that pictures are searched by: the best on data held out from training,
+        or, where none was compared, the backbone's.
+        """
+        best = self.card.best_feature
+        return best if best in self.backbone.features else self.backbone.default_feature
 
     def __call__(self, images: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Shows pictures to the network.

@@ -216,7 +216,7 @@ def retrieval(
     Raises:
       ValueError: no sketch has a photo of its class; a class to show is unknown or has no sketch.
     """
-    mixture, layer = inputs.mixture, layer or inputs.network.model.backbone.default_feature
+    mixture, layer = inputs.mixture, layer or inputs.network.model.default_feature
     counted = np.isin(mixture.drawings.labels, mixture.photos.labels)
     if not counted.any():
         raise ValueError(

@@ -26,7 +26,7 @@ def embed(model: Model, batch: Mapping[str, Any], *, layer: str | None = None) -
     Raises:
       ValueError: for an unknown feature.
     """
-    layer = layer or model.backbone.default_feature
+    layer = layer or model.default_feature
     return embed_layers(model, batch, (layer,))[layer]
 
 
@@ -126,7 +126,7 @@ def extract(
     Raises:
       ValueError: for an unknown feature, or no examples.
     """
-    layers = layers or (model.backbone.default_feature,)
+    layers = layers or (model.default_feature,)
     blocks = list(
         feature_blocks(model, examples, layers=layers, batch_size=batch_size, label=label)
     )

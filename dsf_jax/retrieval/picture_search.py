@@ -7,27 +7,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dsf_jax.data.batches import collate, content
+from dsf_jax.data.drawings import Query, query_from_pixels
 from dsf_jax.data.mixtures import EDGE_PRESERVING, small_drawing, square_photo
 from dsf_jax.data.picture_folders import printable
 from dsf_jax.data.pictures import read_picture
-from dsf_jax.images.points import Polarity, points_from_image
+from dsf_jax.images.points import Polarity
 from dsf_jax.models.model import Model
 from dsf_jax.retrieval.euclidean import search
-from dsf_jax.retrieval.features import extract
+from dsf_jax.retrieval.features import embed, extract
 
 
-class Drawing(NamedTuple):
-    """A drawing that was read from a picture file.
+class Sketch(NamedTuple):
+    """What was read from a picture file that is searched by.
 
     Attributes:
-      image: [h, w, 3] uint8.
-      points: [p, 2] uint16 points on the canvas lattice, at least one.
-      polarity: strokes on paper in `image`.
+      image: [h, w, 3] uint8, the picture as it is.
+      query: what the network is shown of it: a drawing, or a photo.
     """
 
     image: np.ndarray
-    points: np.ndarray
-    polarity: Polarity
+    query: Query
 
 
 class FoundPicture(NamedTuple):
@@ -79,30 +79,31 @@ class PictureFiles(Sequence[dict[str, Any]]):
         return {"photo": square_photo(picture), "label": 0}
 
 
-def read_drawing(path: str | os.PathLike[str], polarity: Polarity = "black_on_white") -> Drawing:
-    """Reads a drawing from a picture file.
+def read_sketch(path: str | os.PathLike[str], polarity: Polarity | None = None) -> Sketch:
+    """Reads a picture file to search by, as the page does; see `query_from_pixels`.
 
     Args:
       path: path of the file.
-      polarity: strokes on paper in the drawing.
+      polarity: strokes on paper; it is then a drawing. None finds out, and whether it is a photo.
 
     Raises:
       FileNotFoundError: when there is no such file.
       ValueError: when it cannot be read, or shows no strokes.
     """
     image = read_picture(path)
-    points = points_from_image(image, polarity=polarity)
-    if not len(points):
-        raise ValueError(f"{path} shows no strokes; draw some, or try the other --polarity")
-    return Drawing(image, points, polarity)
+    try:
+        query = query_from_pixels(image, "drawing" if polarity else "auto", polarity)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return Sketch(image, query)
 
 
-def drawing_features(model: Model, drawing: Drawing, *, layer: str) -> np.ndarray:
-    """Computes the features of a drawing, resized as the model was trained.
+def sketch_features(model: Model, query: Query, *, layer: str) -> np.ndarray:
+    """Computes the features of what is searched by, resized as the model was trained.
 
     Args:
       model: network with its parameters.
-      drawing: the drawing.
+      query: a drawing or a photo.
       layer: name of a feature of the model's backbone.
 
     Returns:
@@ -111,23 +112,26 @@ def drawing_features(model: Model, drawing: Drawing, *, layer: str) -> np.ndarra
     Raises:
       ValueError: for an unknown feature.
     """
-    resizing, example = model.config.resizing, {"points": drawing.points, "label": 0}
-    if resizing != EDGE_PRESERVING:
-        dark_on_light = drawing.polarity == "black_on_white"
-        image = drawing.image if dark_on_light else 255 - drawing.image
-        small = small_drawing(image, resizing=resizing, size=model.size)
-        example = {"drawing": small, "label": 0}
-    return extract(model, [example], layers=(layer,), label="drawing")[layer]
+    resizing = model.config.resizing
+    example: dict[str, Any]
+    if query.photo is not None:
+        example = {"photo": query.photo}
+    elif resizing != EDGE_PRESERVING and query.drawing is not None:
+        example = {"drawing": small_drawing(query.drawing, resizing=resizing, size=model.size)}
+    else:
+        example = {"points": query.points}
+    batch = content(collate([example | {"label": 0}]))
+    return np.asarray(embed(model, batch, layer=layer))
 
 
 def search_pictures(
-    model: Model, drawing: Drawing, paths: Sequence[pathlib.Path], k: int, *, layer: str
+    model: Model, query: Query, paths: Sequence[pathlib.Path], k: int, *, layer: str
 ) -> Ranking:
-    """Finds the picture files that look most like a drawing; all of them are read.
+    """Finds the picture files that look most like a drawing or a photo; all of them are read.
 
     Args:
       model: network with its parameters.
-      drawing: the drawing.
+      query: what is searched by.
       paths: paths of the picture files.
       k: number of pictures.
       layer: name of a feature of the model's backbone.
@@ -138,14 +142,14 @@ def search_pictures(
     Raises:
       ValueError: for an unknown feature, or when no file can be read.
     """
-    query = drawing_features(model, drawing, layer=layer)
+    shown = sketch_features(model, query, layer=layer)
     pictures = PictureFiles(paths)
     features = extract(model, pictures, layers=(layer,), label="pictures")[layer]
     failed = [pictures.failed[i] for i in sorted(pictures.failed)]
     readable = [i for i in range(len(paths)) if i not in pictures.failed]
     if not readable:
         raise ValueError(f"none of {len(paths)} pictures can be read: {failed[0]}")
-    nearest = search(query, features[readable], k)
+    nearest = search(shown, features[readable], k)
     distances = np.sqrt(nearest.squared_distances[0])
     found = [
         FoundPicture(float(distance), paths[readable[i]])

@@ -19,6 +19,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from dsf_jax.models.model import Model, ModelConfig, init_model
+from dsf_jax.models.model_card import ModelCard, RetrievalScore
+from dsf_jax.training import card_files
 from dsf_jax.training.parallel import replicate, replication
 from dsf_jax.training.step import TrainState
 
@@ -107,7 +109,8 @@ def save(
 
 def _described(model: Model) -> ocp.args.JsonSave:
     """Describes a checkpoint's parameters: what model they are of, and their digest."""
-    return ocp.args.JsonSave(model.config._asdict() | {"fingerprint": model.digest()})
+    told = {"fingerprint": model.digest(), "card": model.card._asdict()}
+    return ocp.args.JsonSave(model.config._asdict() | told)
 
 
 def _storable(tree: Any) -> Any:
@@ -219,8 +222,30 @@ def _read_model(checkpoints: ocp.CheckpointManager, step: int) -> Model:
     wanted = ocp.args.StandardRestore(_abstract(like.params, first))
     params = checkpoints.restore(step, args=ocp.args.Composite(params=wanted)).params
     model = like.replace(params=params)
-    _check_values(model, described, _export_of(pathlib.Path(checkpoints.directory)))
-    return model
+    folder = pathlib.Path(checkpoints.directory)
+    _check_values(model, described, _export_of(folder))
+    card = ModelCard.from_json(described.get("card", {}))
+    return model.replace(card=card_files.completed(card, folder, model.digest()))
+
+
+def record_retrieval(source: str | os.PathLike[str], model: Model, score: RetrievalScore) -> Model:
+    """Writes into a checkpoint's card how well its network retrieves.
+
+    Args:
+      source: what the model was loaded from, see `load_model`.
+      model: network with its parameters.
+      score: what was measured.
+
+    Returns:
+      The model with the new card.
+
+    Raises:
+      OSError: when it cannot be written.
+      ValueError: when the file of earlier scores is damaged.
+    """
+    folder = _checkpoint_folder(_folder_and_step(source)[0])
+    card_files.record(folder, model.digest(), score)
+    return model.replace(card=model.card.with_retrieval(score))
 
 
 def _check_values(model: Model, *descriptions: Mapping[str, Any]) -> None:

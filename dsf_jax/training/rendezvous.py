@@ -15,6 +15,7 @@ from typing import Any
 GO = "go"
 _QUIET = 2.0  # seconds before a line says what is waited for
 _REMINDER = 60.0  # between such lines
+_GRACE = 10.0  # seconds more for the answer of a process 0 that is there, whose time may end later
 
 
 class _Waiting:
@@ -190,7 +191,7 @@ def _wait_for_answer(caller: socket.socket, waiting: _Waiting) -> str:
     """Returns the answer of process 0; empty when it has gone, or the time is over."""
     caller.settimeout(0.5)
     received = b""
-    while not waiting.is_over() and not received.endswith(b"\n"):
+    while time.monotonic() < waiting.deadline + _GRACE and not received.endswith(b"\n"):
         try:
             part = caller.recv(4096)
         except TimeoutError:

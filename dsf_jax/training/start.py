@@ -14,6 +14,7 @@ from dsf_jax.data.training_batches import held_out_batches, training_batches
 from dsf_jax.images.views import Resizing
 from dsf_jax.models.backbones import backbone_named
 from dsf_jax.models.model import Model, ModelConfig, init_model
+from dsf_jax.models.model_card import ModelCard, TrainingSet
 from dsf_jax.models.weight_files.lpips import lpips_weights_path
 from dsf_jax.models.weight_files.reading import read_weights
 from dsf_jax.models.weights_port import PortReport, port_weights
@@ -125,10 +126,13 @@ def train_on(
             seed=config.seed,
         )
 
+    sets = [TrainingSet(c.source, c.domain, sum(c.per_class)) for c in mixture.counts]
+    used = tuple(own for own in sets if own.examples)
+    card = ModelCard(used, classes=len(mixture.class_names))
     return train(
         config,
         make_batches,
-        model,
+        model.replace(card=card),
         run_dir,
         total_examples=len(mixture.drawings) + len(mixture.photos),
         data=[f"{count}; digest {count.digest}" for count in mixture.counts],

@@ -300,3 +300,16 @@ def test_shrinking_a_photo_averages() -> None:
     fine = np.zeros((1024, 1024, 3), np.uint8)
     fine[:, ::2] = 255  # aliasing would give black, white or stripes
     np.testing.assert_allclose(square_photo(fine), 127.5, atol=12)
+
+
+def test_names_meet_whichever_way_their_accents_are_written(zoo: Any) -> None:
+    """Class lists and class maps of macOS write an accent as a character of its own."""
+    composed, decomposed = "\u00c4ffchen \U0001f412", "A\u0308ffchen \U0001f412"
+    mixture = mix(zoo("sketch"), [decomposed, "cat"])
+    assert mixture.class_names == (decomposed, "cat")  # a model keeps the names that it has
+    assert mixture.counts[0].per_class == (1, 2)
+    mapped = mix(zoo("sketch"), class_map={decomposed: {"zoo": ["cat"]}})
+    assert mapped.class_names == ("dog", composed)
+    assert mix(zoo("sketch"), class_map={"ape": {"zoo": [decomposed]}}).class_names[0] == "ape"
+    with pytest.raises(ValueError, match="listed twice"):
+        mix(zoo("sketch"), [composed, decomposed])

@@ -384,3 +384,9 @@ def test_frameworks_without_names_for_a_backbone_are_refused(two_layers, tmp_pat
     ):
         export.write_state_dict(tmp_path / "net.pth", two_layers)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_readme_says_how_long_it_can_be_read_and_how_to_make_it_again(tiny):
+    text = (tiny / "README.md").read_text()
+    assert "six months" in text and f"jax {jax.__version__}" in text
+    assert "python -m launch.export --checkpoint=" in text

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -50,6 +51,7 @@ def test_help_is_complete(name, helps):
         defined |= {field.name for field in dataclasses.fields(TrainConfig)}
     if "adopt_module_key_flags(distributed)" in source_of(name):
         defined |= {"coordinator", "processes", "process", "heartbeat"}
+        defined |= {"join_timeout", "step_timeout"}
     own = helps[name].partition("flags:")[2]
     told = dict(re.findall(r"^  --(?:\[no\])?(\w+): (.*)$", own, re.MULTILINE))
     assert set(told) == defined and all(told.values())
@@ -262,12 +264,104 @@ def test_every_script_is_tested():
     assert all(importlib.util.find_spec(f"launch.{name}") for name in NAMES)
 
 
+def test_where_compiled_functions_are_kept_without_a_home(monkeypatch, tmp_path):
+    monkeypatch.setattr(common.os.path, "expanduser", lambda path: path)
+    for given in ("", "relative"):  # which the specification of this variable has ignored
+        monkeypatch.setenv("XDG_CACHE_HOME", given)
+        assert common.compilation_cache() is None
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert common.compilation_cache() == tmp_path / "dsf_jax" / "compiled"
+
+
+@pytest.mark.parametrize(
+    ("given", "folder", "note"),
+    [("", None, ""), ("{tmp}/a/b", "{tmp}/a/b", ""), ("gs://b/c", "gs://b/c", ""), ("/proc/x", None, "/proc/x")],
+)  # fmt: skip
+def test_a_folder_that_cannot_be_written_is_told(
+    monkeypatch, tmp_path, capsys, given, folder, note
+):
+    taken = []
+    monkeypatch.setattr(jax.config, "update", lambda _, value: taken.append(value))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", given.format(tmp=tmp_path))
+    common._keep_compiled()
+    assert taken == [folder and folder.format(tmp=tmp_path)]
+    said = capsys.readouterr().err
+    assert note in said and bool(said) == bool(note)
+
+
+@pytest.mark.parametrize(
+    ("value", "expanded"),
+    [
+        ("~/x", "/home/me/x"),
+        ("~", "/home/me"),
+        ("~/x:best", "/home/me/x:best"),
+        ("A=~/x", "A=/home/me/x"),
+        ("a~/x", "a~/x"),
+        ("~nobody_of_this_name/x", "~nobody_of_this_name/x"),
+        ("x/~/y", "x/~/y"),
+    ],
+)
+def test_the_home_folder_is_meant_in_every_flag(monkeypatch, value, expanded):
+    monkeypatch.setenv("HOME", "/home/me")
+    own = flags.FlagValues()
+    one = flags.DEFINE_string("one", None, "", flag_values=own)
+    several = flags.DEFINE_list("several", [], "", flag_values=own)
+    number = flags.DEFINE_integer("number", 1, "", flag_values=own)
+    monkeypatch.setattr(flags, "FLAGS", own)
+    own(["x", f"--one={value}", f"--several=y,{value}", "--number=2"])
+    common._expand_home()
+    assert (one.value, several.value, number.value) == (expanded, ["y", expanded], 2)
+
+
+def test_the_home_folder_of_nobody(monkeypatch, capsys):
+    monkeypatch.setattr(common.os.path, "expanduser", lambda path: path)
+    with pytest.raises(SystemExit):
+        common._with_home("photos", "~/x")
+    assert "--photos=~/x: this user has no home folder; give the path" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("platform", ["gpuu", "cuda"])
+def test_a_device_that_is_not_there_is_named(platform):
+    code = """if True:
+        import jax
+        from launch import common
+        try:
+            jax.devices()
+        except Exception as error:
+            print(common.explain(error))"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+        env=os.environ | {"JAX_PLATFORMS": platform},
+    )  # fmt: skip
+    assert done.stdout.startswith(f"JAX_PLATFORMS={platform} cannot be used here (")
+    assert "; unset it, set JAX_PLATFORMS=cpu, or install" in done.stdout
+
+
+def test_flags_have_their_help_without_docstrings():
+    command = [sys.executable, "-OO", "-m", "launch.train", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("Trains a network on prepared")
+    assert "momentum of SGD" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("name", "absent", "extra"),
     [("index", "lancedb", "gallery"), ("serve", "lancedb", "gallery"), ("serve", "fastapi", "app")],
 )
-def test_a_missing_extra_is_named(name, absent, extra):
-    code = f"import sys; sys.modules[{absent!r}] = None; import launch.{name}"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    last = done.stderr.splitlines()[-1]
-    assert "run `pip install " in last and last.endswith(f"install this project's extra `{extra}`")
+def test_a_missing_extra_is_named_and_help_needs_none(name, absent, extra, tmp_path):
+    code = f"""if True:
+        import runpy, sys
+        sys.modules[{absent!r}] = None
+        runpy.run_module("launch.{name}", run_name="__main__", alter_sys=True)"""
+
+    def run(*flags):
+        command = [sys.executable, "-c", code, *flags]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    helped = run("--help")
+    assert helped.returncode == 0 and "--gallery" in helped.stdout
+    values = REQUIRED[name] | ({"photos": tmp_path} if name == "index" else {})
+    done = run(*(f"--{flag}={value}" for flag, value in values.items()))
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1 and line.startswith("error: ")
+    assert "run `pip install " in line and f"this project's extra `{extra}`" in line

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 import types
 
 import pytest
@@ -22,7 +23,7 @@ def joined(monkeypatch):
     asked for, in order."""
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
-    asked = []
+    asked, met = [], []
     fake = types.SimpleNamespace(
         config=types.SimpleNamespace(update=lambda *x: asked.append(x)),
         distributed=types.SimpleNamespace(initialize=lambda *x, **options: asked.append(x)),
@@ -32,6 +33,7 @@ def joined(monkeypatch):
         raise Supervised
 
     monkeypatch.setattr(distributed, "jax", fake)
+    monkeypatch.setattr(distributed.rendezvous, "meet", lambda *given: met.append(given))
     monkeypatch.setattr(distributed, "_supervise", supervise)
     monkeypatch.setattr(distributed, "_end_with", lambda pipe: None)
     monkeypatch.setenv(distributed._WORKER, "0")
@@ -42,6 +44,7 @@ def joined(monkeypatch):
         return asked
 
     join.fake = fake  # type: ignore[attr-defined]
+    join.met = met  # type: ignore[attr-defined]
     return join
 
 
@@ -54,6 +57,7 @@ def test_the_flags_name_the_address_the_number_and_the_place(joined):
     gloo = ("jax_cpu_collectives_implementation", "gloo")
     given = {"coordinator": "10.0.0.1:1234", "processes": 2, "process": 0}
     assert joined(**given) == [gloo, ("10.0.0.1:1234", 2, 0)]
+    assert joined.met == [("10.0.0.1:1234", 2, 0, 300)]
 
 
 def test_jax_may_find_them_itself(joined):
@@ -63,8 +67,12 @@ def test_jax_may_find_them_itself(joined):
 def test_the_flag_says_when_a_silent_process_is_gone(joined):
     options = {}
     joined.fake.distributed.initialize = lambda *_, **given: options.update(given)
-    joined(coordinator="auto", heartbeat=7)
-    assert options == {"heartbeat_timeout_seconds": 7, "shutdown_timeout_seconds": 7}
+    joined(coordinator="auto", heartbeat=7, join_timeout=50)
+    assert options == {
+        "initialization_timeout": 110,
+        "heartbeat_timeout_seconds": 7,
+        "shutdown_timeout_seconds": 7,
+    }
 
 
 def test_the_first_process_watches_and_a_second_one_joins(joined, monkeypatch):
@@ -151,3 +159,27 @@ def test_who_watches_ends_as_the_work_does_and_says_what_it_died_of(end, status,
     )
     assert done.returncode == status and done.stdout == "at work\n"
     assert done.stderr.startswith(told) and done.stderr.count("\n") == (told != "")
+
+
+def test_a_worker_that_a_signal_ends_early_is_told_from_one_that_died():
+    script = f"""if True:
+        import os, signal, time
+        from launch import distributed
+        if "{distributed._WORKER}" in os.environ:
+            os.kill(os.getppid(), signal.SIGTERM)
+            time.sleep(60)
+        distributed._supervise()"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 128 + 15
+    assert done.stderr.startswith("error: ended by SIGTERM before the first step; start all")
+
+
+def test_those_who_do_not_come_where_jax_counts(joined, monkeypatch):
+    ended = []
+    monkeypatch.setattr(distributed, "exit_with", ended.append)
+    joined.fake.distributed.initialize = lambda *_, **__: time.sleep(2)
+    joined(coordinator="auto", join_timeout=1)
+    (line,) = ended
+    assert "have not all come within 1 s; see" in line and "--join_timeout" in line

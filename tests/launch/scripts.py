@@ -18,6 +18,8 @@ NAMES = (
 ALL = "openmoji/sketch,openmoji/photo,openmoji/edge"
 PROGRESS = re.compile(r"\d+%\||\d+ examples \[|^(\x1b\[A|\s)*$")
 
+NOTE = "note: "
+
 
 def arguments_of(name, positional, values):
     """`launch("search", "word", top=3)` means `python -m launch.search --top=3 word`."""
@@ -33,7 +35,16 @@ class Result(NamedTuple):
 
     @property
     def lines(self):
-        """Standard error without progress bars."""
+        """Standard error without progress bars and notes."""
+        return [line for line in self._said if not line.startswith(NOTE)]
+
+    @property
+    def notes(self):
+        """What a person should know although all went well."""
+        return [line.removeprefix(NOTE) for line in self._said if line.startswith(NOTE)]
+
+    @property
+    def _said(self):
         return [line for line in re.split(r"[\r\n]+", self.err) if not PROGRESS.search(line)]
 
     def succeeded(self):

@@ -133,7 +133,7 @@ def test_where_no_picture_can_be_read_nothing_is_ranked(launch, given, broken, t
 def test_a_blank_drawing(launch, given, tmp_path):
     Image.new("RGB", (80, 80), "white").save(tmp_path / "blank.png")
     result = launch("search", **(given | {"sketch": tmp_path / "blank.png"}))
-    result.failed(tmp_path / "blank.png", "no strokes", "--polarity")
+    result.failed(tmp_path / "blank.png", "no strokes", "use a darker pen")
 
 
 @pytest.mark.parametrize(

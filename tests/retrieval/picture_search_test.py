@@ -8,9 +8,9 @@ from dsf_jax.data.picture_folders import list_pictures
 from dsf_jax.retrieval.features import extract
 from dsf_jax.retrieval.picture_search import (
     PictureFiles,
-    drawing_features,
-    read_drawing,
+    read_sketch,
     search_pictures,
+    sketch_features,
 )
 from tests.training.tiny import start_model
 
@@ -29,7 +29,7 @@ def test_the_nearest_by_plain_distance(drawing_file, tmp_path):
         (tmp_path / "photos").mkdir(exist_ok=True)
         Image.fromarray(noise).save(tmp_path / "photos" / f"{seed}.png")
     model, paths = start_model(), list_pictures(tmp_path / "photos").pictures
-    drawing = read_drawing(drawing_file)
+    drawing = read_sketch(drawing_file).query
     (tmp_path / "photos/2b.png").write_bytes(b"no picture")
     broken = [tmp_path / "photos/2b.png", tmp_path / "photos/gone.png"]
     mixed = [*paths[:3], *broken, *paths[3:]]
@@ -38,7 +38,7 @@ def test_the_nearest_by_plain_distance(drawing_file, tmp_path):
     with pytest.raises(ValueError, match=r"none of 2 pictures can be read: .*2b.png is not a pic"):
         search_pictures(model, drawing, broken, 4, layer="L7")
     rows = extract(model, PictureFiles(paths), layers=("L7",))["L7"].astype(np.float64)
-    distances = np.linalg.norm(rows - drawing_features(model, drawing, layer="L7"), axis=1)
+    distances = np.linalg.norm(rows - sketch_features(model, drawing, layer="L7"), axis=1)
     order = np.argsort(distances)[:4]
     assert [path for _, path in found] == [paths[i] for i in order]
     np.testing.assert_allclose([x for x, _ in found], distances[order], rtol=1e-4)
@@ -49,14 +49,17 @@ def test_both_polarities_of_one_drawing_are_alike(drawing_file, tmp_path, resizi
     inverted = 255 - np.asarray(Image.open(drawing_file))
     Image.fromarray(inverted).save(tmp_path / "inverted.png")
     model = start_model(resizing=resizing)
-    dark = drawing_features(model, read_drawing(drawing_file), layer="L7")
-    light = read_drawing(tmp_path / "inverted.png", "white_on_black")
-    np.testing.assert_array_equal(dark, drawing_features(model, light, layer="L7"))
+    dark = sketch_features(model, read_sketch(drawing_file).query, layer="L7")
+    for polarity in ("white_on_black", None):
+        light = read_sketch(tmp_path / "inverted.png", polarity).query
+        np.testing.assert_allclose(dark, sketch_features(model, light, layer="L7"), atol=1e-6)
 
 
 def test_no_strokes_and_no_such_feature(drawing_file, tmp_path):
     Image.new("L", (50, 50), "white").save(tmp_path / "blank.png")
-    with pytest.raises(ValueError, match=r"blank.png shows no strokes; draw some, or try"):
-        read_drawing(tmp_path / "blank.png")
+    with pytest.raises(
+        ValueError, match=r"blank.png: the picture shows no strokes.*; use a darker pen"
+    ):
+        read_sketch(tmp_path / "blank.png")
     with pytest.raises(ValueError, match="layer='L8' is unknown; choose one of L7, L1"):
-        drawing_features(start_model(), read_drawing(drawing_file), layer="L8")
+        sketch_features(start_model(), read_sketch(drawing_file).query, layer="L8")

@@ -480,3 +480,32 @@ def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path):
         else:
             with pytest.raises(ValueError, match="those that were saved 0000"):
                 load_model(tmp_path)
+
+
+def test_the_folder_of_a_step_names_it(tmp_path):
+    save_scored(tmp_path / "run" / "checkpoints", {5: 0.2, 10: 0.1}, keep=2)
+    for named in ("checkpoints/5", "checkpoints/5/", "checkpoints/5/params"):
+        model = checkpoints.load_model(f"{tmp_path}/run/{named}")
+        assert (model.params["fc8"]["bias"] == 5).all()
+    with pytest.raises(FileNotFoundError, match="does not exist; make one"):
+        checkpoints.load_model(tmp_path / "run" / "checkpoints" / "7")
+
+
+@pytest.mark.parametrize(("which", "value"), [("", 10), (":best", 5), (":10", None)])
+def test_a_checkpoint_that_is_replaced_while_it_is_read(tmp_path, monkeypatch, which, value):
+    save_scored(tmp_path, {5: 0.2, 10: 0.1}, keep=2)
+    choose, gone = checkpoints._chosen_step, []
+
+    def chosen(manager, which):
+        step = choose(manager, which)
+        if not gone:
+            gone.append((tmp_path / str(step)).rename(tmp_path / str(step + 1)))
+        return step
+
+    monkeypatch.setattr(checkpoints, "_chosen_step", chosen)
+    if value is None:
+        with pytest.raises(FileNotFoundError, match="no checkpoint with step 10, only those"):
+            checkpoints.load_model(f"{tmp_path}{which}")
+    else:
+        model = checkpoints.load_model(f"{tmp_path}{which}")
+        assert (model.params["fc8"]["bias"] == value).all()

@@ -5,7 +5,7 @@ import pytest
 import scipy.ndimage
 from PIL import Image
 
-from dsf_jax.app.scan import looks_drawn, scanned_ink
+from dsf_jax.images.scan import looks_drawn, scanned
 from tests.app.made import drawn, sheet
 
 
@@ -22,7 +22,7 @@ from tests.app.made import drawn, sheet
 @pytest.mark.parametrize("inverted", [False, True])
 def test_ink_is_found_in_any_light(paper, inverted):
     picture, mask = sheet(**paper)
-    ink = scanned_ink(255 - picture if inverted and not paper.get("light") else picture)
+    ink = scanned(255 - picture if inverted and not paper.get("light") else picture).ink
     assert (ink & mask).sum() > 0.97 * mask.sum()
     near = scipy.ndimage.binary_dilation(mask, iterations=2)
     assert (ink & ~near).sum() < 0.01 * mask.sum()
@@ -31,7 +31,7 @@ def test_ink_is_found_in_any_light(paper, inverted):
 def test_paper_without_strokes_is_refused():
     for noise in (0, 2):
         with pytest.raises(ValueError, match=r"shows no strokes.*; use a darker pen"):
-            scanned_ink(sheet(pen=235, noise=noise)[0])
+            scanned(sheet(pen=235, noise=noise)[0])
 
 
 def test_photos_and_drawings_are_told_apart():

@@ -1,0 +1,80 @@
+"""A picture of a drawing -> what a network is shown of it: the one reading, of the command line and of
+the page.
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from dsf_jax.data.mixtures import square_photo
+from dsf_jax.images.points import Polarity, points_from_ink
+from dsf_jax.images.scan import SCANNED, looks_drawn, scanned, shrunk
+
+PictureKind = Literal["drawing", "photo"]
+RequestedKind = Literal["auto", "drawing", "photo"]
+
+FILLED = 0.78  # of the canvas's side, by the drawing's longer one, as TU-Berlin's sketches fill it
+FAINT = 0.1  # darkness that is left to the paper's grain
+MIN_EXTENT = 0.25  # of the surface: a dot is not blown up to fill the canvas
+
+
+class Query(NamedTuple):
+    """What the network is shown: exactly one of the first two.
+
+    Attributes:
+      points: [p, 2] uint16 canvas points of a drawing.
+      photo: [256, 256, 3] uint8.
+      drawing: [s, s] uint8 black on white, the drawing that `points` are of, for networks that take
+        drawings resized by interpolation; None for a photo, and for pen strokes.
+      notes: how a picture was read, where that is not obvious: one short text each, for people.
+    """
+
+    points: np.ndarray | None = None
+    photo: np.ndarray | None = None
+    drawing: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+
+def query_from_pixels(
+    picture: np.ndarray, kind: RequestedKind = "auto", polarity: Polarity | None = None
+) -> Query:
+    """Reads a picture as a photo or as a drawing on paper.
+
+    A drawing is moved to the middle and scaled to the size of the sketches that networks are trained
+    on, wherever on the paper it lies.
+
+    Args:
+      picture: [h, w, 3] uint8.
+      kind: what it shows; "auto" decides by `looks_drawn`.
+      polarity: strokes on paper of a drawing; None finds out.
+
+    Returns:
+      Points or photo.
+
+    Raises:
+      ValueError: when it shows no strokes as a drawing, or no paper; see `scanned`.
+    """
+    small = shrunk(picture, SCANNED)
+    if kind == "photo" or (kind == "auto" and not looks_drawn(small)):
+        notes = (
+            () if kind == "photo" else ("taken for a photo: it has areas or colours, not lines",)
+        )
+        return Query(photo=square_photo(picture), notes=notes)
+    scan = scanned(small, polarity)
+    pen = np.where(scan.darkness < FAINT, 0.0, scan.darkness)
+    ink, grey = _framed(scan.ink, scan.ink), _framed(pen, scan.ink)
+    return Query(
+        points=points_from_ink(ink),
+        drawing=np.rint(255 * (1 - grey)).astype(np.uint8),
+        notes=scan.notes,
+    )
+
+
+def _framed(values: np.ndarray, ink: np.ndarray) -> np.ndarray:
+    """Crops or pads values [h, w] of the paper so that the ink fills as much of a square as strokes do."""
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    cropped = values[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    side = max(*cropped.shape, round(MIN_EXTENT * max(ink.shape)))
+    free = [side - n for n in cropped.shape]
+    border = round((1 / FILLED - 1) / 2 * side)
+    return np.pad(cropped, [(border + n // 2, border + n - n // 2) for n in free])

@@ -1,0 +1,68 @@
+"""What was measured of a network after it was saved: a file beside its checkpoints, which cards are
+completed from.
+"""
+
+import json
+import pathlib
+from typing import Any
+
+from dsf_jax.data.files import write_atomic
+from dsf_jax.models.model_card import ModelCard, RetrievalScore
+
+FILE = "retrieval.json"  # in a checkpoint folder: {digest of the parameters: what was measured}
+
+
+def completed(card: ModelCard, folder: pathlib.Path, digest: str) -> ModelCard:
+    """Adds what was measured of a network to its card.
+
+    Args:
+      card: the card as it was saved with the parameters.
+      folder: checkpoint folder.
+      digest: digest of the parameters.
+
+    Raises:
+      ValueError: when the file is damaged.
+    """
+    try:
+        added = ModelCard.from_json(_read(folder).get(digest, {}))
+    except (TypeError, AttributeError) as error:
+        raise _damaged(folder, error) from error
+    for score in added.retrieval:
+        card = card.with_retrieval(score)
+    return card
+
+
+def record(folder: pathlib.Path, digest: str, score: RetrievalScore) -> None:
+    """Writes how well the network of a checkpoint retrieves; what is there of the same data is replaced.
+
+    Args:
+      folder: checkpoint folder.
+      digest: digest of the parameters.
+      score: what was measured.
+
+    Raises:
+      OSError: when it cannot be written.
+      ValueError: when the file is damaged.
+    """
+    content = _read(folder)
+    known = ModelCard.from_json(content.get(digest, {})).with_retrieval(score)
+    content[digest] = {"retrieval": known.retrieval}
+    write_atomic(folder / FILE, json.dumps(content, indent=1) + "\n")
+
+
+def _read(folder: pathlib.Path) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise _damaged(folder, error) from error
+    if not isinstance(content, dict):
+        raise _damaged(folder, TypeError("it holds no object"))
+    return content
+
+
+def _damaged(folder: pathlib.Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{folder / FILE} is damaged ({error}); remove it, and evaluate the network again"
+    )
