@@ -27,10 +27,14 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses among them
 def pytest_collection_modifyitems(items):
-    """Puts the long files first."""
+    """Puts the long files first; what starts a script or a browser is slow."""
     rank = {name: i for i, name in enumerate(LONG)}
     items.sort(key=lambda item: rank.get("/".join(item.path.parts[-2:]), len(LONG)))
+    for item in items:
+        if {"launch", "browser"} & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def completed(card: ModelCard, folder: pathlib.Path, digest: str) -> ModelCard:
     """
     try:
         added = ModelCard.from_json(_read(folder).get(digest, {}))
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, KeyError) as error:
         raise _damaged(folder, error) from error
     for score in added.retrieval:
         card = card.with_retrieval(score)

@@ -201,11 +201,14 @@ def load_model(source: str | os.PathLike[str]) -> Model:
             step = _chosen_step(checkpoints, which)
             try:
                 with _reading(checkpoints, step):
-                    return _read_model(checkpoints, step)
+                    model = _read_model(checkpoints, step)
             except ValueError:
                 # Training replaces its checkpoints: when this one is gone, there is a newer one.
                 if (path / str(step)).exists():
                     raise
+            else:
+                card = card_files.completed(model.card, path, model.digest())
+                return model.replace(card=card)
     raise FileNotFoundError(
         f"{path} has lost each of {_ATTEMPTS} checkpoints while it was read, the last of step {step}; "
         "wait for what writes there, or make that keep more of them"
@@ -213,7 +216,7 @@ def load_model(source: str | os.PathLike[str]) -> Model:
 
 
 def _read_model(checkpoints: ocp.CheckpointManager, step: int) -> Model:
-    """Reads the model of one step."""
+    """Reads the model of one step, its card as it was saved."""
     described = checkpoints.restore(
         step, args=ocp.args.Composite(model=ocp.args.JsonRestore())
     ).model
@@ -221,11 +224,9 @@ def _read_model(checkpoints: ocp.CheckpointManager, step: int) -> Model:
     first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     wanted = ocp.args.StandardRestore(_abstract(like.params, first))
     params = checkpoints.restore(step, args=ocp.args.Composite(params=wanted)).params
-    model = like.replace(params=params)
-    folder = pathlib.Path(checkpoints.directory)
-    _check_values(model, described, _export_of(folder))
-    card = ModelCard.from_json(described.get("card", {}))
-    return model.replace(card=card_files.completed(card, folder, model.digest()))
+    model = like.replace(params=params, card=ModelCard.from_json(described.get("card", {})))
+    _check_values(model, described, _export_of(pathlib.Path(checkpoints.directory)))
+    return model
 
 
 def record_retrieval(source: str | os.PathLike[str], model: Model, score: RetrievalScore) -> Model:

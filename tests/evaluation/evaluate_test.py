@@ -11,6 +11,8 @@ from dsf_jax.models.model import ModelConfig, init_model
 from tests.backbones import TINY
 from tests.launch.small_sets import CLASSES
 
+pytestmark = pytest.mark.slow
+
 SETS = {
     "category_retrieval": (("eitz_sbir/sketch", "test"), ("eitz_sbir/photo", "test")),
     "eitz_sbir": (("eitz_sbir/sketch", "test"), ("eitz_sbir/photo", "test")),

@@ -27,6 +27,8 @@ from dsf_jax.training.checkpoints import load_model, save_model
 from tests.backbones import TINY, TWO_LAYERS
 from tests.export.weights_test import he_params, random_params
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
 
 

@@ -27,6 +27,8 @@ from dsf_jax.models.weights_port import port_weights
 from tests.insight import networks  # noqa: F401
 from tests.models import numpy_alexnet
 
+pytestmark = pytest.mark.slow
+
 SIZE = 12
 SHORT = InversionConfig(phases=((1.0, 12), (0.1, 6)))
 MEAN = {

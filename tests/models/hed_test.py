@@ -11,6 +11,8 @@ from dsf_jax.models import hed
 from dsf_jax.models.hed import HED, hed_strength, hed_strengths
 from dsf_jax.models.hed_weights import read_hed
 
+pytestmark = pytest.mark.slow
+
 Arrays = dict[str, tuple[np.ndarray, np.ndarray]]
 DEPTHS = (2, 2, 3, 3, 3)
 WIDTHS = (64, 128, 256, 512, 512)

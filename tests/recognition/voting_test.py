@@ -14,6 +14,8 @@ from dsf_jax.models.model import Model, ModelConfig, init_model
 from dsf_jax.recognition.voting import single_angle, vote
 from tests.training import tiny
 
+pytestmark = pytest.mark.slow
+
 CAFFE_MEAN_BGR = (104.00699, 116.66877, 122.67891)
 ALEXNET_SIZE = 67  # AlexNet's pool5 is 1 x 1 here
 

@@ -13,6 +13,8 @@ import pytest
 from dsf_jax.retrieval import euclidean
 from dsf_jax.retrieval.euclidean import search
 
+pytestmark = pytest.mark.slow
+
 
 def brute_force(queries: np.ndarray, gallery: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Float64, one query at a time, stable sort."""

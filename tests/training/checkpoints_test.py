@@ -23,6 +23,8 @@ from dsf_jax.training.step import StepConfig, init_state
 from tests.backbones import TINY
 from tests.training import tiny
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("Äffchen 🐒", 'quote " and \\ slash', "猫")
 ALEXNET = ModelConfig("caffe", NAMES, 67, ("fc6", "fc8"))
 

@@ -25,6 +25,8 @@ from dsf_jax.training.run_directory import CONFIG_FILE
 from tests.training import tiny
 from tests.training.event_files import pictures
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
 

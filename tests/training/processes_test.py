@@ -14,6 +14,8 @@ import pytest
 from dsf_jax.training import checkpoints, metrics_log
 from dsf_jax.training.run_directory import read_config
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
 

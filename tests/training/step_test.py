@@ -21,6 +21,8 @@ from dsf_jax.training.optimiser import sgd
 from dsf_jax.training.step import StepConfig, held_out_step, init_state, train_step
 from tests.training.tiny import CLASSES, TinyNet, start_model
 
+pytestmark = pytest.mark.slow
+
 SIZE = 67  # AlexNet's pool5 is 1 x 1 here
 FRESH = ModelConfig("tiny", CLASSES, SIZE, ("fc8",))
 SGD = TrainConfig(learning_rate=0.01, schedule="constant").sgd_config(FRESH, 100)

@@ -10,6 +10,8 @@ import pytest
 from dsf_jax.training import watchdog as watchdog_module
 from dsf_jax.training.watchdog import SLOW, Watchdog
 
+pytestmark = pytest.mark.slow
+
 
 class Computed:
     """Stands for an array on the device."""
