@@ -42,15 +42,12 @@ def is_address(source: str | Path) -> bool:
 
 
 def fetch(download: Download, folder: Path) -> Path:
-    """Downloads a file, unless it is there.
+    """Downloads a file, unless it is there, and returns its path.
 
     Args:
       download: the file.
       folder: folder of all downloads; the file goes to a sub-folder of its own, under the name that
         its address has.
-
-    Returns:
-      Its path.
 
     Raises:
       OSError: when it cannot be downloaded.

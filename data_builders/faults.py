@@ -135,16 +135,14 @@ def without_repeats(
     """
     first: dict[str, ExampleT] = {}
     for example in examples:
-        other = first.setdefault(example.key, example)
-        if other is example:
+        if (other := first.setdefault(example.key, example)) is example:
             continue
-        fault = BadFile(
-            example.where,
-            f"has the same id {example.key!r} as {other.where}",
-            "rename or remove one of them",
-        )
         if on_error == "raise":
-            raise fault
+            raise BadFile(
+                example.where,
+                f"has the same id {example.key!r} as {other.where}",
+                "rename or remove one of them",
+            )
         skipped.add(BadFile(example.where, "same id as another file"))
     return list(first.values())
 

@@ -31,17 +31,21 @@ def photo_bytes(data: bytes, where: str) -> bytes:
     """
     pixels = _decode(data, where)
     with Image.open(io.BytesIO(data)) as picture:
-        kind = picture.format
-        plain = (
-            kind in ("JPEG", "PNG")
-            and picture.mode == "RGB"
-            and not picture.has_transparency_data
-            and picture.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
-            and not _is_deep(data)
-        )
+        kind, plain = picture.format, _is_plain(picture, data)
     if plain:
         return data
     return _encode(pixels, "JPEG" if kind in ("JPEG", "MPO") else "PNG")
+
+
+def _is_plain(picture: Image.Image, data: bytes) -> bool:
+    """Returns whether every decoder reads a picture the same way: RGB, upright, opaque, 8 bits."""
+    return (
+        picture.format in ("JPEG", "PNG")
+        and picture.mode == "RGB"
+        and not picture.has_transparency_data
+        and picture.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
+        and not _is_deep(data)
+    )
 
 
 def sketch_image(data: bytes, where: str) -> tuple[bytes, np.ndarray]:
@@ -84,6 +88,14 @@ def sketch_record(
     """
     png, grey = sketch_image(data, where)
     ink = ink_of(grey, polarity=polarity)
+    _check_ink(ink, where, polarity)
+    if polarity == "white_on_black":
+        png = png_bytes(255 - grey)
+    return {"image": png, "points": points_from_ink(ink, thinned=thinned)}
+
+
+def _check_ink(ink: np.ndarray, where: str, polarity: Polarity) -> None:
+    """Raises where nothing is drawn, or more is ink than paper."""
     if not ink.any():
         raise BadFile(where, "nothing is drawn", "remove it")
     if 2 * np.count_nonzero(ink) > ink.size:
@@ -92,9 +104,6 @@ def sketch_record(
             f"more ink than paper for a drawing that is {polarity}",
             "repair or remove it, or choose the other polarity",
         )
-    if polarity == "white_on_black":
-        png = png_bytes(255 - grey)
-    return {"image": png, "points": points_from_ink(ink, thinned=thinned)}
 
 
 def png_bytes(pixels: np.ndarray) -> bytes:

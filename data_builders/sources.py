@@ -193,12 +193,11 @@ def class_folders(
     """
     classes = collections.defaultdict(list)
     for file in files:
-        folders = file.path.parts[:-1]
-        if not folders:
+        if len(file.path.parts) < 2:
             raise BadFile(
                 file.where, "lies in no class folder", "put it into a folder of its class"
             )
-        classes[folders[0 if level == "first" else -1].strip()].append(file)
+        classes[file.path.parts[0 if level == "first" else -2].strip()].append(file)
     return {name: classes[name] for name in sorted(classes, key=natural_order)}
 
 

@@ -43,11 +43,7 @@ def main() -> None:
     trained = NamedModel("after training", load_model(out))
     after = emoji_run.retrieve(trained, out)
     record_retrieval(out, trained.model, retrieval_score(after))
-    scores = emoji_run.Scores(
-        before,
-        after,
-        emoji_run.recognise(trained, mixture, out),
-    )
+    scores = emoji_run.Scores(before, after, emoji_run.recognise(trained, mixture, out))
     emoji_run.draw(trained.model, out)
     seconds = time.monotonic() - started
     text = emoji_run.report(mixture, scores, loaded, seconds=seconds, gigabytes=_peak_memory())

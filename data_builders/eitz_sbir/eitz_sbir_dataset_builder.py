@@ -94,17 +94,14 @@ class Builder(RecordsBuilder):
                 f"{source} holds {len(sketches)} pictures in {SKETCHES}/ and {len(images)} in "
                 f"{IMAGES}/SKETCH/; arrange them as data_builders/eitz_sbir/README.md says"
             )
-        ratings = read_ratings(
-            only_one(files, RATINGS, source), self.options.orientation, self.skip
-        )
+        options = self.options
+        ratings = read_ratings(only_one(files, RATINGS, source), options.orientation, self.skip)
         names = sorted({sketch.class_name for sketch in sketches}, key=natural_order)
         rated = self._rated(names, images, ratings)
         sketches = self._with_ratings(sketches, rated)
         if self.domain == "photo":
             return Plan(names, {"test": rated}, photo_record)
-        make = functools.partial(
-            query_record, thinned=self.options.thinned, polarity=self.options.polarity
-        )
+        make = functools.partial(query_record, thinned=options.thinned, polarity=options.polarity)
         return Plan(names, {"test": sketches}, make)
 
     def _rated(

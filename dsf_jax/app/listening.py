@@ -19,10 +19,8 @@ def listen(host: str, port: int) -> socket.socket:
     """
     listening = None
     try:
-        (family, kind, protocol, _, place), *_ = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM
-        )
-        listening = socket.socket(family, kind, protocol)
+        family, kind, proto, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, proto)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(place)
         listening.listen()

@@ -62,16 +62,8 @@ class Examples(Sequence[dict[str, Any]]):
         """
         self._records, self._resize_drawing = list(records), resize_drawing
         self._source = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
-        self._row = (
-            np.concatenate([np.asarray(r, np.int64) for r in rows])
-            if rows
-            else np.zeros(0, np.int64)
-        )
-        self.labels = (
-            np.concatenate([np.asarray(x, np.int32) for x in labels])
-            if rows
-            else np.zeros(0, np.int32)
-        )
+        self._row = _joined(rows, np.int64)
+        self.labels = _joined(labels, np.int32)
 
     def resized_by(self, resize_drawing: Callable[[np.ndarray], np.ndarray]) -> "Examples":
         """Returns the same drawings, made from their images by another method.
@@ -116,6 +108,11 @@ def square_photo(photo: np.ndarray) -> np.ndarray:
     )
 
 
+def _joined(arrays: Sequence[np.ndarray], dtype: type[np.integer]) -> np.ndarray:
+    """Joins arrays, of which there may be none."""
+    return np.concatenate([np.zeros(0, dtype), *(np.asarray(x, dtype) for x in arrays)])
+
+
 def small_drawing(image: np.ndarray, *, resizing: Resizing, size: int = SIZE) -> np.ndarray:
     """Resizes a drawing's pixels by interpolation, anti-aliased: what Table 1 compares with the
     resizing of its points.
@@ -139,10 +136,15 @@ def small_drawing(image: np.ndarray, *, resizing: Resizing, size: int = SIZE) ->
             f"resizing={resizing!r} does not interpolate; choose one of {', '.join(_PILLOW)}"
         )
     grey = Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image).convert("L")
+    return np.asarray(_on_square(grey).resize((size, size), _PILLOW[resizing]))
+
+
+def _on_square(grey: Image.Image) -> Image.Image:
+    """Lays a drawing centred on a square of paper of its longer side."""
     side = max(grey.size)
     square = Image.new("L", (side, side), "white")
     square.paste(grey, ((side - grey.width) // 2, (side - grey.height) // 2))
-    return np.asarray(square.resize((size, size), _PILLOW[resizing]))
+    return square
 
 
 class Count(NamedTuple):

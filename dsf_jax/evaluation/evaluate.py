@@ -185,7 +185,7 @@ def recognition(
     configuration: Mapping[str, Any],
     progress: pathlib.Path,
 ) -> ResultRecord:
-    """Scores single angle and voting on examples in the model's classes.
+    """Scores single angle and voting on examples in the model's classes, by `tu_berlin`.
 
     Args:
       named: the model.
@@ -193,9 +193,6 @@ def recognition(
       labels: [n] int.
       configuration: everything else that the result depends on, for the record.
       progress: folder from which a killed evaluation goes on.
-
-    Returns:
-      The result of `tu_berlin`.
     """
     model = named.model
     probabilities = class_probabilities(model, examples, progress / "probabilities")

@@ -47,8 +47,7 @@ def bounded_average_precision(
       relevance: [n] bool, or grades of at least 0, in rank order; above 0 is relevant.
       k: the K; one above n is as good as n.
       divisor: "possible" divides by min(K, R), R relevant items in the gallery: 1 for the best
-        possible ranking only. "retrieved" divides by the relevant items among the first K: it
-        does not see what was missed.
+        ranking only. "retrieved" divides by those among the first K, blind to what was missed.
 
     Returns:
       [] float32; 0 where nothing relevant is found.

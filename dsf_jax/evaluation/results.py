@@ -212,9 +212,8 @@ def read_result(path: str | os.PathLike[str]) -> ResultRecord:
     """
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f"{path} is not a file; name a result that launch.evaluate wrote")
-    text = read_text(path)
     try:
-        content = json.loads(text)
+        content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{path} is not whole JSON ({reason}); make the result again") from error

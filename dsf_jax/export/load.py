@@ -52,9 +52,6 @@ def load_export(folder: str | os.PathLike[str]) -> ExportedModel:
     Args:
       folder: folder that launch.export wrote. Its sub-folder checkpoints may be omitted.
 
-    Returns:
-      The model.
-
     Raises:
       FileNotFoundError: when the folder or one of its files is missing.
       ValueError: when a file is not the one that was written, files belong to different models, or
@@ -67,14 +64,10 @@ def load_export(folder: str | os.PathLike[str]) -> ExportedModel:
     params = _read_params(folder, config)
     calls = {name: _read_function(folder, name, config, params) for name in config["functions"]}
     on_device = jax.device_put(params)
-    return ExportedModel(
-        config,
-        on_device,
-        **{
-            name: functools.partial(_run, name, config, call, on_device)
-            for name, call in calls.items()
-        },
-    )
+    runs = {
+        name: functools.partial(_run, name, config, call, on_device) for name, call in calls.items()
+    }
+    return ExportedModel(config, on_device, **runs)
 
 
 def digest_of_parameters(params: Mapping[str, Any]) -> str:

@@ -24,13 +24,10 @@ from dsf_jax.models.model import Model
 
 
 def caffemodel(model: Model) -> bytes:
-    """Encodes a model's parameters as Caffe's NetParameter.
+    """Encodes a model's parameters as Caffe's NetParameter, the content of a .caffemodel file.
 
     Args:
       model: model whose backbone has a network in Caffe.
-
-    Returns:
-      The content of a .caffemodel file.
 
     Raises:
       ValueError: for a backbone that no prototxt describes; for missing or unknown layers, another
@@ -66,8 +63,7 @@ def state_dict(model: Model) -> bytes:
         or values that are not finite.
     """
     backbone = model.backbone
-    names = backbone.torch_names
-    if not names:
+    if not (names := backbone.torch_names):
         raise ValueError(
             f"a PyTorch file needs the names that torch gives to layers, and {backbone.title} "
             f"(backbone {backbone.name}) has none; write a folder instead"

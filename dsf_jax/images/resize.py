@@ -56,8 +56,7 @@ def edge_preserving_resize(
       [size, size] uint8, 0 or 255.
 
     Raises:
-      ValueError: for a size over 481, where neighbouring points would no longer touch, or an
-        unknown polarity.
+      ValueError: for an unknown polarity, or a size over 481, where neighbours would not touch.
     """
     check_polarity(polarity)
     if not 1 <= size <= LARGEST_SIZE:

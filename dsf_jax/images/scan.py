@@ -113,9 +113,6 @@ def scanned(picture: np.ndarray, polarity: Polarity | None = None) -> Scan:
       picture: [h, w, 3] uint8.
       polarity: strokes on paper; None finds out.
 
-    Returns:
-      The ink.
-
     Raises:
       ValueError: when the picture shows no strokes, no paper, or rulings that cannot be told from
         strokes.

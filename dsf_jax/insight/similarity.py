@@ -146,12 +146,7 @@ def _check_counts(sketches: int, photos: int, classes: int) -> None:
 
 
 def shared_maps(
-    model: Model,
-    sketch: np.ndarray,
-    photo: np.ndarray,
-    *,
-    layers: tuple[str, ...],
-    count: int,
+    model: Model, sketch: np.ndarray, photo: np.ndarray, *, layers: tuple[str, ...], count: int
 ) -> dict[str, SharedMaps]:
     """Picks the maps of Fig. 6: the channels that answer most to both a sketch and a photo.
 
@@ -227,11 +222,7 @@ def _cosines(
             layer: _unit(values - centre[layer][None])
             for layer, values in activations(model, images, layers).items()
         }
-        for images, centre in (
-            (sketches, centres[0]),
-            (photos, centres[1]),
-            (others, centres[1]),
-        )
+        for images, centre in ((sketches, centres[0]), (photos, centres[1]), (others, centres[1]))
     )
     return {
         layer: (

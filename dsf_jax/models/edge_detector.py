@@ -171,11 +171,6 @@ class StructuredForests:
           ValueError: for a file of another format.
         """
         cv2 = _opencv_contrib()
-        if not Path(model).is_file():
-            raise FileNotFoundError(
-                f"{model}: no such model of structured forests; fetch model.yml.gz of OpenCV's "
-                "opencv_extra (non-commercial licence), or choose the detector hed or canny"
-            )
         try:
             _check_forest(cv2, str(model))
             self._forest = cv2.ximgproc.createStructuredEdgeDetection(str(model))
@@ -219,10 +214,15 @@ _FOREST_TREES = ("childs", "featureIds", "thresholds", "edgeBoundaries", "edgeBi
 
 
 def _check_forest(cv2: Any, model: str) -> None:
-    """Raises for a model file without one of the parts that OpenCV takes for granted.
+    """Raises for a missing model file, or one without a part that OpenCV takes for granted.
 
-    It would divide by a missing option, taken for 0, and end the process.
+    OpenCV would divide by a missing option, taken for 0, and end the process.
     """
+    if not Path(model).is_file():
+        raise FileNotFoundError(
+            f"{model}: no such model of structured forests; fetch model.yml.gz of OpenCV's "
+            "opencv_extra (non-commercial licence), or choose the detector hed or canny"
+        )
     storage = cv2.FileStorage(model, cv2.FILE_STORAGE_READ)
     options = storage.getNode("options")
     if not options.isMap():

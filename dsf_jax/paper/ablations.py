@@ -85,14 +85,11 @@ def _cropped(ink: np.ndarray) -> np.ndarray:
 
 
 def open_folds(data_dir: str, datasets: Sequence[str]) -> list[Records]:
-    """Opens all folds of one data set.
+    """Opens a data set's folds, one `Records` per fold.
 
     Args:
       data_dir: folder of prepared records.
       datasets: name of the data set, the only one.
-
-    Returns:
-      One data set per fold.
 
     Raises:
       ValueError: there are several names, a split is named, or the data set is not cut into folds.
@@ -191,9 +188,6 @@ def compare_angles(model: Model, mixture: Mixture) -> ResultTable:
     Args:
       model: network that was not trained on the sketches.
       mixture: the sketches, in the network's classes.
-
-    Returns:
-      The table.
     """
     choices = angle_choices()
     pairs = sorted({pair for choice in choices.values() for pair in zip(*choice, strict=True)})
@@ -295,9 +289,6 @@ def compare_edges(model: Model, mixture: Mixture) -> ResultTable:
     Args:
       model: network that was trained on sketches.
       mixture: the photos, in the network's classes.
-
-    Returns:
-      The table.
     """
     labels = mixture.photos.labels
     guesses = {}

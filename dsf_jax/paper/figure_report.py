@@ -16,15 +16,13 @@ def write_report(
     figures: Mapping[str, Callable[[], PaperFigure]],
     path: str | os.PathLike[str],
 ) -> dict[str, Any]:
-    """Makes figures one after the other and writes them as one page.
+    """Makes figures one after the other and writes them as one page; returns as JSON what they were
+    made from, and {name: numbers} of each.
 
     Args:
       inputs: checkpoint and data that the figures are made from.
       figures: {name: function that makes the figure}, in order.
       path: HTML file to write.
-
-    Returns:
-      What was measured, JSON: what the figures were made from, and {name: numbers} of each.
     """
     made = {name: make() for name, make in tqdm(figures.items(), unit="figure", desc="report")}
     facts = {

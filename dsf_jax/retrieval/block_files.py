@@ -120,9 +120,6 @@ def open_blocks(folder: str | os.PathLike[str]) -> StoredArrays:
     Args:
       folder: folder of `write_blocks`.
 
-    Returns:
-      Its content.
-
     Raises:
       FileNotFoundError: when it is not there or not complete.
       ValueError: when one of its files is missing or damaged.

@@ -60,9 +60,8 @@ def search_shards(queries: np.ndarray, shards: Sequence[Array], k: int) -> Neigh
     if len(shards) == 1:
         return _search(queries, shards[0], k)
     if not shards:
-        return Neighbours(
-            np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int32)
-        )
+        nothing = (len(queries), 0)
+        return Neighbours(np.empty(nothing, np.float32), np.empty(nothing, np.int32))
     with ThreadPoolExecutor(len(shards)) as pool:
         found = list(pool.map(lambda shard: _search(queries, shard, k), shards))
     parts = [

@@ -60,9 +60,7 @@ def train(
     command: Mapping[str, Any] | None = None,
     watchdog: Watchdog | None = None,
 ) -> Result:
-    """Trains, or goes on training where a run in the same folder stopped.
-
-    Several processes call it together; the folder must be the same for all.
+    """Trains, or goes on training where a run in the same folder stopped; returns the final state.
 
     Args:
       config: configuration of the run.
@@ -71,17 +69,14 @@ def train(
         left to train.
       model: network with its start values, which are donated: read the result's instead. Its fresh
         layers learn at `fresh_multiplier` times the rate.
-      run_dir: folder that gets config.json, metrics.jsonl, TensorBoard files and checkpoints/.
+      run_dir: folder that gets config.json, metrics.jsonl, TensorBoard files and checkpoints/; the
+        same for all processes of the run, which call this together.
       total_examples: number of examples that an epoch shows.
-      data: descriptions of what is trained on; kept with the configuration, and a run goes on with
-        the same data only.
-      held_out: this process's batches of examples that are not trained on, from
-        `held_out_batches`, scored at every checkpoint and at the end; None scores none.
+      data: descriptions of what is trained on, kept with the run, which goes on with the same only.
+      held_out: this process's batches of `held_out_batches`, scored at every checkpoint and at the
+        end; None scores none.
       command: what to call again to repeat the run; kept in config.json.
       watchdog: ends this process when another one of the run is stuck.
-
-    Returns:
-      The final state.
 
     Raises:
       ValueError: when the folder holds a run with another configuration, data or start, or a

@@ -106,9 +106,6 @@ def train_on(
       held_out: examples that are scored as training goes on.
       command: kept with the configuration, see `train`.
       watchdog: ends this process when another one is stuck, see `train`.
-
-    Returns:
-      How the run ended.
     """
     shard = {"process": jax.process_index(), "processes": jax.process_count()}
 
@@ -126,13 +123,10 @@ def train_on(
             seed=config.seed,
         )
 
-    sets = [TrainingSet(c.source, c.domain, sum(c.per_class)) for c in mixture.counts]
-    used = tuple(own for own in sets if own.examples)
-    card = ModelCard(used, classes=len(mixture.class_names))
     return train(
         config,
         make_batches,
-        model.replace(card=card),
+        model.replace(card=_card(mixture)),
         run_dir,
         total_examples=len(mixture.drawings) + len(mixture.photos),
         data=[f"{count}; digest {count.digest}" for count in mixture.counts],
@@ -140,3 +134,10 @@ def train_on(
         command=command,
         watchdog=watchdog,
     )
+
+
+def _card(mixture: Mixture) -> ModelCard:
+    """Describes what a model is trained on: the sets of a mixture that have examples."""
+    sets = [TrainingSet(c.source, c.domain, sum(c.per_class)) for c in mixture.counts]
+    used = tuple(own for own in sets if own.examples)
+    return ModelCard(used, classes=len(mixture.class_names))

@@ -58,14 +58,7 @@ def main() -> None:
         if not (folder / "gallery").exists():
             make_gallery(_CHECKPOINT.value, folder, _PICTURES.value)
         started = time.monotonic()
-        server = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "launch.serve", "--port=0"),
-                *(f"--gallery={folder}/gallery", f"--checkpoint={_CHECKPOINT.value}"),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        server = _serve(folder)
         try:
             assert server.stdout is not None
             line = server.stdout.readline()
@@ -77,6 +70,18 @@ def main() -> None:
         finally:
             server.terminate()
             server.wait()
+
+
+def _serve(folder: pathlib.Path) -> subprocess.Popen[str]:
+    """Starts a server of the folder's gallery; its first line of output says where it listens."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "launch.serve", "--port=0"),
+            *(f"--gallery={folder}/gallery", f"--checkpoint={_CHECKPOINT.value}"),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def make_gallery(checkpoint: str, folder: pathlib.Path, count: int) -> None:

@@ -164,8 +164,7 @@ def torch_networks(
     """Makes the peers of a network by name, none without torch: run as they are, in both layouts;
     where PyTorch compiles, only channels last, as it is and compiled.
     """
-    torch = setting.peer("torch")
-    if torch is None:
+    if (torch := setting.peer("torch")) is None:
         return {}
     forms = {
         "PyTorch NHWC, compiled": ("NHWC", True),

@@ -37,14 +37,11 @@ class Shown(NamedTuple):
 
 
 def shown_classes(records: Iterable[Mapping[str, Any]], classes: int) -> Shown:
-    """Reads from records which classes the photos show.
+    """Reads from records which classes each photo shows.
 
     Args:
       records: n records of pascal_voc_sbir/photo; `object_labels` and `object_difficult` suffice.
       classes: k, the number of classes.
-
-    Returns:
-      The classes of each photo.
 
     Raises:
       ValueError: when there are no records, or a label is none of the classes.

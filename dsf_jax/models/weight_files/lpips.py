@@ -32,14 +32,11 @@ def lpips_weights_path() -> Path:
 
 
 def read_lpips(path: Path, data: bytes) -> SourceWeights:
-    """Reads the pickled tree {module: {layer: {leaf: array}}}.
+    """Reads the pickled tree {module: {layer: {leaf: array}}}; layers are called "module/layer".
 
     Args:
         path: the file.
         data: its content.
-
-    Returns:
-        Its weights; layers are called "module/layer".
 
     Raises:
         ValueError: it holds anything else.

@@ -72,14 +72,11 @@ def read_torch_zip(path: Path, archive: zipfile.ZipFile, root: str) -> SourceWei
 
 
 def read_torch_stream(path: Path, data: bytes) -> SourceWeights:
-    """Reads what torch.save wrote before 1.6: five pickles, then the storages, little-endian.
+    """Reads weights that torch.save wrote before 1.6: five pickles, then the storages, little-endian.
 
     Args:
         path: the file.
         data: its content.
-
-    Returns:
-        Its weights.
 
     Raises:
         ValueError: it is cut off, holds no state dict, or a tensor leaves its storage.
