@@ -93,6 +93,17 @@ def test_grey_pictures_are_shown_on_the_full_scale():
     assert [image.get_clim() for axes in figure.axes for image in axes.images] == [(0, 255)] * 2
 
 
+def test_a_picture_that_is_gone_is_a_blank_with_its_name():
+    picture = pictures(1)[0]
+    names = ["beach.jpg", "a" * 300 + ".png", "2$ + 3$.png"]
+    figure = ranked_results([picture], [[*names[:1], picture, *names[1:]]])
+    blanks = [figure.axes[i] for i in (1, 3, 4)]
+    assert blanks[0].texts[0].get_text() == "beach.jpg" and not figure.axes[2].texts
+    assert all(shown(axes).min() == 255 for axes in blanks)
+    assert len(blanks[1].texts[0].get_text()) < 120
+    assert png_bytes(figure)
+
+
 def test_dollars_are_no_mathematics():
     """Class names are people's: matplotlib refuses some of what stands between two dollars."""
     figure = contact_sheet([np.zeros((4, 4), np.uint8)], ["a$^$b"], title="US$ and A$")
