@@ -234,7 +234,7 @@ def _config(model: Model, functions: Mapping[str, export.Exported], folder: path
         "variant": backbone.name,  # what earlier versions called the backbone
         **model.config._asdict(),
         "feature_layers": {
-            name: backbone.features[name].activations for name in _exported_features(backbone)
+            name: backbone.features[name].activations for name in _exported_features(model)
         },
         "preprocessing": _preprocessing(model),
         "functions": {
