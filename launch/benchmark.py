@@ -88,6 +88,7 @@ _PEERS: flags.FlagHolder[frozenset[str]] = flags.DEFINE(
     "Libraries that do the same work in turn; --peers without a value: all.",
 )
 flags.FLAGS["peers"].boolean = True  # may stand without a value
+flags.FLAGS["peers"].default_as_str = "'none'"  # in --help
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images in a batch.", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "Timings of each call, at most.", lower_bound=1)
 _SECONDS = flags.DEFINE_float(

@@ -65,7 +65,7 @@ _REMEDIES = {
     errno.EROFS: _PERMISSIONS,
     errno.EEXIST: _IN_THE_WAY,
     errno.ENOTDIR: _IN_THE_WAY,
-    errno.ENOENT: "make its folder first, or choose another place",
+    errno.ENOENT: "neither is its folder: name a file that is there, or, for one to write, make the folder",
     errno.ENOSPC: "free some and run the command again",
 }
 
@@ -321,6 +321,7 @@ def run(main: Callable[[], None], choice: Choice | None = None) -> None:
     # Where nothing is chosen yet, --help lists all.
     not_taken = choice.not_taken(value) if choice and value is not None else {}
     _hide(not_taken)
+    _space_choices()
     for flag in flags.FLAGS.flags_by_module_dict().get(__name__, []):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
@@ -333,6 +334,15 @@ def run(main: Callable[[], None], choice: Choice | None = None) -> None:
 
     with streams.until_reader_leaves():
         app.run(lambda _: _guarded(main), flags_parser=parse)
+
+
+def _space_choices() -> None:
+    """Lets --help break a list of choices between them, not inside of their names."""
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if isinstance(flag, flags.EnumFlag):
+            choices, end, text = flag.help.partition(">: ")
+            flag.help = choices.replace("|", " | ") + end + text
 
 
 def _hide(names: Mapping[str, str]) -> None:
@@ -498,7 +508,14 @@ def explain(error: BaseException) -> str | None:
     line = f"{error.filename or 'the output'}: {error.strerror}"
     if error.strerror != os.strerror(error.errno):  # our own message, which says what to do
         return line
+    if error.errno == errno.ENOENT and error.filename and _in_a_folder(error.filename):
+        return f"{line}; name a file that is there"  # to write one, its folder is all that it takes
     return f"{line}; {_REMEDIES.get(error.errno, 'choose another place')}"
+
+
+def _in_a_folder(path: Any) -> bool:
+    """Returns whether the folder that a path lies in exists."""
+    return isinstance(path, (str, os.PathLike)) and pathlib.Path(path).absolute().parent.is_dir()
 
 
 def _explain_runtime(error: BaseException) -> str | None:

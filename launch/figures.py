@@ -1,4 +1,4 @@
-"""Draws what the paper shows, of your own model: a figure, and its numbers on standard output.
+r"""Draws what the paper shows, of your own model: a figure, and its numbers on standard output.
 
 python -m launch.figures --what=inversion --checkpoint=runs/quickstart --data_dir=runs/quickstart/data \
     --out=inversion.png

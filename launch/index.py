@@ -100,7 +100,7 @@ def _index() -> None:
     model = common.load_told(_CHECKPOINT.value)
     gallery = Gallery.open_or_create(
         _GALLERY.value,
-        network_embedder(model, layer=layer, batch_size=_BATCH_SIZE.value),
+        network_embedder(model, layer=layer, batch_size=_BATCH_SIZE.value, name=_CHECKPOINT.value),
         dimensions=_DIMENSIONS.value or 0,
         dtype=_DTYPE.value or "float32",
     )

@@ -119,7 +119,7 @@ def _search_gallery(query: Query) -> list[FoundPicture]:
 
     layer = _LAYER.value or open_store(uri).config.layer
     model = common.load_told(_CHECKPOINT.value)
-    gallery = Gallery.open(uri, network_embedder(model, layer=layer))
+    gallery = Gallery.open(uri, network_embedder(model, layer=layer, name=_CHECKPOINT.value))
     if not len(gallery):
         raise ValueError(f"{uri} holds no picture yet; add some with python -m launch.index")
     features = sketch_features(model, query, layer=layer)

@@ -29,7 +29,7 @@ def open_searcher(checkpoint: str, gallery: str | None) -> Searcher:
     if gallery is None:
         run = pathlib.Path(checkpoint)
         return Searcher(model, quickstart_gallery(run, model))
-    embedder = network_embedder(model, layer=open_store(gallery).config.layer)
+    embedder = network_embedder(model, layer=open_store(gallery).config.layer, name=checkpoint)
     return Searcher(model, Gallery.open(gallery, embedder))
 
 

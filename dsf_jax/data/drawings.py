@@ -8,7 +8,7 @@ import numpy as np
 
 from dsf_jax.data.mixtures import square_photo
 from dsf_jax.images.points import Polarity, points_from_ink
-from dsf_jax.images.scan import SCANNED, looks_drawn, scanned, shrunk
+from dsf_jax.images.scan import SCANNED, is_blank, looks_drawn, scanned, shrunk
 
 PictureKind = Literal["drawing", "photo"]
 RequestedKind = Literal["auto", "drawing", "photo"]
@@ -55,7 +55,8 @@ def query_from_pixels(
       ValueError: when it shows no strokes as a drawing, or no paper; see `scanned`.
     """
     small = shrunk(picture, SCANNED)
-    if kind == "photo" or (kind == "auto" and not looks_drawn(small)):
+    is_photo = kind == "auto" and not looks_drawn(small) and not is_blank(small)
+    if kind == "photo" or is_photo:
         notes = (
             () if kind == "photo" else ("taken for a photo: it has areas or colours, not lines",)
         )

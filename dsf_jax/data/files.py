@@ -87,8 +87,11 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
     try:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
         part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # of a folder that is no folder, or cannot be entered
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:  # of a name that nobody gave
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

@@ -21,6 +21,7 @@ class Embedder(NamedTuple):
       backbone: name of the network's architecture; for people to read.
       digest_matches: returns whether a digest, of an earlier version perhaps, is the network's; None
         where only `digest` is.
+      name: run that the network was read from; for people to read.
     """
 
     digest: str
@@ -29,6 +30,7 @@ class Embedder(NamedTuple):
     batch_size: int = 64
     backbone: str = ""
     digest_matches: Callable[[str], bool] | None = None
+    name: str = ""
 
     def is_of(self, digest: str) -> bool:
         """Returns whether it is of the network with this digest."""
@@ -37,13 +39,16 @@ class Embedder(NamedTuple):
         return self.digest_matches is not None and self.digest_matches(digest)
 
 
-def network_embedder(model: Model, *, layer: str | None = None, batch_size: int = 64) -> Embedder:
+def network_embedder(
+    model: Model, *, layer: str | None = None, batch_size: int = 64, name: str = ""
+) -> Embedder:
     """Makes an embedder of a network; it is compiled once.
 
     Args:
       model: network with its parameters.
       layer: name of a feature of the model's backbone; None takes its default.
       batch_size: pictures per batch.
+      name: run that the model was read from; for people to read.
 
     Raises:
       ValueError: for an unknown feature.
@@ -57,4 +62,4 @@ def network_embedder(model: Model, *, layer: str | None = None, batch_size: int 
         return np.asarray(embed(model, {"photo": photos}, layer=layer))
 
     backbone, matches = model.config.backbone, model.digest_matches
-    return Embedder(digest, layer, embed_photos, batch_size, backbone, matches)
+    return Embedder(digest, layer, embed_photos, batch_size, backbone, matches, name)

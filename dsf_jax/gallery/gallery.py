@@ -126,7 +126,7 @@ class Gallery:
                 f"1 to {features - 1}, or 0 to keep all"
             )
         network = (embedder.digest, embedder.layer, embedder.backbone)
-        config = StoreConfig(*network, features, dimensions or features, dtype)
+        config = StoreConfig(*network, features, dimensions or features, dtype, embedder.name)
         return cls(create_store(os.fspath(uri), config), embedder)
 
     @classmethod
@@ -319,10 +319,15 @@ class Gallery:
         """Raises ValueError unless its features are of the embedder's network and layer."""
         config = self.config
         if config.layer != embedder.layer or not embedder.is_of(config.digest):
+            made_with, given = config.network or "unknown", embedder.name or "given"
+            if config.network == embedder.name:  # trained further since, or never named
+                made_with, given = (
+                    f"{name} of the digest {digest[:12]}"
+                    for name, digest in ((made_with, config.digest), (given, embedder.digest))
+                )
             raise ValueError(
-                f"{self.uri} holds {config.layer} features of the network {config.digest}, not "
-                f"{embedder.layer} of {embedder.digest}; name the checkpoint and layer that it was made with, or "
-                "another gallery"
+                f"{self.uri} holds {config.layer} features of the network {made_with}, not {embedder.layer} of "
+                f"{given}; name the checkpoint and layer that it was made with, or another gallery"
             )
 
     def _read(self, read: Callable[[Snapshot], T]) -> T:

@@ -18,6 +18,7 @@ class StoreConfig(NamedTuple):
       features: d, dimensions of the network's features.
       dimensions: dimensions of the stored vectors; `features` where they are not reduced.
       dtype: type of the stored numbers, "float32" or "float16".
+      network: run that the network was read from; for people to read, empty where it is not known.
     """
 
     digest: str
@@ -26,6 +27,7 @@ class StoreConfig(NamedTuple):
     features: int
     dimensions: int
     dtype: str
+    network: str = ""
 
     @property
     def is_reduced(self) -> bool:

@@ -95,6 +95,13 @@ def looks_drawn(picture: np.ndarray) -> bool:
     )
 
 
+def is_blank(picture: np.ndarray) -> bool:
+    """Returns whether a picture [h, w, 3] uint8 is of one level, but for its grain."""
+    smooth = _smooth(shrunk(picture, DRAWN_SIDE))
+    low, high = np.percentile(smooth, (1, 99), axis=(0, 1))
+    return bool((high - low).max() < 255 * MIN_CONTRAST)
+
+
 def _is_paper(paper: np.ndarray) -> bool:
     """Returns whether what lies between the strokes, [h, w, 3], may be paper of one tone in some light."""
     level = paper.max(axis=-1)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dsf_jax.data.files import read_text
+from dsf_jax.insight.plots import from_zero
 
 TIME, MEMORY, EVEN = "#33658a", "#b5651d", "#b0b0b0"
 
@@ -76,7 +77,7 @@ def growth(results: Mapping[str, Any]) -> Figure:
     spread = [g for g in trained if g["batch_size"] == size]
     devices = [g["devices"] for g in spread]
     _bars(places[3], devices, spread)
-    places[3].set_ylim(0, None)
+    from_zero(places[3])
     places[3].axhline(spread[0]["seconds"]["median"], color=EVEN, linestyle="--", zorder=0)
     _named(places[3], f"training step, batch {size}", "virtual devices on the same cores")
     machine = results["machine"]
@@ -96,7 +97,8 @@ def _timed(
     if log:
         axes.set(xscale="log", yscale="log")
     else:
-        axes.set(xlim=(0, None), ylim=(0, None))
+        axes.set(xlim=(0, 1.06 * max(sizes)))
+        from_zero(axes)
 
 
 def _bars(axes: Axes, sizes: Sequence[int], measured: Sequence[Mapping[str, Any]]) -> None:
@@ -111,7 +113,7 @@ def _memory(axes: Axes, sizes: Sequence[int], sizes_in_bytes: Sequence[int]) -> 
     """A second axis for the memory besides the mapped gallery."""
     memory = axes.twinx()
     memory.plot(sizes, [n / 1e6 for n in sizes_in_bytes], "s:", color=MEMORY)
-    memory.set_ylim(0, None)
+    from_zero(memory)
     memory.set_ylabel("memory besides the mapped gallery, MB", color=MEMORY, fontsize=8)
 
 

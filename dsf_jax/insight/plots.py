@@ -49,6 +49,13 @@ def show_name(axes: Axes, name: str, frame: str, width: float = 1.0) -> None:
     )
 
 
+def from_zero(axes: Axes) -> None:
+    """Lets the vertical axis begin at 0, with room for the marks of the highest values."""
+    highest = axes.dataLim.ymax
+    if np.isfinite(highest) and highest > 0:
+        axes.set_ylim(0, 1.08 * highest)
+
+
 def stacked(figure: Figure, *heights: float) -> list[SubFigure]:
     """Cuts a figure into parts, one above the other."""
     parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)
@@ -229,10 +236,17 @@ def _vote_bars(axes: Axes, votes: np.ndarray, names: Sequence[str]) -> None:
         axes.barh(places, vote, left=left, color=shade, edgecolor="white", linewidth=0.4)
         left += vote
     for place, total in enumerate(left):
-        axes.text(total + 0.005, place, f"{total:.3f}", va="center", fontsize=8)
+        axes.annotate(
+            f"{total:.3f}",
+            (total, place),
+            (3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
     axes.set_yticks(places, names, fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlim(0, max(1.08 * left.max(), 1e-3))
+    axes.set_xlim(0, max(1.12 * left.max(), 1e-3))  # the longest bar's number has room
     axes.tick_params(axis="x", labelsize=7)
     axes.set_xlabel(
         f"probability: each piece is one view's vote, 1/{len(votes)} of what it gives the class "
@@ -261,7 +275,8 @@ def training_curves(metrics: Sequence[dict[str, float]]) -> Figure:
             if lines:
                 epochs = [line["epoch"] for line in lines]
                 axes.plot(epochs, [line[key] for line in lines], label=label, **style)
-        axes.set(xlabel="epoch", title=name, ylim=(0, None))
+        axes.set(xlabel="epoch", title=name)
+        from_zero(axes)
         axes.grid(alpha=0.3)
         axes.legend()
     return figure

@@ -29,7 +29,7 @@ def check_agreement(described: Mapping[str, Any]) -> None:
     for number, other in enumerate(others, start=1):
         for name in sorted(first.keys() | other.keys()):
             if first.get(name) != other.get(name) and name not in differing:
-                one, two = _shortened(first.get(name), other.get(name))
+                one, two = shortened(first.get(name), other.get(name))
                 differing[name] = f"{name} is {one} in process 0 and {two} in process {number}"
     if differing:
         raise ValueError(
@@ -48,7 +48,7 @@ def _gather(described: dict[str, Any]) -> list[dict[str, Any]]:
     return [json.loads(row[:n].tobytes()) for row, n in zip(texts, sizes, strict=True)]
 
 
-def _shortened(one: Any, two: Any) -> tuple[str, str]:
+def shortened(one: Any, two: Any) -> tuple[str, str]:
     """Formats two different values, cut around the first difference where they are long."""
     texts = repr(one), repr(two)
     pairs = enumerate(zip(*texts, strict=False))

@@ -6,8 +6,10 @@ under its name only when it is complete, whenever the writer dies.
 """
 
 import contextlib
+import difflib
 import errno
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -18,6 +20,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from dsf_jax.data import quickstart
 from dsf_jax.models.model import Model, ModelConfig, init_model
 from dsf_jax.models.model_card import ModelCard, RetrievalScore
 from dsf_jax.training import card_files
@@ -29,6 +32,10 @@ SCORE = "held_out_accuracy"
 LATEST, BEST = "latest", "best"
 _MAKE = "make one with python -m launch.train or python -m launch.port_weights"
 _EMPTY = f"holds no checkpoint; {_MAKE}"
+# Orbax says these of every checkpoint that is only read.
+_EXPECTED = ("Given directory is read only", "Requested `tracked_metric`")
+logging.getLogger("absl").addFilter(lambda record: not str(record.msg).startswith(_EXPECTED))
+
 _ATTEMPTS = 5  # at a checkpoint, each of which may be replaced while it is read
 
 
@@ -370,7 +377,30 @@ def _checkpoint_folder(folder: str | os.PathLike[str]) -> pathlib.Path:
     for candidate in (path, path / FOLDER):
         if has_checkpoint(candidate):
             return candidate
-    raise FileNotFoundError(f"{path} {_EMPTY if path.is_dir() else f'does not exist; {_MAKE}'}")
+    if path.exists() and not path.is_dir():
+        raise FileNotFoundError(
+            f"{path} is a file, and a checkpoint is a folder; name a run's folder, runs/NAME"
+        )
+    what = "holds no checkpoint" if path.is_dir() else "does not exist"
+    raise FileNotFoundError(f"{path} {what}; {_remedy(path)}")
+
+
+def _remedy(path: pathlib.Path) -> str:
+    """Says what to name or do where there is no checkpoint."""
+    there = path.parent.iterdir() if path.parent.is_dir() else ()
+    runs = {child.name: child for child in there if _holds_checkpoint(child)}
+    if similar := difflib.get_close_matches(path.name, runs, n=1):
+        return f"did you mean {runs[similar[0]]}? Or {_MAKE}"
+    if path.parts[-2:] == pathlib.Path(quickstart.FOLDER).parts:
+        return f"make it with `make quickstart`, or python -m launch.quickstart; or {_MAKE}"
+    return _MAKE
+
+
+def _holds_checkpoint(path: pathlib.Path) -> bool:
+    try:
+        return has_checkpoint(path) or has_checkpoint(path / FOLDER)
+    except OSError:
+        return False
 
 
 def _abstract(tree: Any, placement: jax.sharding.Sharding) -> Any:

@@ -17,6 +17,7 @@ import jax
 from dsf_jax.data.files import write_atomic
 from dsf_jax.models.model import Model, ModelConfig
 from dsf_jax.training import checkpoints
+from dsf_jax.training.agreement import shortened
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.parallel import is_primary
 
@@ -58,7 +59,7 @@ def claim(
     begun = path.exists() and checkpoints.has_checkpoint(run_dir / checkpoints.FOLDER)
     there = _as_written_now(read_config(run_dir), model) if begun else wanted
     differing = [
-        f"{name} is {_short(there.get(part, {}).get(name))} there and {_short(value)} now"
+        "{} is {} there and {} now".format(name, *shortened(there.get(part, {}).get(name), value))
         for part, values in wanted.items()
         for name, value in values.items()
         if name not in config.may_change() and there.get(part, {}).get(name) != value
@@ -148,8 +149,3 @@ def read_config(run_dir: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(
             f"{path} is damaged ({error}); choose another folder, or remove it"
         ) from error
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

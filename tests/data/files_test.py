@@ -200,3 +200,13 @@ def test_the_module_imports_on_windows():
         "import sys; sys.platform = 'win32'; sys.modules['fcntl'] = None; import dsf_jax.data.files"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_cannot_be_written_is_named_as_it_was_given(tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space") as caught:
+        write_atomic(tmp_path / "figure.png", b"x")
+    assert caught.value.filename == str(tmp_path / "figure.png")

@@ -518,7 +518,7 @@ def test_reduced_vectors(tmp_path):
         assert match.picture.path.endswith(f"/{seed:02d}.png") and match.distance < 0.05
     stored = again.vectors([match.picture.id])
     assert stored.shape == (1, 12) and stored.dtype == np.float32
-    assert again.config[3:] == (48, 12, "float16")
+    assert again.config[3:6] == (48, 12, "float16")
     save(tmp_path / "photos/new.png", 99)
     assert again.sync(tmp_path / "photos", report=lines.append).added == 1 and len(lines) == 1
 

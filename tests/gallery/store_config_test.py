@@ -74,6 +74,14 @@ def test_a_gallery_names_its_network_by_the_digest_of_today_or_of_before(tmp_pat
     assert Gallery.open(tmp_path / "former", own).config.digest == former
     Gallery.create(tmp_path / "today", own)
     assert Gallery.open(tmp_path / "today", own).config.digest == model.digest()
+    named = network_embedder(model, batch_size=2, name="runs/own")
+    Gallery.create(tmp_path / "named", named)
+    with pytest.raises(ValueError, match=r"of the network runs/own, not L7 of runs/other; name"):
+        Gallery.open(tmp_path / "named", network_embedder(other, name="runs/other"))
+    with pytest.raises(
+        ValueError, match=r"runs/own of the digest \w{12}, not L7 of runs/own of the dig"
+    ):
+        Gallery.open(tmp_path / "named", network_embedder(other, name="runs/own"))
     for name in ("former", "today"):
         with pytest.raises(ValueError, match=r"features of the network .*; name the checkpoint"):
             Gallery.open(tmp_path / name, network_embedder(other))

@@ -41,6 +41,9 @@ def test_each_growth_is_drawn_where_it_was_measured():
     assert "P, 2 cores" in figure.get_suptitle()
     (memory,) = figure.axes[4].lines
     assert list(memory.get_ydata()) == [100, 100]
+    for axes in figure.axes[1:]:  # marks and ranges are not cut
+        low, high = axes.get_ylim()
+        assert low == 0 and high > 1.05 * axes.dataLim.ymax
     plt.close("all")
 
 

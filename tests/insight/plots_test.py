@@ -164,6 +164,8 @@ def test_curves_show_loss_and_accuracy_against_the_epoch():
                 np.testing.assert_array_equal(line.get_ydata(), [held_out[f"held_out_{name}"]])
             assert [text.get_text() for text in axes.get_legend().get_texts()] == labels
             assert axes.get_xlabel() == "epoch" and axes.get_ylim()[0] == 0
+            highest = max(max(line.get_ydata()) for line in axes.lines)
+            assert axes.get_ylim()[1] > 1.05 * highest  # marks are not cut
 
 
 CURVES = {
@@ -225,6 +227,19 @@ def test_the_votes_of_18_views_add_up_to_the_result():
     totals = [text.get_text() for text in figure.axes[-1].texts]
     assert totals == [f"{mean[i]:.3f}" for i in best]
     assert figure.get_suptitle() == "cat"
+
+
+@pytest.mark.parametrize("classes", [2, 400])
+def test_the_numbers_of_votes_stand_inside_of_the_frame(classes):
+    probabilities = np.full((18, classes), 1 / classes)
+    figure = voted_views(
+        np.stack(pictures(1) * 18), probabilities, [f"{i}" for i in range(classes)]
+    )
+    figure.canvas.draw()
+    axes = figure.axes[-1]
+    right = axes.get_window_extent().x1
+    for text in axes.texts:
+        assert text.get_window_extent().x1 <= right
 
 
 def test_every_view_says_what_it_is_taken_for():

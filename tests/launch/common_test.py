@@ -55,12 +55,18 @@ def test_help_is_complete(name, helps):
     own = helps[name].partition("flags:")[2]
     told = dict(re.findall(r"^  --(?:\[no\])?(\w+): (.*)$", own, re.MULTILINE))
     assert set(told) == defined and all(told.values())
+    assert "frozenset" not in own
+    listed = re.findall(r"<([^>]*\|[^>]*)>", own)  # names of choices are not broken
+    assert all(
+        re.fullmatch(r"\S+", one) for choices in listed for one in re.split(r"\s*\|\s*", choices)
+    )
     assert set(REQUIRED[name]) <= defined
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_help_begins_with_the_purpose_and_a_command(name, helps):
     docstring = helps[name].partition("\nflags:")[0]
+    assert not re.search(r"\S {4,}--", docstring)  # lines that go on keep their ends
     assert re.match(r"[A-Z][^\n]+[.:]\n", docstring)
     assert re.search(rf"^python -m launch\.{name}( |$)", docstring, re.MULTILINE)
     # The command's flags are the script's.
@@ -211,6 +217,15 @@ def test_a_field_without_a_word_of_help_is_refused():
         (
             OSError(errno.ENOSPC, "No space left on device"),
             "the output: No space left on device; free some and run the command again",
+        ),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "/nowhere.csv"),
+            "/nowhere.csv: No such file or directory; name a file that is there",
+        ),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "/nowhere/a.csv"),
+            "/nowhere/a.csv: No such file or directory; neither is its folder: name a file that is there, or, "
+            "for one to write, make the folder",
         ),
         (OSError(errno.ENOSPC, "5 are free; free 3", "/a/b"), "/a/b: 5 are free; free 3"),
         (OSError(errno.EIO, "Input/output error", "/a"), "/a: Input/output error; choose another place"),

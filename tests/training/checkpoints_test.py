@@ -254,9 +254,32 @@ def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere does not exist; make one with"):
         load_model(tmp_path / "nowhere")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(FileNotFoundError, match="file does not exist"):
+    with pytest.raises(
+        FileNotFoundError, match="file is a file, and a checkpoint is a folder; name"
+    ):
         load_model(tmp_path / "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(FileNotFoundError, match=r"does not exist; make it with `make quickstart`"):
+        load_model(tmp_path / "runs/quickstart")
+
+
+def test_near_misses_of_a_runs_name_are_told(tmp_path):
+    save_model(tmp_path / "runs" / "quickstart" / checkpoints.FOLDER, odd_model())
+    for name in ("quickstrat", "quick_start"):
+        with pytest.raises(
+            FileNotFoundError, match=r"; did you mean .*runs/quickstart\?"
+        ) as caught:
+            load_model(tmp_path / "runs" / name)
+        assert f"{name} does not exist" in str(caught.value)
+    with pytest.raises(FileNotFoundError) as caught:
+        load_model(tmp_path / "runs" / "emoji")
+    assert "did you mean" not in str(caught.value)
+
+
+def test_what_orbax_says_of_every_checkpoint_that_is_read_is_not_repeated(tmp_path, caplog):
+    save_model(tmp_path, odd_model())
+    load_model(tmp_path)
+    assert "read only" not in caplog.text and "tracked_metric" not in caplog.text
 
 
 def cut(path):

@@ -83,7 +83,7 @@ def test_before_the_first_checkpoint_a_folder_is_anybodys(tmp_path):
         ({"data": ["photos"]}, r"data is \['sketches'\] there and \['photos'\] now"),
         (
             {"model": Model({"fc8": PARAMS["fc8"] | {"bias": np.float32([4])}}, CONFIG)},
-            r"digest of the start values is '[0-9a-f]{56}\.\.\. there and '[0-9a-f]{56}\.\.\. now",
+            r"digest of the start values is '[0-9a-f]{59}\.\.\. there and '[0-9a-f]{59}\.\.\. now",
         ),
         ({"data": ["x" * 999]}, r"now; choose"),
     ],
