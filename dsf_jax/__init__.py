@@ -45,8 +45,8 @@ training.config          the settings of a run, each default once
 training.card_files      what was measured of a network after it was saved
 training.checkpoints     states and models on disk
 training.feature_cache   random views through frozen layers, once
-training.run_directory   what a run writes down of itself
 training.agreement       whether the processes of a run were started alike
+training.run_directory   what a run writes down of itself
 training.watchdog        ends a process whose run is stuck
 training.metrics_log     watching a run: bar, lines, TensorBoard
 training.loop            configuration and data -> trained state, resumable

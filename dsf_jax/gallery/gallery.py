@@ -189,13 +189,11 @@ class Gallery:
         return changes
 
     def add(self, paths: Iterable[str | os.PathLike[str]]) -> Changes:
-        """Adds picture files, each as if the folder that it lies in had been synced: it has no label.
+        """Adds picture files, each as if the folder that it lies in had been synced, but without a
+        label; returns what has changed.
 
         Args:
           paths: paths of the files.
-
-        Returns:
-          What has changed.
 
         Raises:
           ValueError: when the gallery was opened without an embedder.

@@ -35,7 +35,6 @@ _EMPTY = f"holds no checkpoint; {_MAKE}"
 # Orbax says these of every checkpoint that is only read.
 _EXPECTED = ("Given directory is read only", "Requested `tracked_metric`")
 logging.getLogger("absl").addFilter(lambda record: not str(record.msg).startswith(_EXPECTED))
-
 _ATTEMPTS = 5  # at a checkpoint, each of which may be replaced while it is read
 
 
@@ -183,16 +182,13 @@ def save_model(folder: str | os.PathLike[str], model: Model) -> None:
 
 
 def load_model(source: str | os.PathLike[str]) -> Model:
-    """Reads a checkpoint's model.
+    """Reads a checkpoint and returns its model.
 
     Args:
       source: a checkpoint folder or a run directory that has one, whose latest checkpoint is read;
         FOLDER:best reads the one that scored best on held-out data, FOLDER:1500 that of step 1500,
         as does that step's own folder. Where training replaces the checkpoint that is being read,
         the newer one is read.
-
-    Returns:
-      The model.
 
     Raises:
       FileNotFoundError: when there is no such complete checkpoint.
@@ -237,15 +233,12 @@ def _read_model(checkpoints: ocp.CheckpointManager, step: int) -> Model:
 
 
 def record_retrieval(source: str | os.PathLike[str], model: Model, score: RetrievalScore) -> Model:
-    """Writes into a checkpoint's card how well its network retrieves.
+    """Writes into a checkpoint's card how well its network retrieves; returns the model with it.
 
     Args:
       source: what the model was loaded from, see `load_model`.
       model: network with its parameters.
       score: what was measured.
-
-    Returns:
-      The model with the new card.
 
     Raises:
       OSError: when it cannot be written.
