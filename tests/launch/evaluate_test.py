@@ -14,9 +14,15 @@ from dsf_jax.training import checkpoints
 from tests.launch.scripts import wait_for
 
 
+@pytest.fixture(scope="module")
+def evaluated(run, tmp_path_factory):
+    """A copy of the run: what is measured of a checkpoint is written beside it."""
+    return shutil.copytree(run[1], tmp_path_factory.mktemp("evaluated") / "run")
+
+
 @pytest.fixture
-def given(data_dir, run):
-    return {"data_dir": data_dir, "checkpoint": run[1]}
+def given(data_dir, evaluated):
+    return {"data_dir": data_dir, "checkpoint": evaluated}
 
 
 def test_retrieval_of_unseen_emoji(launch, given, tmp_path):
