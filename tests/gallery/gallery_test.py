@@ -324,8 +324,8 @@ def test_features_of_another_model_are_refused(gallery, other):
     for word in (
         gallery.uri,
         "L6+L7",
-        EMBEDDER.digest,
-        *other.values(),
+        EMBEDDER.digest[:12],
+        *(value[:12] for value in other.values()),
         "; name the checkpoint",
     ):
         assert word in line
