@@ -83,6 +83,9 @@ def _count(port: int, processes: int, seconds: int) -> None:
             elif (caller := _accept(server)) is not None:
                 opened.enter_context(caller)
                 answer = _welcome(caller, came, processes)
+            # One that has gone meanwhile may be started again.
+            for number in [n for n, one in came.items() if _is_closed(one)]:
+                del came[number]
         for caller in came.values():
             _answer(caller, answer)
     if answer != GO:
@@ -119,7 +122,7 @@ def _welcome(caller: socket.socket, came: dict[int, socket.socket], processes: i
         return GO
     number, theirs = said
     if number in came and _is_closed(came[number]):
-        del came[number]  # it was started again
+        del came[number]
     wrong = GO
     if theirs != processes:
         wrong = (
