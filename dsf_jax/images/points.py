@@ -322,8 +322,9 @@ def _clipped(
     still = delta == 0
     slope = np.where(still, 1.0, delta)
     # A coordinate that stands still bounds t not at all, or leaves nothing.
-    one = np.where(still, -np.inf, (low - starts) / slope)
-    other = np.where(still, np.inf, (high - starts) / slope)
+    with np.errstate(over="ignore"):  # one that hardly moves reaches no edge: infinity is right
+        one = np.where(still, -np.inf, (low - starts) / slope)
+        other = np.where(still, np.inf, (high - starts) / slope)
     inside = (starts >= low) & (starts <= high)
     enter = np.maximum(np.minimum(one, other).max(axis=1), 0.0)[:, None]
     leave = np.minimum(np.maximum(one, other).min(axis=1), 1.0)[:, None]

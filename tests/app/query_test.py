@@ -69,6 +69,7 @@ numbers = strategies.one_of(
     strategies.lists(strategies.lists(strategies.tuples(numbers, numbers), max_size=5), max_size=4),
     strategies.one_of(strategies.just(BOX), strategies.tuples(*[numbers] * 4)),
 )
+@hypothesis.example(strokes=[[(0.0, 0.0), (0.0, 2.225073858507203e-309)]], box=[0, 0, 100, 100])
 def test_any_strokes_are_points_on_the_canvas_or_a_value_error(strokes, box):
     try:
         points = query_from_strokes(strokes, box).points
