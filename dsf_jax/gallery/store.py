@@ -8,7 +8,7 @@ second table, `projection`, has the projection of a gallery of reduced vectors.
 
 import contextlib
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -112,12 +112,15 @@ class Store:
         """Reads all columns of the rows with one of some values in a column."""
         return self.columns(self._pictures.schema.names, where=sql_in(column, values))
 
-    def put(self, rows: Mapping[str, Sequence[Any]], vectors: np.ndarray) -> None:
+    def put(self, rows: Mapping[str, Sequence[Any]], vectors: np.ndarray) -> int:
         """Commits rows atomically: new paths are added, known ones replaced.
 
         Args:
           rows: all columns except `vector`, by name.
           vectors: [n, p] float32 or the stored type.
+
+        Returns:
+          The number of rows added; another process may have added the others a moment before.
         """
         schema = self._pictures.schema
         kind = schema.field("vector").type
@@ -125,7 +128,8 @@ class Store:
         columns = dict(rows, vector=pa.FixedSizeListArray.from_arrays(flat, type=kind))
         data = pa.Table.from_pydict(columns, schema=schema)
         merge = self._pictures.merge_insert("path").when_matched_update_all()
-        self._commit(lambda: merge.when_not_matched_insert_all().execute(data))
+        merge = merge.when_not_matched_insert_all()
+        return self._commit(lambda: merge.execute(data)).num_inserted_rows
 
     def delete(self, column: str, values: Sequence[str]) -> None:
         """Commits the deletion of the rows with one of some values in a column."""
@@ -133,16 +137,17 @@ class Store:
             condition = sql_in(column, values[start : start + READ_ROWS])
             self._commit(lambda condition=condition: self._pictures.delete(condition))
 
-    def _commit(self, action: Any) -> None:
+    def _commit(self, action: Callable[[], Any]) -> Any:
         with storage_errors(self.uri):
-            for attempt in range(RETRIES):
+            attempt = 1
+            while True:
                 try:
                     self._pictures.checkout_latest()
-                    action()
-                    return
+                    return action()
                 except RuntimeError as error:
-                    if "conflict" not in str(error).lower() or attempt == RETRIES - 1:
+                    if "conflict" not in str(error).lower() or attempt == RETRIES:
                         raise
+                    attempt += 1
 
     def compact(self, num_rewritten: int) -> None:
         """Merges small files and removes what no version of the last hour needs, if it is worth it.

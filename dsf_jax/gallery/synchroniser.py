@@ -247,7 +247,10 @@ class Synchroniser:
             for name in PictureFile._fields
         }
         rows |= {name: [getattr(content, name) for content in contents] for name in ("id", *COPIED)}
-        self._store.put(rows, np.stack([x.vector for x in embedded]))
+        added = self._store.put(rows, np.stack([x.vector for x in embedded]))
+        self._added += added
+        new = sum(content.file.path not in self.known for content in contents)
+        self._unchanged += max(0, new - added)  # another process was the first
         for content in contents:
             self._count(content)
 
@@ -255,7 +258,6 @@ class Synchroniser:
         """Counts a picture that was stored, and takes note of it."""
         path = content.file.path
         previous_id, _ = self.known.get(path, (None, None))
-        self._added += previous_id is None
         self._changed += previous_id not in (None, content.id)
         self._unchanged += previous_id == content.id
         self._rewritten += previous_id is not None
