@@ -57,6 +57,7 @@ EXTRAS = {
         "pytest-xdist>=3.8",
         "ruff>=0.17",
         "scikit-learn>=1.9",
+        "setuptools>=77",  # builds the wheel that a test installs
     ],
 }
 

@@ -59,7 +59,7 @@ def picture_of(points: np.ndarray) -> np.ndarray:
     """Draws points with a pen three cells wide, which is one pixel of the picture.
 
     Args:
-      points: [p, 2] uint16 canvas points.
+      points: [p, 3] uint16 canvas points.
 
     Returns:
       [227, 227] uint8, black on white, grey where the pen covers a part of the pixel.

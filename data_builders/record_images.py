@@ -8,7 +8,7 @@ from PIL import Image
 
 from data_builders.faults import BadFile
 from dsf_jax.data.pictures import decode_picture
-from dsf_jax.images.points import Polarity, ink_of, points_from_ink
+from dsf_jax.images.points import Polarity, ink_of, points_from_image
 
 _UPRIGHT = 1
 _ORIENTATION = 0x0112
@@ -80,7 +80,7 @@ def sketch_record(
     Args:
       data: the file.
       where: its name in messages.
-      thinned: see dsf_jax.images.points.points_from_ink.
+      thinned: see dsf_jax.images.points.points_from_image.
       polarity: whether the strokes are darker or lighter than the paper in the file; the record is black on white in any case.
 
     Raises:
@@ -91,7 +91,8 @@ def sketch_record(
     _check_ink(ink, where, polarity)
     if polarity == "white_on_black":
         png = png_bytes(255 - grey)
-    return {"image": png, "points": points_from_ink(ink, thinned=thinned)}
+    points = points_from_image(grey, polarity=polarity, thinned=thinned)
+    return {"image": png, "points": points}
 
 
 def _check_ink(ink: np.ndarray, where: str, polarity: Polarity) -> None:

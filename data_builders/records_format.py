@@ -30,7 +30,7 @@ def record_features(
 
     Returns:
       `image` uint8 [h, w, 3] for photos, else [h, w, 1]; for sketches and edge maps `points`
-      uint16 [p, 2]; `label` int64 []; `class_name`, `domain` and `source_id` text.
+      uint16 [p, 3]; `label` int64 []; `class_name`, `domain` and `source_id` text.
 
     Raises:
       ValueError: for an unknown domain.
@@ -49,7 +49,7 @@ def record_features(
     if domain != "photo":
         # Raster order repeats itself from row to row, so zlib shrinks a list to a fraction; and
         # bytes parse faster than a list of numbers.
-        features["points"] = tfds.features.Tensor(shape=(None, 2), dtype=np.uint16, encoding="zlib")
+        features["points"] = tfds.features.Tensor(shape=(None, 3), dtype=np.uint16, encoding="zlib")
     return tfds.features.FeaturesDict(features)
 
 

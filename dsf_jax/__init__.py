@@ -4,8 +4,10 @@ Data flows down this list, and imports point only up it: a module may import tho
 other (tests/import_order_test.py reads the list).
 
 export.load              reads an exported model, and travels along as load.py; the digest of parameters
-images.points            a drawing -> its ink -> points on the canvas lattice
-images.resize            points -> a small map, and the interpolating resizes beside it
+images.thinning          ink -> its centre lines
+images.points            a drawing -> points on the canvas lattice, each with its darkness
+images.resize            points, drawn with a pen -> a small map, and the interpolating resizes beside it
+images.hand              points, drawn as hands differ, for training
 images.scan              pictures of drawings on paper -> ink, told apart from photos
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
 images.descriptors       HOG and raw pixels, hand-crafted descriptors to compare with

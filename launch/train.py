@@ -29,6 +29,7 @@ from dsf_jax.data.datasets import (
 from dsf_jax.data.files import write_atomic
 from dsf_jax.data.mixtures import MIXTURES, ClassMap, Mixture
 from dsf_jax.evaluation.cards import held_out_score
+from dsf_jax.images.resize import BINARY_PEN, PEN
 from dsf_jax.images.views import Resizing
 from dsf_jax.models.model import with_classes
 from dsf_jax.training import start
@@ -41,6 +42,7 @@ from dsf_jax.training.run_directory import read_config
 from launch import common, distributed
 
 ALL = "all"
+BINARY = "binary"
 FOLDS_FILE = "folds.json"
 
 common.define_flags(TrainConfig)
@@ -89,8 +91,26 @@ _RESIZING = flags.DEFINE_enum(
     "How drawings get to the network's size, in training and whenever the model is used: their "
     "points, or, to compare with, their pixels by interpolation. By default as --init has it.",
 )
+_PEN = flags.DEFINE_string(
+    "pen",
+    None,
+    "What draws points, in training and whenever the model is used: the width of an anti-aliased pen "
+    f"in pixels of the input, or {BINARY} for the paper's map of ink and paper. By default as --init "
+    f"has it; {PEN:g} where that was never trained.",
+)
 # What config.json keeps beside TrainConfig's own fields, so that --repeat has it.
-_KEPT = (_DATA_DIR, _DATASETS, _SPLIT, _FOLD, _HELD_OUT, _MIXTURE, _INIT, _BACKBONE, _RESIZING)
+_KEPT = (
+    _DATA_DIR,
+    _DATASETS,
+    _SPLIT,
+    _FOLD,
+    _HELD_OUT,
+    _MIXTURE,
+    _INIT,
+    _BACKBONE,
+    _RESIZING,
+    _PEN,
+)
 
 
 def _complete(values: Mapping[str, Any]) -> bool:
@@ -104,6 +124,18 @@ flags.register_multi_flags_validator(
     _complete,
     message="--run_dir must be given, and --datasets and --init, unless --repeat is",
 )
+
+
+def _pen(text: str | None) -> float | None:
+    """Reads --pen; None where it is not given."""
+    if text in (None, BINARY):
+        return None if text is None else BINARY_PEN
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ValueError(
+            f"--pen={text} is neither a width in pixels nor {BINARY}; give one"
+        ) from error
 
 
 def _print(text: Any) -> None:
@@ -145,6 +177,7 @@ def _train_once(
         cast(str, _INIT.value),
         _BACKBONE.value,
         resizing=cast(Resizing | None, _RESIZING.value),
+        pen=_pen(_PEN.value),
         seed=config.seed,
     )
     seen: dict[str, Any] = {

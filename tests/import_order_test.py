@@ -142,7 +142,7 @@ def test_scripts_are_found():
 OWNERS = {
     "tensorflow_datasets": "dsf_jax.data.records",
     "orbax": "dsf_jax.training.checkpoints",
-    "skimage": "dsf_jax.images.points",
+    "skimage": "dsf_jax.images.thinning",
     "cv2": "dsf_jax.models.edge_detector",
     "matplotlib": "dsf_jax.insight.plots",
     "grain": "dsf_jax.data.training_batches",

@@ -1,36 +1,85 @@
-"""An installed package has one name of its own, and runs the commands."""
+"""The console command, from a clone and from a wheel that is installed beside a package called launch."""
 
+import os
+import pathlib
 import subprocess
 import sys
+import zipfile
 
-import setuptools
+import pytest
 
-from tests.launch.scripts import ROOT
-
-
-def test_what_is_installed_has_one_name_at_the_top(monkeypatch):
-    given = {}
-    monkeypatch.setattr(setuptools, "setup", given.update)
-    monkeypatch.chdir(ROOT)
-    exec((ROOT / "setup.py").read_text(), {"__file__": str(ROOT / "setup.py")})
-    assert {name.partition(".")[0] for name in given["packages"]} == {"dsf_jax"}
-    for name in ("launch", "launch.benchmarks", "data_builders", "data_builders.openmoji"):
-        assert f"dsf_jax._commands.{name}" in given["packages"]
-    assert all((ROOT / top).is_dir() for top in given["package_dir"].values())
+ROOT = pathlib.Path(__file__).parents[1]
+COMMANDS = (
+    "ablations", "benchmark", "build_data", "evaluate", "export", "extract", "figures", "index",
+    "port_weights", "quickstart", "reproduce", "search", "serve", "train",
+)  # fmt: skip
 
 
-def dsf_jax(folder, *arguments):
-    command = [sys.executable, "-m", "dsf_jax", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+def dsf_jax(*arguments, folder, path=ROOT):
+    return subprocess.run(
+        [sys.executable, "-m", "dsf_jax", *arguments], cwd=folder, text=True, capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(path), "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
 
 
-def test_commands_run_by_their_names():
-    done = dsf_jax(ROOT, "search", "--help")
-    assert done.returncode == 0 and "--sketch" in done.stdout
+@pytest.mark.parametrize("flag", ["--help", "-h", "help"])
+def test_help_lists_every_command_with_what_it_does_on_one_screen(flag, tmp_path):
+    told = dsf_jax(flag, folder=tmp_path)
+    assert told.returncode == 0 and not told.stderr
+    first, blank, *rows = told.stdout.splitlines()
+    assert first.startswith("usage: dsf_jax COMMAND") and not blank
+    assert [row.split()[0] for row in rows] == list(COMMANDS)
+    assert all(row.endswith(".") or len(row.split()) > 4 for row in rows) and len(rows) < 24
 
 
-def test_an_unknown_command_is_one_line():
-    for arguments in ((), ("serch",), ("common",)):
-        done = dsf_jax(ROOT, *arguments)
-        assert done.returncode == 1 and "choose one of " in done.stderr and "train" in done.stderr
-        assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+@pytest.mark.parametrize(
+    ("arguments", "words"), [((), "no command is given"), (("sarch",), "'sarch' is no command")]
+)
+def test_what_is_no_command_is_told_those_there_are(arguments, words, tmp_path):
+    told = dsf_jax(*arguments, folder=tmp_path)
+    assert told.returncode == 1 and told.stderr.startswith(f"error: {words}; choose one of")
+    assert all(name in told.stderr for name in COMMANDS) and told.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_leaves_other_packages_names_alone(tmp_path):
+    pytest.importorskip(
+        "setuptools.command.bdist_wheel",
+        reason="no setuptools of 2024 or later: it builds no wheel",
+    )
+    source = tmp_path / "source"
+    git = ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"]
+    for name in subprocess.run(git, text=True, capture_output=True, check=True).stdout.splitlines():
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/")):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    build = [
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(tmp_path),
+        str(source),
+    ]
+    subprocess.run([sys.executable, "-m", "pip", "-q", *build], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    installed = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)  # what pip does with a wheel without scripts
+    (other := installed / "launch").mkdir()
+    (other / "__init__.py").write_text("WHOSE = 'another project'\n")
+
+    tops = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
+    assert tops == {"dsf_jax", "launch"}
+    assert (
+        dsf_jax("--help", folder=tmp_path, path=installed).stdout.count("\n") == len(COMMANDS) + 2
+    )
+    for command in ("search", "train", "build_data"):
+        told = dsf_jax(command, "--help", folder=tmp_path, path=installed)
+        assert told.stderr == "" and "flags:" in told.stdout
+    whose = "import dsf_jax, launch; print(launch.WHOSE, dsf_jax.__file__)"
+    told = subprocess.run(
+        [sys.executable, "-c", whose], cwd=tmp_path, text=True, capture_output=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+    )  # fmt: skip
+    assert told.stdout.startswith("another project") and str(installed) in told.stdout

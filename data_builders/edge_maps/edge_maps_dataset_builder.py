@@ -26,7 +26,7 @@ from data_builders.edge_maps.prepared_photos import (
 from data_builders.faults import Attempt, Outcome
 from data_builders.record_images import png_bytes
 from data_builders.records_format import Domain, Record, keyed_record
-from dsf_jax.images.points import points_from_ink
+from dsf_jax.images.points import points_from_image
 from dsf_jax.models.edge_detector import Detector, Normalise, edge_detector
 
 
@@ -59,8 +59,11 @@ class Options:
 class Builder(RecordsBuilder):
     """Builds the edge maps of one data set; its configuration is named after that and the detector."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012 (TFDS reads it from the class)
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES = {  # noqa: RUF012 (TFDS reads it from the class)
+        "1.0.0": "First version.",
+        "2.0.0": "Points are found at the lattice's resolution and carry darkness.",
+    }
     # A stand-in: a data set of edge maps is named after what it was made of.
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="edge", description="Edge maps.")]  # noqa: RUF012
     OPTIONS = Options
@@ -186,7 +189,8 @@ def _edge_record(photo: Photo, *, options: Options) -> Record:
 
 def _record_of(edges: np.ndarray, options: Options) -> Record:
     """[h, w] bool -> the record's own fields."""
+    image = np.where(edges, np.uint8(0), np.uint8(255))
     return {
-        "image": png_bytes(np.where(edges, np.uint8(0), np.uint8(255))),
-        "points": points_from_ink(edges, thinned=options.thinned),
+        "image": png_bytes(image),
+        "points": points_from_image(image, thinned=options.thinned),
     }

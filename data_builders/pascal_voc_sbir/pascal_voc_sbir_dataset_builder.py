@@ -63,8 +63,11 @@ class Photo(FileExample):
 class Builder(RecordsBuilder):
     """Builds the photos or the queries: its configuration is "photo" or "sketch"."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012 (TFDS reads it from the class)
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES = {  # noqa: RUF012 (TFDS reads it from the class)
+        "1.0.0": "First version.",
+        "2.0.0": "Points are found at the lattice's resolution and carry darkness.",
+    }
     BUILDER_CONFIGS = [  # noqa: RUF012
         tfds.core.BuilderConfig(name="photo", description="The photos, and their objects."),
         tfds.core.BuilderConfig(name="sketch", description="The queries, and their points."),

@@ -42,8 +42,11 @@ class Options:
 class Builder(RecordsBuilder):
     """Builds one domain of a folder: its configuration is "sketch" or "photo"."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012 (TFDS reads it from the class)
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES = {  # noqa: RUF012 (TFDS reads it from the class)
+        "1.0.0": "First version.",
+        "2.0.0": "Points are found at the lattice's resolution and carry darkness.",
+    }
     BUILDER_CONFIGS = [  # noqa: RUF012
         tfds.core.BuilderConfig(name="sketch", description="The drawings, and their points."),
         tfds.core.BuilderConfig(name="photo", description="The photos."),

@@ -26,6 +26,8 @@ MAX_PICTURE_BYTES = 16 * 2**20  # of a picture file
 MAX_STROKES, MAX_POINTS = 1_000, 20_000  # of a drawing, of all its strokes
 MAX_UNITS = 1e9  # of a surface's side
 
+LIGHTEST = 0.4  # darkness where a pen is hardly pressed; 1 where the drawing's hardest is
+
 DECODING = threading.Lock()  # one at a time: decoded, a picture may take hundreds of megabytes
 
 
@@ -34,15 +36,15 @@ def query_from_strokes(strokes: Sequence[Sequence[Sequence[float]]], box: Box) -
     of the sketches that networks are trained on, wherever and however small it was drawn.
 
     Args:
-      strokes: list of points (x, y) per stroke.
+      strokes: list of points per stroke, (x, y) or (x, y, pressure), the pressure in [0, 1].
       box: left, top, width and height of the surface drawn on, in the same units.
 
     Returns:
       The points.
 
     Raises:
-      ValueError: for too many strokes or points, a point or box that `points_from_strokes` refuses,
-        or nothing inside of the box.
+      ValueError: for too many strokes or points, a pressure beyond 0 to 1, a point or box that
+        `points_from_strokes` refuses, or nothing inside of the box.
     """
     _check_counts(strokes)
     left, top, width, height = map(float, box)
@@ -51,13 +53,17 @@ def query_from_strokes(strokes: Sequence[Sequence[Sequence[float]]], box: Box) -
             f"the box is {width} wide and {height} high, each must be {1 / MAX_UNITS} to {MAX_UNITS}; "
             "choose other units"
         )
-    arrays = [np.array(stroke, np.float64).reshape(-1, 2) for stroke in strokes]
+    arrays = [_array(stroke, number) for number, stroke in enumerate(strokes)]
+    hardest = max((float(stroke[:, 2].max()) for stroke in arrays if len(stroke)), default=0.0)
+    for stroke in arrays:  # a hand that presses lightly draws as dark as any other
+        stroke[:, 2] = LIGHTEST + (1.0 - LIGHTEST) * stroke[:, 2] / (hardest or 1.0)
     drawn = points_from_strokes(arrays, (left, top, width, height))  # checks every point
     if not len(drawn):
         raise ValueError("nothing is drawn inside of the box; draw a stroke")
     unit = max(width, height) / CANVAS  # the box lies in the middle of the canvas
     corner = np.array([left + width / 2, top + height / 2]) - CANVAS * unit / 2
-    low, high = drawn.min(axis=0) * unit, (drawn.max(axis=0) + 1.0) * unit
+    places = drawn[:, :2]
+    low, high = places.min(axis=0) * unit, (places.max(axis=0) + 1.0) * unit
     side = max(*(high - low), MIN_EXTENT * CANVAS * unit) / FILLED
     x, y = corner + (low + high - side) / 2
     return Query(points=points_from_strokes(arrays, (x, y, side, side)))
@@ -80,6 +86,19 @@ def query_from_picture(data: bytes, kind: RequestedKind = "auto") -> tuple[Query
         picture = decode_picture(io.BytesIO(data), "the file")
         query = query_from_pixels(picture, kind)
     return query, "drawing" if query.photo is None else "photo"
+
+
+def _array(stroke: Sequence[Sequence[float]], number: int) -> np.ndarray:
+    """Makes an array [n, 3] of a stroke's points; where there is no pressure, it is 1."""
+    points = [(*point, 1.0)[:3] for point in stroke]
+    array = np.array(points, np.float64).reshape(-1, 3)
+    fits = (array[:, 2] >= 0) & (array[:, 2] <= 1)  # not so for NaN
+    if not fits.all():
+        row = int(np.argmin(fits))
+        raise ValueError(
+            f"point {row} of stroke {number} has the pressure {array[row, 2]}, expected 0 to 1; scale it"
+        )
+    return array
 
 
 def _check_counts(strokes: Sequence[Sequence[Sequence[float]]]) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, Tag, TypeAdapter
 
-Point = tuple[float, float]
+Point = Annotated[list[float], Field(min_length=2, max_length=3)]
 # Only the first error is reported: a list of a million would take seconds and a gigabyte.
 Stroke = Annotated[list[Point], FailFast()]
 
@@ -21,7 +21,8 @@ class DrawingQuery(BaseModel):
 
     strokes: Annotated[list[Stroke], FailFast()] = Field(
         min_length=1,
-        description="The path of the pen from touch to lift, per stroke: points (x, y), y down.",
+        description="The path of the pen from touch to lift, per stroke: points (x, y) or "
+        "(x, y, pressure), y down, the pressure 0 to 1.",
     )
     box: tuple[float, float, float, float] = Field(
         description="Left, top, width and height of the surface, in the units of the points."
@@ -128,6 +129,7 @@ class HealthResponse(BaseModel):
     labels: int
     classes: int = Field(description="Number of classes that the network knows.")
     layer: str = Field(description="The feature that is compared.")
+    expectation: str = Field(description="What may be expected of the network, in one sentence.")
 
 
 class ErrorResponse(BaseModel):

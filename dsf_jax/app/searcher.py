@@ -17,7 +17,7 @@ from dsf_jax.data.mixtures import EDGE_PRESERVING, square_photo
 from dsf_jax.data.pictures import decode_picture
 from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.gallery.snapshot import Picture
-from dsf_jax.images.points import PADDED_LENGTHS, pad_points, padded_length
+from dsf_jax.images.points import DARKEST, PADDED_LENGTHS, pad_points, padded_length
 from dsf_jax.images.views import PHOTO_SIZE
 from dsf_jax.models.model import Model
 from dsf_jax.recognition.voting import vote
@@ -103,9 +103,15 @@ class Searcher:
         self.model, self.gallery, self.layer = model, gallery, gallery.config.layer
         self._sample: VectorSample | None = None
 
+    @property
+    def expectation(self) -> str:
+        """Returns what may be expected of the network, as a sentence for people."""
+        told = self.model.card.sentence("the network behind this page")
+        return f"{told[0].upper()}{told[1:]}."
+
     def warm_up(self) -> None:
         """Compiles, or reads from jax's cache, what drawings of usual length and photos need."""
-        dot = np.array([[340, 340]], np.uint16)
+        dot = np.array([[340, 340, DARKEST]], np.uint16)
         for length in PADDED_LENGTHS:
             batch = {"points": pad_points([dot], length)}
             self.model.plain_view(batch)

@@ -1,6 +1,6 @@
 """Batches, the unit that travels to the device: padded arrays over examples of one kind.
 
-A batch holds "points" [b, p, 2] uint16 (drawings that the device resizes), "drawing" [b, h, w]
+A batch holds "points" [b, p, 3] uint16 (drawings that the device resizes), "drawing" [b, h, w]
 uint8 (drawings that are resized already) or "photo" [b, 256, 256, 3] uint8, and "label" [b] int32,
 "weight" [b] float32 (0 for padding), "example" [b] int32: the number of the example within the
 data or the whole step, from which its random numbers are derived.

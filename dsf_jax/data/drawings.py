@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from dsf_jax.data.mixtures import square_photo
-from dsf_jax.images.points import Polarity, points_from_ink
+from dsf_jax.images.points import Polarity, points_from_image
 from dsf_jax.images.scan import SCANNED, is_blank, looks_drawn, scanned, shrunk
 
 PictureKind = Literal["drawing", "photo"]
@@ -22,7 +22,7 @@ class Query(NamedTuple):
     """What the network is shown: exactly one of the first two.
 
     Attributes:
-      points: [p, 2] uint16 canvas points of a drawing.
+      points: [p, 3] uint16 canvas points of a drawing.
       photo: [256, 256, 3] uint8.
       drawing: [s, s] uint8 black on white, the drawing that `points` are of, for networks that take
         drawings resized by interpolation; None for a photo, and for pen strokes.
@@ -63,12 +63,8 @@ def query_from_pixels(
         return Query(photo=square_photo(picture), notes=notes)
     scan = scanned(small, polarity)
     pen = np.where(scan.darkness < FAINT, 0.0, scan.darkness)
-    ink, grey = _framed(scan.ink, scan.ink), _framed(pen, scan.ink)
-    return Query(
-        points=points_from_ink(ink),
-        drawing=np.rint(255 * (1 - grey)).astype(np.uint8),
-        notes=scan.notes,
-    )
+    drawing = 255 - np.rint(255 * _framed(pen, scan.ink)).astype(np.uint8)
+    return Query(points=points_from_image(drawing), drawing=drawing, notes=scan.notes)
 
 
 def _framed(values: np.ndarray, ink: np.ndarray) -> np.ndarray:

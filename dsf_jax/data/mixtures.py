@@ -38,7 +38,7 @@ class Examples(Sequence[dict[str, Any]]):
     """Records of one kind, drawings or photos, labelled with the classes of a mixture; random
     access.
 
-    An example is {"photo": [256, 256, 3] uint8, "label": int} for a photo, {"points": [p, 2]
+    An example is {"photo": [256, 256, 3] uint8, "label": int} for a photo, {"points": [p, 3]
     uint16, "label": int} for a drawing, or {"drawing": [size, size] uint8, "label": int} where
     drawings are resized by interpolation.
     """

@@ -76,7 +76,7 @@ class DataSet:
 class Records(DataSet, Sequence[dict[str, Any]]):
     """The records of a data set, by index; each a dict of the chosen fields.
 
-    Images are uint8 [h, w, c], `points` uint16 [p, 2] and read-only, `label` int, texts str. A
+    Images are uint8 [h, w, c], `points` uint16 [p, 3] and read-only, `label` int, texts str. A
     Records object pickles as its folder and arguments: a worker process opens the files again.
     """
 
@@ -160,12 +160,23 @@ class _Files:
         self.folder, self.split = folder, split
         self.name = "/".join(filter(None, (builder.info.name, builder.info.config_name)))
         self.features = builder.info.features
+        self._check_points()
         names = self.features["label"].names
         self.class_names = tuple(unicodedata.normalize("NFC", name) for name in names)
         # TFDS's data source does not know partial decoding: it reads raw bytes here, and only the
         # chosen features parse them.
         raw = tfds.decode.DeserializeMethod.RAW_BYTES
         self.source = builder.as_data_source(split, deserialize_method=raw)
+
+    def _check_points(self) -> None:
+        """Raises ValueError for points of earlier versions, which knew no darkness."""
+        if "points" in self.features and self.features["points"].shape != (None, 3):
+            data_dir = self.folder.parents[self.name.count("/") + 1]
+            raise ValueError(
+                f"{self.folder} was built by an earlier version: its points are "
+                f"{list(self.features['points'].shape)}, not [None, 3]; build it again with "
+                f"`{_build_command(self.name, data_dir)}`"
+            )
 
     @functools.cached_property
     def domain(self) -> str:
@@ -190,10 +201,14 @@ def open_dataset(data_dir: str | Path, name: str, split: str) -> DataSet:
     if name not in folders:
         there = ", ".join(sorted(folders)) if Path(data_dir).is_dir() else "no such folder"
         raise FileNotFoundError(
-            f"no data set {name!r} in {data_dir} (there: {there or 'nothing'}); build it with `python "
-            f"-m launch.build_data --dataset={name.partition('/')[0]} --data_dir={data_dir}`"
+            f"no data set {name!r} in {data_dir} (there: {there or 'nothing'}); build it with "
+            f"`{_build_command(name, data_dir)}`"
         )
     return DataSet(folders[name], split)
+
+
+def _build_command(name: str, data_dir: str | Path) -> str:
+    return f"python -m launch.build_data --dataset={name.partition('/')[0]} --data_dir={data_dir}"
 
 
 def open_records(

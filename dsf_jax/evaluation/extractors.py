@@ -88,6 +88,7 @@ class NamedModel(NamedTuple):
             "backbone": self.model.config.backbone,
             "size": self.model.size,
             "resizing": self.model.config.resizing,
+            "pen": self.model.config.pen,
         }
 
     def configuration(self) -> dict[str, Any]:

@@ -34,8 +34,8 @@ class ExportedModel(NamedTuple):
       params: {layer: {"kernel", "bias"}} float32, on the device; layers may be nested.
       photo_features: [b, 256, 256, 3] uint8 RGB -> {feature: [b, d] float32 of length 1}, named
         by config["feature_layers"], such as "L6+L7".
-      sketch_features: [b, p, 2] uint16 canvas points, padded with 65535 -> the same.
-      sketch_classes: [b, p, 2] uint16 -> [b, k] float32 probabilities, averaged over the views of
+      sketch_features: [b, p, 3] uint16 canvas points (x, y, darkness), padded with 65535 -> the same.
+      sketch_classes: [b, p, 3] uint16 -> [b, k] float32 probabilities, averaged over the views of
         a sketch, in the order of config["class_names"].
     """
 
@@ -289,12 +289,20 @@ def _run(
 
 
 def _check_points(name: str, points: Any, wanted: Mapping[str, Any]) -> None:
-    """Refuses points [b, p, 2] that are neither on the canvas nor padding."""
+    """Refuses points [b, p, 3], or [b, p, 2] of earlier exports, that are neither on the canvas nor
+    padding.
+    """
     points, (side, _) = np.asarray(points), wanted["canvas"]
-    off = ~((points < side).all(axis=-1) | (points == wanted["padding"]).all(axis=-1))
+    darkest = wanted.get("darkest")
+    on_canvas = (points[..., :2] < side).all(axis=-1)
+    if darkest is not None:
+        on_canvas &= points[..., 2] <= darkest
+    off = ~(on_canvas | (points[..., :2] == wanted["padding"]).all(axis=-1))
     if off.any():
         example, point = np.argwhere(off)[0].tolist()
+        darkness = "" if darkest is None else f" and a darkness of 0 to {darkest}"
         raise ValueError(
             f"{name}: point {point} of sketch {example} is {points[example, point].tolist()}, expected 0 "
-            f"to {side - 1}, or {wanted['padding']} twice for padding; scale the drawing to the canvas"
+            f"to {side - 1}{darkness}, or {wanted['padding']} twice for padding; scale the drawing to "
+            "the canvas"
         )

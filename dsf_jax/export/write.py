@@ -22,7 +22,7 @@ from safetensors.numpy import save
 from dsf_jax.data.files import write_atomic
 from dsf_jax.export import load
 from dsf_jax.export.weights import caffemodel, state_dict
-from dsf_jax.images.points import CANVAS, PADDED_LENGTHS, PADDING
+from dsf_jax.images.points import CANVAS, DARKEST, PADDED_LENGTHS, PADDING
 from dsf_jax.images.views import PHOTO_SIZE, VIEW_ANGLES
 from dsf_jax.models.backbone import Params
 from dsf_jax.models.model import Model
@@ -162,7 +162,7 @@ def _inputs() -> dict[str, jax.ShapeDtypeStruct]:
     b, p = export.symbolic_shape("b, p")
     return {
         "photo": jax.ShapeDtypeStruct((b, PHOTO_SIZE, PHOTO_SIZE, 3), jnp.uint8),
-        "points": jax.ShapeDtypeStruct((b, p, 2), jnp.uint16),
+        "points": jax.ShapeDtypeStruct((b, p, 3), jnp.uint16),
     }
 
 
@@ -280,8 +280,9 @@ def _preprocessing(model: Model) -> dict[str, Any]:
         },
         "points": {
             "by": "caller",
-            "columns": ["x", "y"],
+            "columns": ["x", "y", "darkness"],
             "canvas": [CANVAS, CANVAS],
+            "darkest": DARKEST,
             "strokes": "as in training, where they are thinned to one-pixel lines unless the data set was "
             "built otherwise; each cell with ink once",
             "padding": PADDING,
@@ -311,7 +312,7 @@ def _readme(model: Model) -> str:
         title=model.backbone.title, classes=len(model.class_names), size=model.size, random=random,
         features=", ".join(f'"{name}"' for name in _exported_features(model)),
         feature=model.default_feature,
-        canvas=CANVAS, last=CANVAS - 1, padding=PADDING, photo=PHOTO_SIZE,
+        canvas=CANVAS, last=CANVAS - 1, darkest=DARKEST, padding=PADDING, photo=PHOTO_SIZE,
         lengths=", ".join(map(str, PADDED_LENGTHS)), views=len(VIEW_ANGLES),
         jax=jax.__version__, platforms=", ".join(PLATFORMS), checkpoints=FOLDER,
     )  # fmt: skip
@@ -331,8 +332,8 @@ from load import load_export
 model = load_export(".")  # compares every file with config.json first
 photos = np.random.default_rng(0).integers(0, 256, (3, {photo}, {photo}, 3)).astype(np.uint8)
 gallery = np.asarray(model.photo_features(photos)["{feature}"])
-points = np.full((1, 512, 2), {padding}, np.uint16)
-points[0, :401] = [(x, x) for x in range(140, 541)]  # a sketch of one straight stroke
+points = np.full((1, 512, 3), {padding}, np.uint16)
+points[0, :401] = [(x, x, {darkest}) for x in range(140, 541)]  # a sketch of one straight stroke
 query = np.asarray(model.sketch_features(points)["{feature}"])
 print("nearest photo:", np.linalg.norm(gallery - query, axis=1).argmin())
 print("class:", model.config["class_names"][model.sketch_classes(points)[0].argmax()])
@@ -341,14 +342,15 @@ print("class:", model.config["class_names"][model.sketch_classes(points)[0].argm
 | function | takes | gives |
 |---|---|---|
 | `photo_features` | [b, {photo}, {photo}, 3] uint8: photos | {{{features}: [b, d] float32}} |
-| `sketch_features` | [b, p, 2] uint16: points of sketches | the same |
-| `sketch_classes` | [b, p, 2] uint16: points of sketches | [b, {classes}] float32: probabilities |
+| `sketch_features` | [b, p, 3] uint16: points of sketches | the same |
+| `sketch_classes` | [b, p, 3] uint16: points of sketches | [b, {classes}] float32: probabilities |
 
 - **Photos** are RGB, the whole photo resized to a square whatever its shape, linearly and
   anti-aliased (Pillow's BILINEAR).
-- **Points** (x, y) are the cells with ink of a square canvas of {canvas} x {canvas}, x to the right and y
-  down, 0 to {last}. The drawing fills the canvas, strokes are one cell thin, and each cell is listed
-  once. Shorter lists are filled up with {padding}.
+- **Points** (x, y, darkness) are the cells with ink of a square canvas of {canvas} x {canvas}, x to the
+  right and y down, 0 to {last}; the darkness is how hard the pen was pressed, 1 to {darkest}, and
+  {darkest} where nobody knows. The drawing fills the canvas, strokes are one cell thin, and each cell is
+  listed once. Shorter lists are filled up with {padding}.
 - **Features** have length 1 and are compared by Euclidean distance: smaller is more alike.
 - **Probabilities** are the mean over {views} views of the sketch, in the order of
   `model.config["class_names"]`.

@@ -7,6 +7,7 @@ second table, `projection`, has the projection of a gallery of reduced vectors.
 """
 
 import contextlib
+import functools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -135,7 +136,7 @@ class Store:
         """Commits the deletion of the rows with one of some values in a column."""
         for start in range(0, len(values), READ_ROWS):
             condition = sql_in(column, values[start : start + READ_ROWS])
-            self._commit(lambda condition=condition: self._pictures.delete(condition))
+            self._commit(functools.partial(self._pictures.delete, condition))
 
     def _commit(self, action: Callable[[], Any]) -> Any:
         with storage_errors(self.uri):

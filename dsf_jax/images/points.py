@@ -1,28 +1,40 @@
-"""Sketch pixels or pen strokes to point lists on the canvas lattice; pixels are binarised and thinned
-(or not) first.
+"""Sketch pixels or pen strokes to point lists on the canvas lattice: where a pen went, and how hard it
+was pressed there.
 
 The canvas is a square of `CANVAS` = 681 units per side, x to the right, y down; a drawing that is not
 square lies centred on the canvas of its longer side. A point list is the set of canvas cells that
-hold ink, [p, 2] uint16 (x, y), each cell once, in raster order. 681 is three times 227: a cell is a
-third of a pixel of the network's input, so cells closer than that are one point, whatever the
+a pen went through, [p, 3] uint16 (x, y, darkness), each cell once, in raster order; the darkness is
+1 to `DARKEST`. A list [p, 2] knows places only, all of full darkness. 681 is three times 227: a cell
+is a third of a pixel of the network's input, so cells closer than that are one point, whatever the
 resolution of the source (method of the paper, section 3.1, "edge-preserving sketch resizing").
+
+A source that is coarser than the lattice is enlarged to it while it is grey, and binarised and
+thinned there: grey values say where within a pixel a line lies, and thinning the source's own pixels
+would turn slanted lines into stairs. A finer source is thinned as it is.
 
 Every list is gap-free: pixels that touch in the source (8-connectivity), and points that follow each
 other in a stroke, become cells joined by a chain of touching cells, also where the source is coarser
 than the lattice.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
+from PIL import Image
+
+from dsf_jax.images.thinning import centre_lines, inside_of_areas, largest_around, recentred
 
 CANVAS = 681
+DARKEST = 255  # darkness of a point that was inked fully
+THRESHOLD = 0.25  # how dark ink is at least, between paper (0) and full ink (1)
 PADDING = np.iinfo(np.uint16).max
 PADDED_LENGTHS = (512, 1024, 2048, 4096, 8192)
 
 _FARTHEST = 1e6  # canvas sides; rounding errors stay below a millionth of a cell up to there
 _SEGMENTS_AT_ONCE = 4096  # at most 682 cells each: some 50 MB of work space
+_AROUND = 7  # cells a side in which a point's darkness is looked for: the width of a thin line
 
 Polarity = Literal["black_on_white", "white_on_black"]
 
@@ -36,7 +48,7 @@ def check_polarity(polarity: str) -> None:
 
 
 def ink_of(
-    image: np.ndarray, *, polarity: Polarity = "black_on_white", threshold: float = 0.25
+    image: np.ndarray, *, polarity: Polarity = "black_on_white", threshold: float = THRESHOLD
 ) -> np.ndarray:
     """Finds the ink of a drawing.
 
@@ -53,6 +65,11 @@ def ink_of(
     Raises:
       ValueError: for another dtype or rank, an unknown polarity, or a threshold outside (0, 1).
     """
+    _check_drawing(image, polarity)
+    return _strength(image, polarity) >= _level(threshold)
+
+
+def _check_drawing(image: np.ndarray, polarity: str) -> None:
     check_polarity(polarity)
     if image.dtype != np.uint8 or not (
         image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
@@ -60,48 +77,20 @@ def ink_of(
         raise ValueError(
             f"a drawing must be uint8 [h, w] or [h, w, 3], got {image.dtype} {list(image.shape)}; convert it first"
         )
+
+
+def _strength(image: np.ndarray, polarity: Polarity) -> np.ndarray:
+    """Returns how strongly a drawing is inked, [h, w] uint8 from paper (0) to full ink (255)."""
+    if image.ndim == 3:
+        image = np.round(image @ np.array([0.299, 0.587, 0.114], np.float32)).astype(np.uint8)
+    return 255 - image if polarity == "black_on_white" else image
+
+
+def _level(threshold: float) -> int:
+    """Returns the least byte that is ink: bytes compared with a byte take a tenth of the time of floats."""
     if not 0.0 < threshold < 1.0:
         raise ValueError(f"threshold={threshold} must lie between 0 and 1, both excluded")
-    if image.ndim == 3:
-        grey = image @ np.array([0.299, 0.587, 0.114], np.float32)
-        return (255.0 - grey if polarity == "black_on_white" else grey) > 255.0 * threshold
-    # Bytes compared with a byte: a tenth of the time of the same in floating point.
-    levels = int(np.sum(np.arange(256) > 255.0 * threshold))
-    return image < levels if polarity == "black_on_white" else image >= 256 - levels
-
-
-def points_from_ink(ink: np.ndarray, *, thinned: bool = True) -> np.ndarray:
-    """Lists the canvas points of a binary drawing.
-
-    Args:
-      ink: [h, w] bool.
-      thinned: True thins the strokes to one-pixel centre lines first, as the method's text says
-        (Fig. 1, 6th column); False keeps every ink pixel (5th column). BUILD_NOTES.md has what was
-        measured of both.
-
-    Returns:
-      [p, 2] uint16 canvas points, unique, in raster order; [0, 2] for a drawing without ink.
-    """
-    if ink.dtype != bool or ink.ndim != 2:
-        raise ValueError(f"ink must be bool [h, w], got {ink.dtype} {list(ink.shape)}; see ink_of")
-    side = max(ink.shape)
-    if thinned:
-        ink = _thinned(ink)
-    to_cells = _centre_cells if thinned or side >= CANVAS else _area_cells
-    return _unique(to_cells(ink, side))
-
-
-def _thinned(ink: np.ndarray) -> np.ndarray:
-    """Thins strokes to their centre lines, [h, w] bool both."""
-    # Imported here: it takes a third of all that a search imports, and points need no thinning.
-    from skimage.morphology import skeletonize
-
-    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
-    thin = np.zeros_like(ink)
-    if len(rows):  # the paper around a drawing takes as long as the drawing
-        box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        thin[box] = skeletonize(ink[box])
-    return thin
+    return int(np.sum(np.arange(256) <= 255.0 * threshold))
 
 
 def points_from_image(
@@ -109,20 +98,58 @@ def points_from_image(
     *,
     thinned: bool = True,
     polarity: Polarity = "black_on_white",
-    threshold: float = 0.25,
+    threshold: float = THRESHOLD,
 ) -> np.ndarray:
-    """Lists the canvas points of a drawing: `points_from_ink` of its `ink_of`.
+    """Lists the canvas points of a drawing.
 
     Args:
       image: [h, w] or [h, w, 3] uint8.
-      thinned: see `points_from_ink`.
+      thinned: True thins the strokes to their centre lines, as the method's text says (Fig. 1, 6th
+        column); areas much wider than a stroke keep their extent. False keeps every ink pixel
+        (5th column). BUILD_NOTES.md has what was measured of both.
       polarity: see `ink_of`.
       threshold: see `ink_of`.
 
     Returns:
-      [p, 2] uint16 canvas points.
+      [p, 3] uint16 canvas points, unique, in raster order; each as dark as the drawing is within
+      three cells of it. [0, 3] for a drawing without ink.
     """
-    return points_from_ink(ink_of(image, polarity=polarity, threshold=threshold), thinned=thinned)
+    _check_drawing(image, polarity)
+    find = _line_darkness if thinned else _area_darkness
+    return _listed(find(_strength(image, polarity), _level(threshold)))
+
+
+def _line_darkness(strength: np.ndarray, level: int) -> np.ndarray:
+    """Thins a drawing: [CANVAS, CANVAS] uint8, the darkness of each point, 0 elsewhere."""
+    side = max(strength.shape)
+    if side < CANVAS:
+        on_canvas = _enlarged(strength)
+        ink = on_canvas >= level
+        line = recentred(centre_lines(ink), on_canvas, math.ceil(1.5 * CANVAS / side))
+        kept = line | inside_of_areas(ink, line)
+        return np.where(kept, largest_around(on_canvas, _AROUND), 0)
+    around = largest_around(strength, round(_AROUND * side / CANVAS / 2 - 0.5) * 2 + 1)
+    line = np.argwhere(centre_lines(strength >= level))
+    x, y = _to_cells(line, side, strength.shape).T
+    darkness = np.zeros((CANVAS, CANVAS), np.uint8)
+    np.maximum.at(darkness, (y, x), around[line[:, 0], line[:, 1]])
+    area = _area_darkness(strength, level)
+    return np.where(inside_of_areas(area > 0, darkness > 0), area, darkness)
+
+
+def _enlarged(strength: np.ndarray) -> np.ndarray:
+    """Enlarges a drawing to the canvas, centred on it: [CANVAS, CANVAS] uint8.
+
+    Linear interpolation keeps strokes joined that touch, at corners too, and apart where a row or
+    column of paper lies between them; and it makes nothing darker than it is.
+    """
+    side = max(strength.shape)
+    margin = [(side - n) / 2 for n in strength.shape]
+    padded = np.pad(strength, [(math.ceil(m), math.ceil(m)) for m in margin])
+    top, left = (math.ceil(m) - m for m in margin)  # half a pixel, or none
+    box = (left, top, left + side, top + side)
+    enlarged = Image.fromarray(padded).resize((CANVAS, CANVAS), Image.Resampling.BILINEAR, box)
+    return np.asarray(enlarged)
 
 
 def points_from_strokes(
@@ -137,25 +164,30 @@ def points_from_strokes(
     Args:
       strokes: arrays [n, 2] of x, y in the box's units, y down, each a pen's way from touch to
         lift; the points are joined by straight lines. A single point is a dot, none is nothing.
+        [n, 3] holds the pen's pressure too, in [0, 1]; without it, it is 1.
       box: left, top, width, height. Its right and bottom edges belong to it.
 
     Returns:
-      [p, 2] uint16 canvas points, unique, in raster order; each stroke's part inside the box is a
-      chain of touching cells. [0, 2] where nothing lies in the box.
+      [p, 3] uint16 canvas points, unique, in raster order; each stroke's part inside the box is a
+      chain of touching cells. [0, 3] where nothing lies in the box.
 
     Raises:
       ValueError: for a box without area, another shape or dtype, or a point that is not finite or
         further than a million canvas sides away.
     """
     corner = _corner(box)
-    occupied = np.zeros((CANVAS, CANVAS), bool)
+    low, high = np.append(corner, -np.inf), np.append(CANVAS - corner, np.inf)
+    darkness = np.zeros((CANVAS, CANVAS), np.uint8)
     for vertices in canvas_strokes(strokes, box):
+        if vertices.shape[1] == 2:
+            vertices = np.insert(vertices, 2, 1.0, axis=1)
         starts, ends = (vertices, vertices) if len(vertices) == 1 else (vertices[:-1], vertices[1:])
         for first in range(0, len(starts), _SEGMENTS_AT_ONCE):
             some = slice(first, first + _SEGMENTS_AT_ONCE)
-            cells = _line_cells(*_clipped(starts[some], ends[some], corner, CANVAS - corner))
-            occupied[cells[:, 1], cells[:, 0]] = True
-    return _listed(occupied)
+            x, y, pressure = _line_cells(*_clipped(starts[some], ends[some], low, high)).T
+            dark = np.clip(np.round(DARKEST * pressure), 1, DARKEST).astype(np.uint8)
+            np.maximum.at(darkness, (y.astype(np.intp), x.astype(np.intp)), dark)
+    return _listed(darkness)
 
 
 def canvas_strokes(
@@ -168,7 +200,7 @@ def canvas_strokes(
       box: see `points_from_strokes`.
 
     Returns:
-      The strokes in canvas units, [n, 2] float64; what lies in the box is in 0..681.
+      The strokes in canvas units, [n, 2] or [n, 3] float64; what lies in the box is in 0..681.
 
     Raises:
       ValueError: see `points_from_strokes`.
@@ -179,11 +211,12 @@ def canvas_strokes(
     moved = []
     for number, stroke in enumerate(strokes):
         with np.errstate(over="ignore"):  # what overflows is told below
-            vertices = (_checked_stroke(stroke, number) - (left, top)) * scale + corner
+            vertices = _checked_stroke(stroke, number)
+            vertices[:, :2] = (vertices[:, :2] - (left, top)) * scale + corner
         near = (np.abs(vertices) <= _FARTHEST * CANVAS).all(axis=1)  # not so for NaN
         if not near.all():
             row = int(np.argmin(near))
-            x, y = np.asarray(stroke)[row]
+            x, y = np.asarray(stroke)[row, :2]
             raise ValueError(
                 f"point {row} of stroke {number} is ({x}, {y}), not finite or more than "
                 f"{_FARTHEST:.0e} times the size of box={box} away from it; repair or leave out the "
@@ -208,11 +241,11 @@ def pad_points(lists: Sequence[np.ndarray], length: int | None = None) -> np.nda
     that no map ever shows them.
 
     Args:
-      lists: b arrays [p_i, 2] uint16.
+      lists: b arrays [p_i, 3] uint16, or [p_i, 2] of places that are all fully dark.
       length: p; by default the `padded_length` of the longest list.
 
     Returns:
-      [b, p, 2] uint16.
+      [b, p, 3] uint16.
 
     Raises:
       ValueError: when a list is longer than `length`; nothing is ever cut off.
@@ -223,9 +256,9 @@ def pad_points(lists: Sequence[np.ndarray], length: int | None = None) -> np.nda
         raise ValueError(
             f"a list of {longest} points does not fit into length={length}; raise length"
         )
-    padded = np.full((len(lists), length, 2), PADDING, np.uint16)
+    padded = np.full((len(lists), length, 3), (PADDING, PADDING, DARKEST), np.uint16)
     for row, points in zip(padded, lists, strict=True):
-        row[: len(points)] = points
+        row[: len(points), : points.shape[1]] = points
     return padded
 
 
@@ -236,51 +269,32 @@ def _to_cells(positions: np.ndarray, side: int, shape: tuple[int, ...]) -> np.nd
     return np.clip(cells, 0, CANVAS - 1)[:, ::-1].astype(np.uint16)
 
 
-def _centre_cells(ink: np.ndarray, side: int) -> np.ndarray:
-    """Cells of the ink pixels' centres; where pixels lie further apart than cells, touching ones are joined by straight lines."""
-    positions = np.argwhere(ink)
-    if side >= CANVAS:
-        return _to_cells(positions, side, ink.shape)
-    # Touching centres are at most one pixel apart in x and in y, so steps of side / CANVAS pixels
-    # never skip a cell.
-    along = np.linspace(0.0, 1.0, int(np.ceil(CANVAS / side)) + 1)[:, None, None]
-    joined = [positions]
-    for step in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        starts = _pairs(ink, step)
-        joined.append((starts + along * np.array(step)).reshape(-1, 2))
-    return _to_cells(np.concatenate(joined), side, ink.shape)
+def _area_darkness(strength: np.ndarray, level: int) -> np.ndarray:
+    """Keeps all ink of a drawing: [CANVAS, CANVAS] uint8, the darkness of each point, 0 elsewhere.
 
-
-def _pairs(ink: np.ndarray, step: tuple[int, int]) -> np.ndarray:
-    """Positions [n, 2] of the ink pixels whose neighbour at `step` (row 0 or 1, column -1..1) is ink too."""
-    down, right = step
-    padded = np.pad(ink, ((0, down), (1, 1)))
-    height, width = ink.shape
-    return np.argwhere(ink & padded[down : down + height, 1 + right : 1 + right + width])
-
-
-def _area_cells(ink: np.ndarray, side: int) -> np.ndarray:
-    """All cells whose centre lies in an ink pixel, for sources coarser than the lattice: a pixel is a
-    square, and stays one.
+    A pixel of a source coarser than the lattice is a square, and stays one: its cells are those
+    whose centre lies in it. Pixels of a finer source are the cells that their centres lie in.
     """
-    height, width = ink.shape
+    side = max(strength.shape)
+    strong = np.where(strength >= level, strength, 0).astype(np.uint8)
+    if side >= CANVAS:
+        ink = np.argwhere(strong)
+        x, y = _to_cells(ink, side, strength.shape).T
+        darkness = np.zeros((CANVAS, CANVAS), np.uint8)
+        np.maximum.at(darkness, (y, x), strong[ink[:, 0], ink[:, 1]])
+        return darkness
+    height, width = strength.shape
     centre = (np.arange(CANVAS) + 0.5) * (side / CANVAS)  # in source pixels from the square's edge
     row, column = (np.floor(centre - (side - n) / 2).astype(int) for n in (height, width))
     inside = ((row >= 0) & (row < height))[:, None] & ((column >= 0) & (column < width))
-    covered = ink[np.clip(row, 0, height - 1)][:, np.clip(column, 0, width - 1)]
-    return np.argwhere(covered & inside)[:, ::-1].astype(np.uint16)
+    covered = strong[np.clip(row, 0, height - 1)][:, np.clip(column, 0, width - 1)]
+    return covered * inside
 
 
-def _unique(cells: np.ndarray) -> np.ndarray:
-    """Sorts canvas cells into raster order and drops repeated ones."""
-    occupied = np.zeros((CANVAS, CANVAS), bool)
-    occupied[cells[:, 1], cells[:, 0]] = True
-    return _listed(occupied)
-
-
-def _listed(occupied: np.ndarray) -> np.ndarray:
-    """Lists the occupied cells (x, y) of a canvas [CANVAS, CANVAS] bool in raster order."""
-    return np.argwhere(occupied)[:, ::-1].astype(np.uint16)
+def _listed(darkness: np.ndarray) -> np.ndarray:
+    """Lists the cells of a canvas [CANVAS, CANVAS] uint8 that are not 0, in raster order: [p, 3] uint16."""
+    y, x = np.nonzero(darkness)
+    return np.stack([x, y, darkness[y, x]], axis=1).astype(np.uint16)
 
 
 def _corner(box: tuple[float, float, float, float]) -> np.ndarray:
@@ -294,12 +308,12 @@ def _corner(box: tuple[float, float, float, float]) -> np.ndarray:
 
 
 def _checked_stroke(stroke: np.ndarray, number: int) -> np.ndarray:
-    """Returns a stroke as float64 [n, 2], or says what else it is."""
+    """Returns a copy of a stroke as float64 [n, 2 or 3], or says what else it is."""
     stroke = np.asarray(stroke)
-    if stroke.ndim != 2 or stroke.shape[1] != 2 or stroke.dtype.kind not in "iuf":
+    if stroke.ndim != 2 or stroke.shape[1] not in (2, 3) or stroke.dtype.kind not in "iuf":
         raise ValueError(
-            f"stroke {number} must be numbers [n, 2], got {stroke.dtype} {list(stroke.shape)}; "
-            "stack its x and y as columns"
+            f"stroke {number} must be numbers [n, 2] or [n, 3], got {stroke.dtype} "
+            f"{list(stroke.shape)}; stack its x and y, and its pressure if it has one, as columns"
         )
     return stroke.astype(np.float64)
 
@@ -307,16 +321,16 @@ def _checked_stroke(stroke: np.ndarray, number: int) -> np.ndarray:
 def _clipped(
     starts: np.ndarray, ends: np.ndarray, low: np.ndarray, high: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts line segments down to an upright rectangle and drops those that miss it.
+    """Cuts line segments down to an upright box and drops those that miss it.
 
     Args:
-      starts: [n, 2] float64; a segment holds the points `start + t (end - start)`, t in [0, 1].
-      ends: [n, 2] float64.
-      low: [2] the rectangle's corner nearest to the origin; it belongs to the rectangle.
-      high: [2] the opposite one; it belongs to it too.
+      starts: [n, d] float64; a segment holds the points `start + t (end - start)`, t in [0, 1].
+      ends: [n, d] float64.
+      low: [d] the rectangle's corner nearest to the origin; it belongs to the box.
+      high: [d] the opposite one; it belongs to it too.
 
     Returns:
-      The starts and ends [m, 2] of what is left.
+      The starts and ends [m, d] of what is left.
     """
     delta = ends - starts
     still = delta == 0
@@ -334,16 +348,20 @@ def _clipped(
 
 
 def _line_cells(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Chains of touching cells [m, 2] along line segments [n, 2] that lie on the lattice.
+    """Lists chains of touching cells along line segments [n, 3] that lie on the lattice: x, y, pressure.
 
     A segment is sampled at steps of less than one cell in x and in y, ends included, so neighbouring
     samples lie in the same cell or in touching ones.
+
+    Returns:
+      [m, 3] float64; x and y are whole numbers.
     """
     # The millionth keeps a step below one cell after rounding too.
-    steps = np.ceil(np.abs(ends - starts).max(axis=1) + 1e-6).astype(int)
+    steps = np.ceil(np.abs(ends - starts)[:, :2].max(axis=1) + 1e-6).astype(int)
     counts = steps + 1
     segment = np.repeat(np.arange(len(starts)), counts)
     sample = np.arange(len(segment)) - np.repeat(np.cumsum(counts) - counts, counts)
     along = (sample / steps[segment])[:, None]
-    positions = starts[segment] * (1.0 - along) + ends[segment] * along
-    return np.clip(positions, 0, CANVAS - 1).astype(np.intp)
+    samples = starts[segment] * (1.0 - along) + ends[segment] * along
+    samples[:, :2] = np.floor(np.clip(samples[:, :2], 0, CANVAS - 1))
+    return samples

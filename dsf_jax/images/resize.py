@@ -1,4 +1,4 @@
-"""Moves a sketch's points into a small map, and the interpolating resizes that Fig. 1 compares it with."""
+"""Draws a sketch's points into a small map, and the interpolating resizes that Fig. 1 compares it with."""
 
 import functools
 from typing import Literal, get_args
@@ -8,12 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsf_jax.images.points import CANVAS, PADDING, Polarity, check_polarity
+from dsf_jax.images.points import CANVAS, DARKEST, PADDING, Polarity, check_polarity
 
 SIZE = 227  # the input of Caffe's AlexNet
 LARGEST_SIZE = int(
     CANVAS / np.sqrt(2)
 )  # touching cells are up to sqrt(2) units apart: beyond this, strokes would tear
+PEN = 2.0  # width of the pen that networks are trained with, in pixels of the map
+WIDEST_PEN = 4.0
+BINARY_PEN = 0.0  # the paper's own form
 
 Interpolation = Literal["linear", "cubic"]
 
@@ -26,7 +29,15 @@ def _rotation(angle: jax.Array | float, flip: jax.Array | bool) -> jax.Array:
     return jnp.array([[cos * mirror, sin], [-sin * mirror, cos]])
 
 
-@functools.partial(jax.jit, static_argnames=("size", "polarity"))
+def check_pen(pen: float) -> None:
+    """Raises ValueError unless a pen of this width can be drawn."""
+    if not 0.0 <= pen <= WIDEST_PEN:
+        raise ValueError(
+            f"pen={pen} must lie between {BINARY_PEN} (binary) and {WIDEST_PEN} pixels; choose another width"
+        )
+
+
+@functools.partial(jax.jit, static_argnames=("size", "pen", "polarity"))
 def edge_preserving_resize(
     points: jax.Array,
     angle: jax.Array | float = 0.0,
@@ -34,49 +45,111 @@ def edge_preserving_resize(
     scale: jax.Array | float = 1.0,
     *,
     size: int = SIZE,
+    pen: float = PEN,
     polarity: Polarity = "black_on_white",
 ) -> jax.Array:
-    """Writes a sketch's points, flipped, rotated about the canvas centre and scaled, into a map
+    """Draws a sketch's points, flipped, rotated about the canvas centre and scaled, into a map
     (section 3.1 of the paper).
 
-    No pixel value is interpolated: a map pixel is ink when a point falls into it. Thin lines
-    survive shrinking, and lists made by `points.py` stay connected at every angle up to `size *
-    scale` = 481.
+    No pixel value is interpolated: the points move, and a pen of the same width draws them at every
+    angle and scale. Thin lines survive shrinking, and lists made by `points.py` stay connected at
+    every angle up to `size * scale` = 481.
 
     Args:
-      points: [p, 2] uint16 canvas points (x, y); `PADDING` rows are left out, and so are points
-        that the motion carries off the map.
+      points: [p, 3] uint16 canvas points (x, y, darkness), or [p, 2] that are all fully dark;
+        `PADDING` rows are left out, and so are points that the motion carries off the map.
       angle: [] degrees, counter-clockwise.
       flip: [] bool, mirror left and right before rotating.
       scale: [] factor about the canvas centre; 1 maps the canvas onto the map.
       size: h = w of the map in pixels.
+      pen: width of the pen in pixels of the map; its lines are anti-aliased, and as dark as the
+        points. 0 is the paper's binary map: a pixel is ink when a point falls into it, however dark.
       polarity: strokes 0 on paper 255, or the other way round.
 
     Returns:
-      [size, size] uint8, 0 or 255.
+      [size, size] uint8; 0 and 255 only for `pen=0`.
 
     Raises:
-      ValueError: for an unknown polarity, or a size over 481, where neighbours would not touch.
+      ValueError: for a size over 481, where neighbouring points would no longer touch, a pen wider
+        than `WIDEST_PEN`, or an unknown polarity.
+    """
+    check_pen(pen)
+    return draw_points(
+        points, angle, flip, scale, pen=pen, reach=pen_reach(pen), size=size, polarity=polarity
+    )
+
+
+def pen_reach(pen: float) -> int:
+    """Returns how many pixels beside its own a point may darken; 0 for the binary pen."""
+    if pen == BINARY_PEN:
+        return 0
+    # A point lies up to reach + 1/2 from the centres of the pixels beyond.
+    return 1 if pen <= 2.0 else 2
+
+
+def draw_points(
+    points: jax.Array,
+    angle: jax.Array | float,
+    flip: jax.Array | bool,
+    scale: jax.Array | float = 1.0,
+    *,
+    pen: jax.Array | float,
+    reach: int,
+    size: int,
+    shift: jax.Array | None = None,
+    polarity: Polarity = "black_on_white",
+) -> jax.Array:
+    """Draws points as `edge_preserving_resize` does, by a pen whose width need not be known before.
+
+    Args:
+      points: see `edge_preserving_resize`.
+      angle: see `edge_preserving_resize`.
+      flip: see `edge_preserving_resize`.
+      scale: see `edge_preserving_resize`.
+      pen: [] width.
+      reach: `pen_reach` of the widest.
+      size: see `edge_preserving_resize`.
+      shift: [p, 2] float32 that the points are moved by before, in canvas sides; None for nothing.
+      polarity: see `edge_preserving_resize`.
+
+    Returns:
+      [size, size] uint8.
+
+    Raises:
+      ValueError: for a size over 481, or an unknown polarity.
     """
     check_polarity(polarity)
     if not 1 <= size <= LARGEST_SIZE:
         raise ValueError(
             f"size={size} must lie between 1 and {LARGEST_SIZE}: points are 1/{CANVAS} of the canvas apart and would tear"
         )
-    chex.assert_shape(points, (None, 2))
-    centred = (points.astype(jnp.float32) + 0.5) / CANVAS - 0.5  # [p, 2]
+    chex.assert_shape(points, (None, {2, 3}))
+    dark = points[:, 2] if points.shape[1] == 3 else jnp.full(len(points), DARKEST)
+    centred = (points[:, :2].astype(jnp.float32) + 0.5) / CANVAS - 0.5  # [p, 2]
+    if shift is not None:
+        centred += shift
     # To mirror and turn is to turn the other way and mirror: done with the map's columns, so that
     # it is exactly what mirroring the other map gives (`sketch_views`).
     turned = _rotation(jnp.where(flip, -angle, angle), False)
     moved = jnp.matmul(centred, turned.T, precision="highest") * scale
-    pixels = jnp.floor((moved + 0.5) * size).astype(jnp.int32)
-    inside = jnp.all((pixels >= 0) & (pixels < size), axis=1) & (points[:, 0] != PADDING)
-    columns = jnp.where(flip, size - 1 - pixels[:, 0], pixels[:, 0])
-    flat = jnp.where(inside, pixels[:, 1] * size + columns, size * size)
-    ink, paper = (0, 255) if polarity == "black_on_white" else (255, 0)
-    return (
-        jnp.full(size * size, paper, jnp.uint8).at[flat].set(ink, mode="drop").reshape(size, size)
-    )
+    place = (moved + 0.5) * size
+    pixel = jnp.floor(place).astype(jnp.int32)
+    # Pixels around each point's own, [n, 1, 2], and how dark the point makes them, [n, p].
+    around = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 2), axis=-1).reshape(-1, 1, 2)
+    pixels = pixel[None] + around  # [n, p, 2]
+    if reach:
+        distance = jnp.linalg.norm(pixels + 0.5 - place[None], axis=-1)
+        profile = jnp.clip(pen / 2 + 0.5 - distance, 0.0, 1.0)
+        darkness = jnp.round(profile * dark[None]).astype(jnp.uint8)
+    else:
+        darkness = jnp.full(pixels.shape[:2], DARKEST, jnp.uint8)
+    inside = jnp.all((pixels >= 0) & (pixels < size), axis=-1) & (points[None, :, 0] != PADDING)
+    columns = jnp.where(flip, size - 1 - pixels[..., 0], pixels[..., 0])
+    flat = jnp.where(inside, pixels[..., 1] * size + columns, size * size)
+    # Where pens meet, the darker one shows.
+    drawn = jnp.zeros(size * size, jnp.uint8).at[flat].max(darkness, mode="drop")
+    shown = DARKEST - drawn if polarity == "black_on_white" else drawn
+    return shown.reshape(size, size)
 
 
 @functools.partial(jax.jit, static_argnames=("size", "method", "binarise_at"))

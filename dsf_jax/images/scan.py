@@ -8,13 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageFilter
 
-from dsf_jax.images.points import Polarity, check_polarity
+from dsf_jax.images.points import THRESHOLD, Polarity, check_polarity
 
 SCANNED = 1000  # pixels of a scan's longer side: more do not change its centre lines
 WINDOW = 20  # of a scan's longer side: wider than a stroke, narrower than a band of shadow
 COARSE = 4  # pixels of a scan: the light changes slowly
 DEEPEST_SHADOW = 0.35  # of the lit paper's brightness; what is wide and darker is ink
-THRESHOLD = 0.25  # between paper and ink, as a fraction of their difference
 MIN_CONTRAST = 0.05  # of the paper's brightness: below that, what differs from paper is its grain
 GRAIN = 5.0  # deviations of the paper's grain that ink is darker by
 MIN_INK, MAX_INK = 1e-5, 0.5  # of the pixels
@@ -43,7 +42,8 @@ class Scan(NamedTuple):
     """What a picture of a drawing shows.
 
     Attributes:
-      darkness: [h, w] float32, 0 for paper, 1 for the darkest ink that there can be.
+      darkness: [h, w] float32, 0 for paper, 1 for the darkest ink that there can be; above `THRESHOLD`
+        where there is ink, and only there.
       ink: [h, w] bool.
       notes: what was left out or decided, one short sentence each; for people to read.
     """
@@ -136,7 +136,10 @@ def scanned(picture: np.ndarray, polarity: Polarity | None = None) -> Scan:
         notes.append("ruled paper, whose lines are left out")
     found = _without_specks(darkness > max(THRESHOLD, rulings or 0.0))
     _check_amount(found)
-    return Scan(np.where(found, darkness, 0).astype(np.float32), found, tuple(notes))
+    # Soft edges say where within a pixel a line lies; they are no ink by themselves.
+    edges = np.asarray(Image.fromarray(found).filter(ImageFilter.MaxFilter(3)))
+    soft = np.where(edges, np.minimum(darkness, 0.9 * THRESHOLD), 0)
+    return Scan(np.where(found, darkness, soft).astype(np.float32), found, tuple(notes))
 
 
 def shrunk(picture: np.ndarray, side: int) -> np.ndarray:

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dsf_jax.images.hand import STEADY, Hand, drawn_by_hand
 from dsf_jax.images.points import Polarity
-from dsf_jax.images.resize import SIZE, edge_preserving_resize, interpolating_resize
+from dsf_jax.images.resize import PEN, SIZE, edge_preserving_resize, interpolating_resize
 
 # How a drawing gets to the size of the network's input: its points on the device, or, what Table 1
 # compares that with, its pixels on the host, which the device then turns.
@@ -22,6 +23,7 @@ ANGLES = np.linspace(
 )  # the paper says steps of 11.5; nine equal ones are 11.25
 VIEW_ANGLES = np.repeat(ANGLES, 2)  # [v]
 VIEW_FLIPS = np.tile([False, True], 9)  # [v]
+HAND = 1  # separates the keys of a hand from those of angle and flip
 
 
 def check_resizing(resizing: str) -> None:
@@ -32,21 +34,26 @@ def check_resizing(resizing: str) -> None:
         )
 
 
-@functools.partial(jax.jit, static_argnames=("size", "polarity"))
+@functools.partial(jax.jit, static_argnames=("size", "pen", "polarity"))
 def sketch_views(
-    points: jax.Array, *, size: int = SIZE, polarity: Polarity = "black_on_white"
+    points: jax.Array,
+    *,
+    size: int = SIZE,
+    pen: float = PEN,
+    polarity: Polarity = "black_on_white",
 ) -> jax.Array:
     """Makes the 18 views of a sketch: 9 angles from -45 to 45 degrees, each plain and flipped.
 
     Args:
-      points: [p, 2] uint16 canvas points, padded.
+      points: [p, 3] or [p, 2] uint16 canvas points, padded.
       size: h = w of each view.
+      pen: see `edge_preserving_resize`.
       polarity: see `edge_preserving_resize`.
 
     Returns:
       [18, size, size] uint8.
     """
-    resize = functools.partial(edge_preserving_resize, size=size, polarity=polarity)
+    resize = functools.partial(edge_preserving_resize, size=size, pen=pen, polarity=polarity)
     plain = jax.vmap(resize, in_axes=(None, 0))(points, ANGLES)  # [9, h, w]
     # A flipped view is the mirror image of the one turned the other way: half the points are moved.
     flipped = plain[::-1, :, ::-1]
@@ -172,18 +179,24 @@ def central_patch(photo: jax.Array, *, size: int = SIZE) -> jax.Array:
     return photo[..., top : top + size, left : left + size, :]
 
 
-def random_sketch_view(key: jax.Array, points: jax.Array, *, size: int = SIZE) -> jax.Array:
+def random_sketch_view(
+    key: jax.Array, points: jax.Array, *, size: int = SIZE, pen: float = PEN, hand: Hand = STEADY
+) -> jax.Array:
     """Makes one of the 18 views of a sketch, each equally likely.
 
     Args:
       key: [] PRNG key of this example at this step.
-      points: [p, 2] uint16 canvas points, padded.
+      points: [p, 3] or [p, 2] uint16 canvas points, padded.
       size: h = w of the view.
+      pen: see `edge_preserving_resize`.
+      hand: what else differs from view to view.
 
     Returns:
       [size, size] uint8.
     """
-    return edge_preserving_resize(points, *_random_turn(key), size=size)
+    turn = _random_turn(key)
+    own = jax.random.fold_in(key, HAND)
+    return drawn_by_hand(own, points, *turn, size=size, pen=pen, hand=hand)
 
 
 def random_drawing_view(key: jax.Array, drawing: jax.Array, *, size: int = SIZE) -> jax.Array:
@@ -225,9 +238,9 @@ def random_photo_view(key: jax.Array, photo: jax.Array, *, size: int = SIZE) -> 
 class _Views(NamedTuple):
     """The views of one kind of content, made from one example each."""
 
-    plain: Callable[..., jax.Array]  # content, size
-    random: Callable[..., jax.Array]  # key, content, size
-    every: Callable[..., jax.Array]  # content, size
+    plain: Callable[..., jax.Array]  # of content
+    random: Callable[..., jax.Array]  # of key, content
+    every: Callable[..., jax.Array]  # of content
 
 
 _VIEWS = {
@@ -237,55 +250,74 @@ _VIEWS = {
 }
 
 
-def _views_of(group: Mapping[str, Any]) -> tuple[_Views, Any]:
-    """Finds a group's content, and what makes views of it."""
+def _views_of(
+    group: Mapping[str, Any], size: int, pen: float, hand: Hand = STEADY
+) -> tuple[_Views, Any]:
+    """Finds a group's content, and what makes views of it, of one size, by one pen and hand."""
     (name,) = _VIEWS.keys() & group.keys()
-    return _VIEWS[name], group[name]
+    own = {"pen": pen} if name == "points" else {}
+    plain, random, every = (
+        functools.partial(function, size=size, **own) for function in _VIEWS[name]
+    )
+    if own:
+        random = functools.partial(random, hand=hand)
+    return _Views(plain, random, every), group[name]
 
 
-@functools.partial(jax.jit, static_argnames=("size",))
-def plain_view(group: Mapping[str, Any], *, size: int = SIZE) -> jax.Array:
+@functools.partial(jax.jit, static_argnames=("size", "pen"))
+def plain_view(group: Mapping[str, Any], *, size: int = SIZE, pen: float = PEN) -> jax.Array:
     """Makes the one view of each example that features and single-angle classes are taken from:
     upright, or the middle patch.
 
     Args:
-      group: "points" [b, p, 2] uint16, "drawing" [b, size, size] uint8 or "photo" [b, h, w, c]
+      group: "points" [b, p, 3] or [b, p, 2] uint16, "drawing" [b, size, size] uint8 or "photo" [b, h, w, c]
         uint8.
       size: h = w of the views.
+      pen: what points are drawn with, see `edge_preserving_resize`.
 
     Returns:
       [b, size, size] or [b, size, size, c] uint8.
     """
-    views, content = _views_of(group)
-    return jax.vmap(functools.partial(views.plain, size=size))(content)
+    views, content = _views_of(group, size, pen)
+    return jax.vmap(views.plain)(content)
 
 
-@functools.partial(jax.jit, static_argnames=("size",))
-def random_view(keys: jax.Array, group: Mapping[str, Any], *, size: int = SIZE) -> jax.Array:
+@functools.partial(jax.jit, static_argnames=("size", "pen", "hand"))
+def random_view(
+    keys: jax.Array,
+    group: Mapping[str, Any],
+    *,
+    size: int = SIZE,
+    pen: float = PEN,
+    hand: Hand = STEADY,
+) -> jax.Array:
     """Makes one of the 18 views of each example, each equally likely.
 
     Args:
       keys: [b] PRNG keys.
       group: as in `plain_view`.
       size: h = w of the views.
+      pen: what points are drawn with, see `edge_preserving_resize`.
+      hand: what else differs from view to view of points.
 
     Returns:
       [b, size, size] or [b, size, size, c] uint8.
     """
-    views, content = _views_of(group)
-    return jax.vmap(functools.partial(views.random, size=size))(keys, content)
+    views, content = _views_of(group, size, pen, hand)
+    return jax.vmap(views.random)(keys, content)
 
 
-@functools.partial(jax.jit, static_argnames=("size",))
-def all_views(group: Mapping[str, Any], *, size: int = SIZE) -> jax.Array:
+@functools.partial(jax.jit, static_argnames=("size", "pen"))
+def all_views(group: Mapping[str, Any], *, size: int = SIZE, pen: float = PEN) -> jax.Array:
     """Makes the 18 views of each example.
 
     Args:
       group: as in `plain_view`.
       size: h = w of the views.
+      pen: what points are drawn with, see `edge_preserving_resize`.
 
     Returns:
       [b, 18, size, size] or [b, 18, size, size, c] uint8.
     """
-    views, content = _views_of(group)
-    return jax.vmap(functools.partial(views.every, size=size))(content)
+    views, content = _views_of(group, size, pen)
+    return jax.vmap(views.every)(content)

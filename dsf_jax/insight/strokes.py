@@ -3,13 +3,19 @@
 import numpy as np
 
 from dsf_jax.images.points import CANVAS, pad_points, points_from_image
-from dsf_jax.images.resize import SIZE, edge_preserving_resize, interpolating_resize
+from dsf_jax.images.resize import (
+    BINARY_PEN,
+    PEN,
+    SIZE,
+    edge_preserving_resize,
+    interpolating_resize,
+)
 
 DARK = 128  # of 256 levels of brightness: below, a pixel reads as ink
 
 
 def resized(sketch: np.ndarray, *, size: int = SIZE) -> dict[str, np.ndarray]:
-    """Resizes a sketch by each method of Fig. 1.
+    """Resizes a sketch by each method of Fig. 1, and by this library's pen.
 
     Args:
       sketch: square image [s, s] uint8, black on white.
@@ -23,9 +29,14 @@ def resized(sketch: np.ndarray, *, size: int = SIZE) -> dict[str, np.ndarray]:
         name: interpolating_resize(sketch, size=size, binarise_at=level)
         for name, level in levels.items()
     }
-    for name, thinned in (("edge-preserving", False), ("thinned", True)):
+    forms = (
+        ("edge-preserving", False, BINARY_PEN),
+        ("thinned", True, BINARY_PEN),
+        ("drawn with a pen", True, PEN),
+    )
+    for name, thinned, pen in forms:
         points = pad_points([points_from_image(sketch, thinned=thinned)])[0]
-        made[name] = edge_preserving_resize(points, size=size)
+        made[name] = edge_preserving_resize(points, size=size, pen=pen)
     return {name: np.asarray(image) for name, image in made.items()}
 
 
@@ -39,6 +50,6 @@ def kept_strokes(sketch: np.ndarray, small: np.ndarray) -> float:
     Returns:
       The fraction of the points on the strokes' middle lines that fall on a dark pixel.
     """
-    points = points_from_image(sketch, thinned=True).astype(np.int64)
+    points = points_from_image(sketch)[:, :2].astype(np.int64)
     columns, rows = ((2 * points + 1) * len(small) // (2 * CANVAS)).T
     return float(np.mean(small[rows, columns] < DARK))

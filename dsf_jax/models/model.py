@@ -13,6 +13,8 @@ import numpy as np
 
 from dsf_jax.export.load import digest_of_parameters
 from dsf_jax.images import views
+from dsf_jax.images.hand import STEADY, Hand
+from dsf_jax.images.resize import BINARY_PEN, PEN
 from dsf_jax.images.views import Resizing
 from dsf_jax.models.backbone import INPUT, Backbone, Params
 from dsf_jax.models.backbones import backbone_named
@@ -28,6 +30,7 @@ class ModelConfig(NamedTuple):
       size: h = w of the network's input.
       fresh_layers: layers whose values are random still.
       resizing: how drawings are resized before the network sees them.
+      pen: width of the pen that draws points, in pixels of the input; `BINARY_PEN` is the paper's map.
     """
 
     backbone: str
@@ -35,10 +38,15 @@ class ModelConfig(NamedTuple):
     size: int
     fresh_layers: tuple[str, ...]
     resizing: Resizing = "edge_preserving"
+    pen: float = PEN
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "ModelConfig":
-        """Reads a configuration, also one of the time when a backbone was called a variant."""
+        """Reads a configuration, also one of the time when a backbone was called a variant, and what
+        networks were trained on was drawn by no pen.
+        """
+        pen = PEN if content["fresh_layers"] else BINARY_PEN  # untrained, it has seen no drawing
+        content = {"pen": pen} | dict(content)
         own = {"backbone": content["variant"]} if "variant" in content else {}
         own |= {name: content[name] for name in cls._fields if name in content}
         for name in ("class_names", "fresh_layers"):
@@ -142,15 +150,17 @@ class Model(flax.struct.PyTreeNode):
 
     def plain_view(self, batch: Mapping[str, Any]) -> jax.Array:
         """Makes the one view of each example that features are taken from; see `views.plain_view`."""
-        return views.plain_view(batch, size=self.size)
+        return views.plain_view(batch, size=self.size, pen=self.config.pen)
 
-    def random_view(self, keys: jax.Array, batch: Mapping[str, Any]) -> jax.Array:
+    def random_view(
+        self, keys: jax.Array, batch: Mapping[str, Any], hand: Hand = STEADY
+    ) -> jax.Array:
         """Makes one of the 18 views of each example; see `views.random_view`."""
-        return views.random_view(keys, batch, size=self.size)
+        return views.random_view(keys, batch, size=self.size, pen=self.config.pen, hand=hand)
 
     def all_views(self, batch: Mapping[str, Any]) -> jax.Array:
         """Makes the 18 views of each example; see `views.all_views`."""
-        return views.all_views(batch, size=self.size)
+        return views.all_views(batch, size=self.size, pen=self.config.pen)
 
     def activation_shapes(self, size: int | None = None) -> dict[str, tuple[int, ...]]:
         """Returns the shape of each activation of one picture, without computing anything.

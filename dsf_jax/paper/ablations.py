@@ -17,8 +17,8 @@ from dsf_jax.evaluation.protocols.category_retrieval import PROTOCOL, category_s
 from dsf_jax.evaluation.protocols.tu_berlin import accuracies
 from dsf_jax.evaluation.results import ResultRecord
 from dsf_jax.evaluation.statistics import bootstrap_with_differences, describe_bootstrap
-from dsf_jax.images.points import ink_of, pad_points, points_from_image, points_from_ink
-from dsf_jax.images.resize import edge_preserving_resize
+from dsf_jax.images.points import ink_of, pad_points, points_from_image
+from dsf_jax.images.resize import BINARY_PEN, PEN, edge_preserving_resize
 from dsf_jax.models.edge_detector import canny_edges, edges_from
 from dsf_jax.models.hed import HED_FAINTEST, hed_strengths
 from dsf_jax.models.hed_weights import read_hed
@@ -39,16 +39,20 @@ def input_forms(size: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     uint8, the default first.
     """
 
-    def moved(points: np.ndarray) -> np.ndarray:
-        return np.asarray(edge_preserving_resize(pad_points([points])[0], size=size))
+    def drawn(points: np.ndarray, pen: float = PEN) -> np.ndarray:
+        return np.asarray(edge_preserving_resize(pad_points([points])[0], size=size, pen=pen))
 
-    def default(image: np.ndarray) -> np.ndarray:
-        return moved(points_from_image(image[..., 0]))
+    def default(image: np.ndarray, pen: float = PEN) -> np.ndarray:
+        return drawn(points_from_image(image[..., 0]), pen)
 
     return {
-        "default: thinned, whole canvas, black on white": default,
-        "not thinned": lambda image: moved(points_from_image(image[..., 0], thinned=False)),
-        "bounding box": lambda image: moved(points_from_ink(_cropped(ink_of(image[..., 0])))),
+        f"default: pen {PEN:g} wide, thinned, whole canvas, black on white": default,
+        "pen 1 wide": functools.partial(default, pen=1.0),
+        "pen 3 wide": functools.partial(default, pen=3.0),
+        "binary map": functools.partial(default, pen=BINARY_PEN),
+        "all equally dark": lambda image: drawn(points_from_image(image[..., 0])[:, :2]),
+        "not thinned": lambda image: drawn(points_from_image(image[..., 0], thinned=False)),
+        "bounding box": lambda image: default(_cropped(image)),
         "white on black": lambda image: 255 - default(image),
         "bilinear": functools.partial(small_drawing, resizing="bilinear", size=size),
         "cubic": functools.partial(small_drawing, resizing="cubic", size=size),
@@ -76,12 +80,13 @@ def _sampled(image: np.ndarray, size: int) -> np.ndarray:
     )
 
 
-def _cropped(ink: np.ndarray) -> np.ndarray:
-    """Cuts a drawing down to its ink: its longer side then fills the canvas."""
+def _cropped(image: np.ndarray) -> np.ndarray:
+    """Cuts a drawing [h, w, 1] uint8 down to its ink: its longer side then fills the canvas."""
+    ink = ink_of(image[..., 0])
     rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
-        return ink
-    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return image
+    return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def open_folds(data_dir: str, datasets: Sequence[str]) -> list[Records]:
@@ -213,17 +218,17 @@ def _view_probabilities(
     """Yields [b, v, k], with a progress bar."""
 
     def classify(batch: Batch) -> jax.Array:
-        return _classified(model, _turned(batch["points"], angles, flips, model.size))
+        return _classified(model, _turned(model, batch["points"], angles, flips))
 
     batch_size = min(BATCH_SIZE, len(mixture.drawings))
     for block in mapped(mixture.drawings, classify, batch_size=batch_size, label="views"):
         yield block.outputs
 
 
-@functools.partial(jax.jit, static_argnames=("size",))
-def _turned(points: jax.Array, angles: jax.Array, flips: jax.Array, size: int) -> jax.Array:
-    """[b, p, 2] -> [b, v, size, size]."""
-    turn = functools.partial(edge_preserving_resize, size=size)
+@jax.jit
+def _turned(model: Model, points: jax.Array, angles: jax.Array, flips: jax.Array) -> jax.Array:
+    """[b, p, 3] -> [b, v, size, size]."""
+    turn = functools.partial(edge_preserving_resize, size=model.size, pen=model.config.pen)
     views = jax.vmap(turn, in_axes=(None, 0, 0))
     return jax.vmap(views, in_axes=(0, None, None))(points, angles, flips)
 
@@ -283,6 +288,10 @@ def edge_maps(photos: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
     return maps | {"Canny": [canny_edges(photo) for photo in photos]}
 
 
+def _black_on_white(edges: np.ndarray) -> np.ndarray:
+    return np.where(edges, np.uint8(0), np.uint8(255))
+
+
 def compare_edges(model: Model, mixture: Mixture) -> ResultTable:
     """Classifies the edge maps of photos as the sketches that the network was trained on.
 
@@ -294,7 +303,7 @@ def compare_edges(model: Model, mixture: Mixture) -> ResultTable:
     guesses = {}
     for name, maps in edge_maps([example["photo"] for example in mixture.photos]).items():
         drawings = [
-            {"points": points_from_ink(edges), "label": int(label)}
+            {"points": points_from_image(_black_on_white(edges)), "label": int(label)}
             for edges, label in zip(maps, labels, strict=True)
         ]
         blocks = mapped(

@@ -17,7 +17,7 @@ def single_angle(model: Model, batch: Mapping[str, Any]) -> jax.Array:
 
     Args:
       model: network with its parameters.
-      batch: "points" [b, p, 2] uint16, "drawing" [b, size, size] uint8 or "photo" [b, h, w, 3]
+      batch: "points" [b, p, 3] uint16, "drawing" [b, size, size] uint8 or "photo" [b, h, w, 3]
         uint8.
 
     Returns:
@@ -32,7 +32,7 @@ def vote(model: Model, batch: Mapping[str, Any]) -> jax.Array:
 
     Args:
       model: network with its parameters.
-      batch: "points" [b, p, 2] uint16, "drawing" [b, size, size] uint8 or "photo" [b, h, w, 3]
+      batch: "points" [b, p, 3] uint16, "drawing" [b, size, size] uint8 or "photo" [b, h, w, 3]
         uint8.
 
     Returns:

@@ -132,6 +132,7 @@ def model_identity(model: Model) -> dict[str, Any]:
         "backbone": model.config.backbone,
         "parameters": model.digest(),
         "size": model.size,
+        "pen": model.config.pen,
         "backend": jax.default_backend(),
     }
 

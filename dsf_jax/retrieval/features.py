@@ -16,7 +16,7 @@ def embed(model: Model, batch: Mapping[str, Any], *, layer: str | None = None) -
 
     Args:
       model: network with its parameters.
-      batch: "points" [b, p, 2] uint16, "drawing" [b, size, size] uint8 or "photo" [b, h, w, 3]
+      batch: "points" [b, p, 3] uint16, "drawing" [b, size, size] uint8 or "photo" [b, h, w, 3]
         uint8.
       layer: name of a feature of the model's backbone; None takes its default.
 

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import jax.numpy as jnp
 import numpy as np
 
+from dsf_jax.images.hand import Hand
 from dsf_jax.models.model import ModelConfig
 from dsf_jax.training.losses import loss_named
 from dsf_jax.training.optimiser import Schedule, SGDConfig
@@ -43,6 +44,10 @@ class TrainConfig:
       cached_views: 0 makes a new random view of each example at each step; n > 0, with frozen
         layers only, makes n random views of each example once and keeps what the frozen layers give.
       compute: type that the network computes in; parameters are float32 always.
+      pen_spread: pixels by which the pen that draws points is at most thinner or wider, anew in each
+        view.
+      bend: fraction of the canvas that points move by, smoothly, as a hand's lines do; anew in each
+        view.
       seed: seed of the order, the views, dropout and the fresh layers.
       save_every: steps between checkpoints; held-out data is scored at each of them.
       keep: latest checkpoints that stay; the best on held-out data stays beside them.
@@ -67,6 +72,8 @@ class TrainConfig:
     loss: str = "softmax"
     cached_views: int = 0
     compute: Compute = "float32"
+    pen_spread: float = 0.0
+    bend: float = 0.0
     seed: int = 0
     save_every: int = 500
     keep: int = 2
@@ -106,6 +113,11 @@ class TrainConfig:
                 f"cached_views={self.cached_views} needs frozen layers, not "
                 f"train_layers={self.train_layers!r}; take train_layers=fc, or cached_views=0"
             )
+
+    @property
+    def hand(self) -> Hand:
+        """Returns what differs from view to view beside angle and flip."""
+        return Hand(self.pen_spread, self.bend)
 
     def may_change(self) -> tuple[str, ...]:
         """Returns the names of the fields that a run may go on with other values of: none that past

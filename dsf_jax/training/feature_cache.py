@@ -13,22 +13,30 @@ from tqdm import tqdm
 
 from dsf_jax.data.batches import Batch, TrainingBatch, mapped
 from dsf_jax.data.mixtures import Mixture
+from dsf_jax.images.hand import STEADY, Hand
 from dsf_jax.models.model import Model
 from dsf_jax.training.step import KEPT, network_inputs, random_views
 
 BATCH_SIZE = 64  # images that pass the frozen layers at a time
 
 
-@functools.partial(jax.jit, static_argnames=("activation", "seed"))
+@functools.partial(jax.jit, static_argnames=("activation", "seed", "hand"))
 def _activations(
-    model: Model, batch: dict[str, Any], view: jax.Array, activation: str, seed: int
+    model: Model, batch: dict[str, Any], view: jax.Array, activation: str, seed: int, hand: Hand
 ) -> jax.Array:
-    images = random_views(model, {"all": batch}, seed, view)
+    images = random_views(model, {"all": batch}, seed, view, hand)
     return model.apply(network_inputs(model, images))[1][activation]
 
 
 def cached_batches(
-    mixture: Mixture, model: Model, *, activation: str, views: int, batch_size: int, seed: int
+    mixture: Mixture,
+    model: Model,
+    *,
+    activation: str,
+    views: int,
+    batch_size: int,
+    seed: int,
+    hand: Hand = STEADY,
 ) -> grain.MapDataset:
     """Makes `views` random views of each example, passes them through the frozen layers, and lists
     shuffled batches of what these give.
@@ -40,6 +48,7 @@ def cached_batches(
       views: number of views of each example; n * views activations stay in memory.
       batch_size: examples per training batch.
       seed: seed of the views and of the order.
+      hand: what differs from view to view beside angle and flip.
 
     Returns:
       A random-access, endless data set of training batches of one kind, `KEPT`, with the activation
@@ -61,7 +70,7 @@ def cached_batches(
             def kept(batch: Batch, view: int = view, first: int = first) -> jax.Array:
                 # An example's number in the mixture: its views are its own.
                 numbered = batch | {"example": batch["example"] + np.int32(first)}
-                return _activations(model, numbered, np.int32(view), activation, seed)
+                return _activations(model, numbered, np.int32(view), activation, seed, hand)
 
             for block in mapped(examples, kept, batch_size=BATCH_SIZE, label=bar):
                 rows = slice(done, done + len(block.labels))

@@ -150,7 +150,7 @@ def _train(
             for number, batch in zip(range(first + 1, steps + 1), batches, strict=True):
                 if number == first + 1 or (number - 1) % config.save_every == 0:
                     log.pictures(
-                        number, functools.partial(_shown, state.model, batch, config.seed, number)
+                        number, functools.partial(_shown, state.model, batch, config, number)
                     )
                 state, metrics = parallel_step(state, split(batch, accumulate=config.accumulate))
                 if watchdog:
@@ -179,6 +179,7 @@ def _step_config(config: TrainConfig, sgd_config: SGDConfig, model: Model) -> St
         model.backbone.learning(config.train_layers),
         config.dropout_rate,
         config.seed,
+        config.hand,
         config.accumulate,
     )
 
@@ -225,12 +226,12 @@ def _metrics_log(
     )
 
 
-def _shown(model: Model, batch: TrainingBatch, seed: int, number: int) -> dict[str, Any]:
+def _shown(model: Model, batch: TrainingBatch, config: TrainConfig, number: int) -> dict[str, Any]:
     """The views that the network sees of a batch's first examples; none of kept activations."""
     if KEPT in batch:
         return {}
     some = {kind: {n: x[:SHOWN] for n, x in one.items()} for kind, one in batch.items()}
-    views = random_views(model, some, seed, jnp.int32(number - 1))
+    views = random_views(model, some, config.seed, jnp.int32(number - 1), config.hand)
     return {kind: np.asarray(v) for kind, v in zip(sorted(some), views, strict=True)}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 
 from dsf_jax.data.files import write_atomic
+from dsf_jax.images.resize import BINARY_PEN
 from dsf_jax.models.model import Model, ModelConfig
 from dsf_jax.training import checkpoints
 from dsf_jax.training.agreement import shortened
@@ -24,7 +25,8 @@ from dsf_jax.training.parallel import is_primary
 CONFIG_FILE = "config.json"
 _START = "digest of the start values"
 _START_BEFORE = "fingerprint of the start values"  # as earlier versions called it
-_SINCE = {"loss": "softmax"}  # fields of TrainConfig that they did not have, and what they did
+# Fields of TrainConfig that they did not have, and what they did.
+_SINCE = {"loss": "softmax", "pen_spread": 0.0, "bend": 0.0}
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
 
 
@@ -85,7 +87,7 @@ def _as_written_now(content: dict[str, Any], model: Model) -> dict[str, Any]:
     there = copy.deepcopy(content)
     there["train"] = _SINCE | there.get("train", {})
     if "model" in there:
-        own = ModelConfig.from_json(there["model"])._asdict()
+        own = ModelConfig.from_json({"pen": BINARY_PEN} | there["model"])._asdict()
         there["model"] = json.loads(json.dumps(own))
     start = there.get("start", {})
     written = start.pop(_START_BEFORE, None) or start.get(_START)

@@ -11,6 +11,8 @@ import jax
 
 from dsf_jax.data.mixtures import Mixture
 from dsf_jax.data.training_batches import held_out_batches, training_batches
+from dsf_jax.images.hand import check_hand
+from dsf_jax.images.resize import check_pen
 from dsf_jax.images.views import Resizing
 from dsf_jax.models.backbones import backbone_named
 from dsf_jax.models.model import Model, ModelConfig, init_model
@@ -55,7 +57,9 @@ def _random_model(backbone: str, class_names: tuple[str, ...], seed: int) -> Mod
     return init_model(ModelConfig(backbone, class_names, known.size, known.layers), seed)
 
 
-def starting_point(init: str, backbone: str, *, resizing: Resizing | None, seed: int) -> Model:
+def starting_point(
+    init: str, backbone: str, *, resizing: Resizing | None, pen: float | None, seed: int
+) -> Model:
     """Reads start values, or draws those of a model without classes; `with_classes` gives it some.
 
     Args:
@@ -63,15 +67,21 @@ def starting_point(init: str, backbone: str, *, resizing: Resizing | None, seed:
       backbone: name of the architecture, when random.
       resizing: how drawings are resized; None for that of the checkpoint, which is edge-preserving
         when random.
+      pen: width of the pen that draws points; None for that of the checkpoint, `PEN` when random.
       seed: seed of random values.
 
     Returns:
       The model.
+
+    Raises:
+      ValueError: for a pen that is too wide.
     """
     # Of one nameless class: not every layer can be drawn for none.
     model = _random_model(backbone, ("",), seed) if init == RANDOM else load_model(init)
-    config = model.config._replace(resizing=resizing or model.config.resizing)
-    return model.replace(config=config)
+    resizing = resizing or model.config.resizing
+    pen = model.config.pen if pen is None else pen
+    check_pen(pen)
+    return model.replace(config=model.config._replace(resizing=resizing, pen=pen))
 
 
 def rough_start(config: TrainConfig, model: Model) -> str | None:
@@ -106,7 +116,11 @@ def train_on(
       held_out: examples that are scored as training goes on.
       command: kept with the configuration, see `train`.
       watchdog: ends this process when another one is stuck, see `train`.
+
+    Raises:
+      ValueError: for a pen that cannot vary as the configuration has it; and see `train`.
     """
+    check_hand(config.hand, model.config.pen)
     shard = {"process": jax.process_index(), "processes": jax.process_count()}
 
     def make_batches(model: Model) -> grain.MapDataset:
@@ -121,6 +135,7 @@ def train_on(
             views=config.cached_views,
             batch_size=config.batch_size,
             seed=config.seed,
+            hand=config.hand,
         )
 
     return train(

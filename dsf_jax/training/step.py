@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dsf_jax.images.hand import STEADY, Hand
 from dsf_jax.models.backbone import INPUT, Params, Trainable
 from dsf_jax.models.model import Model
 from dsf_jax.training.losses import Loss
@@ -47,6 +48,7 @@ class StepConfig(NamedTuple):
       trainable: the layers that learn; the others stay as they are, bit for bit.
       dropout_rate: probability in [0, 1) of dropping a value.
       seed: seed of the run.
+      hand: what differs from view to view beside angle and flip.
       accumulate: parts that a device's part of a batch passes the network in, one after the other;
         each batch's b is a multiple of it.
     """
@@ -56,6 +58,7 @@ class StepConfig(NamedTuple):
     trainable: Trainable
     dropout_rate: float
     seed: int
+    hand: Hand = STEADY
     accumulate: int = 1
 
 
@@ -94,7 +97,11 @@ def example_keys(seed: int, step: jax.Array, example: jax.Array) -> jax.Array:
 
 
 def random_views(
-    model: Model, batch: Mapping[str, Mapping[str, Any]], seed: int, step: jax.Array
+    model: Model,
+    batch: Mapping[str, Mapping[str, Any]],
+    seed: int,
+    step: jax.Array,
+    hand: Hand = STEADY,
 ) -> list[jax.Array]:
     """Makes the random view of each drawing, then of each photo, that a step shows the network.
 
@@ -103,12 +110,13 @@ def random_views(
       batch: training batch, see `dsf_jax.data.batches`.
       seed: seed of the run.
       step: [] int32.
+      hand: what differs from view to view beside angle and flip.
 
     Returns:
       One [b, size, size] or [b, size, size, 3] uint8 per kind, in the order of their names.
     """
     return [
-        model.random_view(example_keys(seed, step, one["example"]), one)
+        model.random_view(example_keys(seed, step, one["example"]), one, hand)
         for _, one in sorted(batch.items())
     ]
 
@@ -164,7 +172,7 @@ def summed_gradients(
     if KEPT in batch:
         inputs, start = batch[KEPT][KEPT], config.trainable.start
     else:
-        images = random_views(model, batch, config.seed, state.step)
+        images = random_views(model, batch, config.seed, state.step, config.hand)
         inputs, start = network_inputs(model, images), INPUT
 
     def loss(trained: Params) -> tuple[jax.Array, Metrics]:

@@ -1,5 +1,6 @@
 """Rows of a drawing: its points from its pixels, its 18 views from its points, its class by vote."""
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 
 from dsf_jax.images.points import CANVAS, ink_of, points_from_image
+from dsf_jax.images.resize import BINARY_PEN, PEN
 from dsf_jax.images.views import VIEW_ANGLES, sketch_views
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.model import Model
@@ -32,30 +34,31 @@ VIEWS = len(VIEW_ANGLES)
 
 
 def resize(setting: Setting) -> Iterator[Work]:
-    """Edge-preserving resize: 18 views of a 1111 x 1111 sketch, its points given."""
+    """Edge-preserving resize: 18 views of a 1111 x 1111 sketch, its points given; as the paper's binary
+    maps, and drawn with the pen.
+    """
     lines = strokes()
     points, image = points_of(lines), pixels_of(lines)
-    ours = np.asarray(sketch_views(points))
-    calls: dict[str, Callable[[], Any]] = {}
-    differences = {}
-    if setting.peer("numpy"):
-        name, few = "NumPy loop over views", unpadded(points)
-        calls[name] = lambda: looped_views(few)
-        share = float(np.mean(calls[name]() != ours))
-        differences[name] = checked(share, "maps", name)
-    if cv2 := setting.peer("opencv"):
-        name = "OpenCV"
-        calls[name] = lambda: warped_views(cv2, image)
-        differences[name] = checked(lost_ink(ours, calls[name]()), "turned pixels", name)
-    yield Work(
-        "resize",
-        lambda: sketch_views(points).block_until_ready(),
-        VIEWS,
-        "views",
-        calls,
-        differences,
-        moved=points.nbytes + ours.nbytes,
-    )
+    for row, pen in (("resize", BINARY_PEN), ("pen", PEN)):
+        draw = functools.partial(_views, points, pen)
+        ours = np.asarray(draw())
+        calls: dict[str, Callable[[], Any]] = {}
+        differences = {}
+        if pen == BINARY_PEN and setting.peer("numpy"):
+            name, few = "NumPy loop over views", unpadded(points)
+            calls[name] = functools.partial(looped_views, few)
+            share = float(np.mean(calls[name]() != ours))
+            differences[name] = checked(share, "maps", name)
+        if cv2 := setting.peer("opencv"):
+            name = "OpenCV"
+            calls[name] = lambda: warped_views(cv2, image)
+            differences[name] = checked(lost_ink(ours, calls[name]()), "turned pixels", name)
+        moved = points.nbytes + ours.nbytes
+        yield Work(row, draw, VIEWS, "views", calls, differences, moved=moved)
+
+
+def _views(points: np.ndarray, pen: float) -> jax.Array:
+    return sketch_views(points, pen=pen).block_until_ready()
 
 
 def points(setting: Setting) -> Iterator[Work]:
@@ -76,7 +79,7 @@ def points(setting: Setting) -> Iterator[Work]:
         calls["skeletonize alone, all cores"] = lambda: on_all_cores(skeletonize, inks)
     found = on_all_cores(points_from_image, images)
     share = max(
-        float(np.mean(_lattice(*points.T) != _cells(skeletonize(ink))))
+        float(np.mean(_lattice(*points[:, :2].T) != _cells(skeletonize(ink))))
         for points, ink in zip(found, inks, strict=True)
     )
     yield Work(

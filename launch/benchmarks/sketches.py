@@ -35,7 +35,7 @@ def pixels_of(lines: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def points_of(lines: Sequence[np.ndarray]) -> np.ndarray:
-    """The canvas points of strokes, padded, [p, 2]."""
+    """The canvas points of strokes, padded, [p, 3]."""
     return pad_points([points_from_strokes(lines, (0, 0, SIDE, SIDE))])[0]
 
 
@@ -43,12 +43,14 @@ def looped_views(points: np.ndarray) -> np.ndarray:
     """The 18 views by a loop over them in NumPy, each point's place in float32.
 
     Args:
-      points: [p, 2] without padding.
+      points: [p, 3] without padding.
 
     Returns:
       [v, SIZE, SIZE] uint8.
     """
-    centred = (points.astype(np.float32) + np.float32(0.5)) / np.float32(CANVAS) - np.float32(0.5)
+    centred = (points[:, :2].astype(np.float32) + np.float32(0.5)) / np.float32(
+        CANVAS
+    ) - np.float32(0.5)
     views = np.full((len(VIEW_ANGLES), SIZE, SIZE), 255, np.uint8)
     for view, angle, flip in zip(views, np.deg2rad(VIEW_ANGLES), VIEW_FLIPS, strict=True):
         cos, sin = np.cos(angle), np.sin(angle)

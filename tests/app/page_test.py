@@ -62,6 +62,40 @@ def test_strokes_travel_as_points_while_the_pen_moves(page):
     np.testing.assert_allclose(last, np.array([[50, 50], [250, 50]]) * scale, atol=0.2)
 
 
+def test_a_pens_pressure_travels_and_is_seen_and_a_mouse_has_none(page):
+    def drawn(kind, *pressures):
+        places = [(0.2, 0.5), (0.5, 0.5), (0.8, 0.5), (0.8, 0.5)]
+        names = ["down", "move", "move", "up"]
+        rows = zip(names, places, pressures, strict=True)
+        page.evaluate(POINTERS, [(name, 1, kind, True, *at, p) for name, at, p in rows])
+        Board(page).settled()
+        (stroke,) = bodies[-1]["strokes"]
+        amount = ink(page)
+        Board(page).press("#clear")
+        return stroke, amount
+
+    bodies = []
+    page.on(
+        "request", lambda request: "search" in request.url and bodies.append(request.post_data_json)
+    )
+    stroke, light = drawn("pen", 0.1, 0.1, 0.1, 0)
+    assert [point[2:] for point in stroke] == [[0.1], [0.1]]
+    stroke, hard = drawn("pen", 0.2, 1.0, 0.4, 0)
+    assert [point[2:] for point in stroke] == [
+        [0.2],
+        [1.0],
+        [0.4],
+    ]  # on a line, but not by pressure
+    assert hard > light > 0
+    assert [len(point) for point in drawn("mouse", 0.5, 0.5, 0.5, 0)[0]] == [2, 2]
+
+
+def test_the_page_says_what_may_be_expected_of_the_network(page):
+    told = page.inner_text("#expectation")
+    assert page.locator("#expectation").is_visible()
+    assert told.startswith("Nothing is known of what the network behind this page was trained on")
+
+
 def test_a_stale_answer_is_dropped(page):
     board = Board(page)
     wanted = board.draw(*LINES)

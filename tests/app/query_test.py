@@ -26,16 +26,16 @@ def moved(strokes, scale, x, y):
 
 @pytest.mark.parametrize("place", [(1, 0, 0), (0.5, 0, 0), (0.5, 45, 40), (0.45, 60, 5)])
 def test_a_drawing_fills_the_canvas_wherever_it_was_drawn(place):
-    points = query_from_strokes(moved(SQUARE, *place), BOX).points
+    points = query_from_strokes(moved(SQUARE, *place), BOX).points[:, :2]
     assert np.abs(extent(points) - FILLED * CANVAS).max() <= 4
     middle = (points.max(axis=0).astype(int) + points.min(axis=0)) / 2
     assert np.abs(middle - CANVAS / 2).max() <= 2
 
 
 def test_a_dot_stays_small_and_lies_in_the_middle():
-    points = query_from_strokes([[[90, 10]]], BOX).points
+    points = query_from_strokes([[[90, 10]]], BOX).points[:, :2]
     assert len(points) == 1 and np.abs(points[0] - CANVAS / 2).max() <= 2
-    short = query_from_strokes([[[90, 10], [95, 10]]], BOX).points  # a fifth of the smallest
+    short = query_from_strokes([[[90, 10], [95, 10]]], BOX).points[:, :2]  # a fifth of the smallest
     assert extent(short)[0] == pytest.approx(FILLED * CANVAS / 5, abs=3)
 
 
@@ -79,6 +79,23 @@ def test_any_strokes_are_points_on_the_canvas_or_a_value_error(strokes, box):
         assert len(points) and points.max() < CANVAS
 
 
+def test_the_hardest_stroke_is_the_darkest_and_a_light_one_is_seen():
+    light, hard = [(10, 20, 0.05), (90, 20, 0.05)], [(10, 80, 0.5), (90, 80, 0.5)]
+    places, dark = np.split(query_from_strokes([light, hard], BOX).points, [2], axis=1)
+    upper = places[:, 1] < CANVAS // 2
+    assert (dark[~upper] == 255).all() and (dark[upper] > 100).all() and (dark[upper] < 130).all()
+    alone = query_from_strokes([light], BOX).points
+    assert (alone[:, 2] == 255).all()  # a hand that presses lightly throughout
+    plain = query_from_strokes([[(10, 20), (90, 20)]], BOX).points
+    np.testing.assert_array_equal(alone, plain)
+
+
+@pytest.mark.parametrize("pressure", [-0.1, 1.5, float("nan")])
+def test_a_pressure_that_is_none(pressure):
+    with pytest.raises(ValueError, match=r"point 1 of stroke 0 has the pressure .*expected 0 to 1"):
+        query_from_strokes([[(10, 20, 0.5), (90, 20, pressure)]], BOX)
+
+
 def test_a_scan_and_strokes_of_one_drawing_are_alike():
     picture, _ = sheet(light=0.4, noise=2)
     shown, kind = query_from_picture(jpeg(picture))
@@ -88,7 +105,7 @@ def test_a_scan_and_strokes_of_one_drawing_are_alike():
         [np.array(house[0], float)], (320 - side / 2, 245 - side / 2, side, side)
     )
     assert kind == "drawing"
-    away = np.abs(shown.points[:, None].astype(int) - wanted[None]).max(axis=-1)
+    away = np.abs(shown.points[:, None, :2].astype(int) - wanted[None, :, :2]).max(axis=-1)
     assert np.percentile(away.min(axis=1), 99) < 10  # cells, of 681
     assert np.percentile(away.min(axis=0), 99) < 10
 

@@ -82,7 +82,7 @@ def test_few_shapes_are_compiled(searcher, monkeypatch):
     for count in (24, 32, 33, 200):
         searcher.search(query, count, disliked=[one])
     assert asked == [32, 32, 64, 64, 256]
-    crowd = Query(points=np.zeros((20_000, 2), np.uint16))
+    crowd = Query(points=np.zeros((20_000, 3), np.uint16))
     lengths = [
         _batch(shown)["points"].shape[1] for shown in (query_from_strokes(SQUARE, BOX), crowd)
     ]

@@ -105,6 +105,7 @@ def test_a_file_that_is_gone_is_told(searcher, address, tmp_path, monkeypatch):
 
 def test_health_and_description(address):
     health = call(address, "/api/health").json
+    assert health.pop("expectation").startswith("Nothing is known of what the network behind")
     assert health == {"status": "ok", "pictures": 33, "labels": 4, "classes": 5, "layer": "L6+L7"}
     described = call(address, "/api/openapi.json").json
     assert set(described["paths"]) == {
@@ -130,7 +131,9 @@ def test_health_and_description(address):
         (b"{}", []),
         ({"strokes": SQUARE}, ["box"]),
         ({"strokes": [], "box": BOX}, ["strokes"]),
-        ({"strokes": [[[1, 2, 3]]], "box": BOX}, ["strokes"]),
+        ({"strokes": [[[1, 2, 3]]], "box": BOX}, ["pressure 3", "0 to 1"]),
+        ({"strokes": [[[1, 2, 0.5, 4]]], "box": BOX}, ["strokes"]),
+        ({"strokes": [[[1]]], "box": BOX}, ["strokes"]),
         ({"strokes": [[["a", 2]]], "box": BOX}, ["strokes"]),
         ({"strokes": "x", "box": BOX}, ["strokes"]),
         ({"strokes": SQUARE, "box": [0, 0, 0, 5]}, ["box"]),

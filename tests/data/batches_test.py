@@ -11,8 +11,8 @@ from dsf_jax.images.points import PADDING
 
 
 def drawing(i):
-    """Drawing i has i + 1 points (i, i)."""
-    return {"points": np.full((i + 1, 2), i, np.uint16), "label": 10 + i}
+    """Drawing i has i + 1 points (i, i, i)."""
+    return {"points": np.full((i + 1, 3), i, np.uint16), "label": 10 + i}
 
 
 def photo(i):
@@ -26,13 +26,13 @@ def resized(i):
 def test_drawings_are_stacked_and_padded_off_the_canvas():
     batch = collate([drawing(2), drawing(0)], first=5)
     assert {name: (x.shape, x.dtype) for name, x in batch.items()} == {
-        "points": ((2, 512, 2), np.uint16),
+        "points": ((2, 512, 3), np.uint16),
         "label": ((2,), np.int32),
         "weight": ((2,), np.float32),
         "example": ((2,), np.int32),
     }
     for row, i in zip(batch["points"], (2, 0), strict=True):
-        assert (row[: i + 1] == i).all() and (row[i + 1 :] == PADDING).all()
+        assert (row[: i + 1] == i).all() and (row[i + 1 :, :2] == PADDING).all()
     np.testing.assert_array_equal(batch["label"], [12, 10])
     np.testing.assert_array_equal(batch["weight"], [1, 1])
     np.testing.assert_array_equal(batch["example"], [5, 6])
@@ -54,8 +54,8 @@ def test_resized_drawings_are_stacked_whatever_the_length_of_lists():
 
 
 def test_lists_take_the_length_asked_for_and_are_never_cut():
-    assert collate([drawing(1)], points_length=7)["points"].shape == (1, 7, 2)
-    assert collate([drawing(600)])["points"].shape == (1, 1024, 2)
+    assert collate([drawing(1)], points_length=7)["points"].shape == (1, 7, 3)
+    assert collate([drawing(600)])["points"].shape == (1, 1024, 3)
     with pytest.raises(ValueError, match="a list of 9 points does not fit into length=7"):
         collate([drawing(0), drawing(8)], points_length=7)
 
@@ -105,7 +105,7 @@ def test_evaluation_shows_every_example_exactly_once(n, batch_size):
         ):
             assert label == 10 + number
             assert (points[: number + 1] == number).all() and (
-                points[number + 1 :] == PADDING
+                points[number + 1 :, :2] == PADDING
             ).all()
             seen.append(number)
     assert seen == list(range(n))

@@ -29,7 +29,7 @@ class TinySketches(tfds.core.GeneratorBasedBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
             "image": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
-            "points": tfds.features.Tensor(shape=(None, 2), dtype=np.uint16, encoding="zlib"),
+            "points": tfds.features.Tensor(shape=(None, 3), dtype=np.uint16, encoding="zlib"),
             "label": tfds.features.ClassLabel(names=NAMES),
             "class_name": tfds.features.Text(),
             "domain": tfds.features.Text(),
@@ -51,7 +51,7 @@ class TinySketches(tfds.core.GeneratorBasedBuilder):
                 i,
                 {
                     "image": buffer.getvalue(),
-                    "points": np.full((i + 1, 2), i, np.uint16),
+                    "points": np.full((i + 1, 3), i, np.uint16),
                     "label": i % 2,
                     "class_name": NAMES[i % 2],
                     "domain": "sketch",
@@ -88,7 +88,7 @@ def test_every_record_reads_back(prepared: Path) -> None:
         seen.add(i)
         expected = np.random.default_rng(i).integers(0, 255, (200, 200), np.uint8)
         np.testing.assert_array_equal(record["image"], expected[..., None])
-        np.testing.assert_array_equal(record["points"], np.full((i + 1, 2), i))
+        np.testing.assert_array_equal(record["points"], np.full((i + 1, 3), i))
         assert record["points"].dtype == np.uint16
         assert (record["label"], record["class_name"]) == (i % 2, NAMES[i % 2])
     assert seen == set(range(7))
@@ -208,6 +208,19 @@ def test_damaged_descriptions_name_the_folder(copied: Path, damage: Any, name: s
     with pytest.raises(ValueError, match="build the data set again") as caught:
         Records(folder, "train")
     assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_points_of_an_earlier_version_are_refused_with_the_command_that_builds_them(
+    copied: Path,
+) -> None:
+    description = copied / "tiny_sketches" / "1.0.0" / "features.json"
+    content = description.read_text()
+    assert content.count('"3"') == 1
+    description.write_text(content.replace('"3"', '"2"'))
+    with pytest.raises(ValueError, match=r"its points are \[None, 2\], not \[None, 3\]") as caught:
+        open_records(copied, "tiny_sketches", "train")
+    command = f"`python -m launch.build_data --dataset=tiny_sketches --data_dir={copied}`"
+    assert command in str(caught.value)
 
 
 def test_lost_class_names_are_an_error(copied: Path) -> None:

@@ -71,7 +71,7 @@ def test_all_lists_get_the_length_of_the_longest():
     mixed = mixture(600, 0, longest=600)
     assert longest_list(mixed.drawings) == 1024
     batches = training_batches(mixed, batch_size=2, seed=0)
-    assert {batches[step]["drawings"]["points"].shape for step in range(20)} == {(2, 1024, 2)}
+    assert {batches[step]["drawings"]["points"].shape for step in range(20)} == {(2, 1024, 3)}
 
 
 def test_a_batch_is_what_its_step_says():

@@ -36,7 +36,7 @@ class Zoo(tfds.core.GeneratorBasedBuilder):
             "domain": tfds.features.Text(),
         }
         if domain != "photo":
-            features["points"] = tfds.features.Tensor(shape=(None, 2), dtype=np.uint16)
+            features["points"] = tfds.features.Tensor(shape=(None, 3), dtype=np.uint16)
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class Zoo(tfds.core.GeneratorBasedBuilder):
             buffer = io.BytesIO()
             Image.new("RGB", (30 + i, 40), (i, i, i)).save(buffer, "PNG")
             record = {"image": buffer.getvalue(), "label": name, "class_name": name}
-            points = {} if domain == "photo" else {"points": np.full((i + 1, 2), i, np.uint16)}
+            points = {} if domain == "photo" else {"points": np.full((i + 1, 3), i, np.uint16)}
             yield i, record | points | {"domain": domain}
 
 

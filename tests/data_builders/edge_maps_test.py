@@ -66,7 +66,7 @@ class PreparedSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
                 "source_id": f"{CLASSES[i % 2]}/{i}",
             }
             if self.builder_config.name == "sketch":
-                record["points"] = np.zeros((1, 2), np.uint16)
+                record["points"] = np.zeros((1, 3), np.uint16)
             yield f"{i}", record
 
 
@@ -150,7 +150,7 @@ def test_every_photo_has_its_edge_record(data_dir: Path, tmp_path: Path) -> None
 def test_a_flat_photo_keeps_its_record_with_an_empty_map(data_dir: Path, tmp_path: Path) -> None:
     _build(tmp_path, data_dir)
     flat = _by_id(tmp_path, "edge_maps/prepared_set-canny", "train")["apple/4"]
-    assert flat["points"].shape == (0, 2) and (flat["image"] == 255).all()
+    assert flat["points"].shape == (0, 3) and (flat["image"] == 255).all()
 
 
 def test_photos_are_sought_next_to_the_edge_maps_by_default(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_sketches_are_black_on_white_and_their_points_reproduce_them(prepared: P
         distance = np.abs(from_centre - 12)
         assert (image[distance < 0.75] == 0).all() and (image[distance > 1.25] == 255).all()
         np.testing.assert_array_equal(record["points"], points_from_image(image))
-        x, y = record["points"].T * 72 / CANVAS
+        x, y = record["points"][:, :2].T * 72 / CANVAS
         spread = np.maximum(np.abs(x - corner - 12), np.abs(y - 32))
         assert np.abs(spread - 12).max() < 1.5
 
@@ -155,7 +155,7 @@ def test_points_follow_the_centre_line_of_the_drawing(tmp_path: Path) -> None:
     ink = _pixels(drawn.sketch) < 192
     expected = 4 * 24 / 72 * CANVAS
     assert 0.95 * expected < seen.sum() < 1.1 * expected
-    columns, rows = ((drawn.sketch_points + 0.5) * SKETCH_SIZE / CANVAS).astype(int).T
+    columns, rows = ((drawn.sketch_points[:, :2] + 0.5) * SKETCH_SIZE / CANVAS).astype(int).T
     assert ink[rows, columns].all()
 
 
@@ -260,7 +260,7 @@ def test_attribution_travels_with_the_records(prepared: Path) -> None:
     info = Builder(config="sketch", data_dir=prepared).info
     assert "All emojis designed by OpenMoji" in info.description
     assert "CC BY-SA 4.0" in info.description and "OpenMoji" in info.citation
-    folder = prepared / "openmoji" / "sketch" / "1.0.0"
+    folder = prepared / "openmoji" / "sketch" / "2.0.0"
     assert "CC BY-SA 4.0" in (folder / "LICENSE").read_text()
     assert "All emojis designed by OpenMoji" in (folder / "dataset_info.json").read_text()
 

@@ -35,7 +35,7 @@ def test_beam_gives_the_same_records_in_the_same_order(source, tmp_path, config)
     assert built["beam"].skipped.counts == (
         {"empty file": 2, "is not a picture": 1} if config == "photo" else {}
     )
-    metadata = [next((tmp_path / name).rglob("1.0.0/metadata.json")) for name in built]
+    metadata = [next((tmp_path / name).rglob("2.0.0/metadata.json")) for name in built]
     assert metadata[0].read_text() == metadata[1].read_text()
     for split in ("train", "test"):
         one, other = (open_records(tmp_path / name, f"{NAME}/{config}", split) for name in built)

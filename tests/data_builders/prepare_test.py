@@ -165,8 +165,8 @@ def test_a_kill_between_the_moves_is_repaired(source, tmp_path):
     data_dir = tmp_path / "data"
     build(NAME, data_dir, source=source)
     old = rows(data_dir)
-    final = data_dir / NAME / "sketch" / "1.0.0"
-    final.rename(final.with_name("replaced.1.0.0"))
+    final = data_dir / NAME / "sketch" / "2.0.0"
+    final.rename(final.with_name("replaced.2.0.0"))
     write_tree(data_dir / ".overwrite" / NAME, {"sketch/half": b"built"})
     assert SKETCH not in list_datasets(data_dir)
     build(NAME, data_dir, source=source)

@@ -15,7 +15,7 @@ from data_builders.prepare import prepare
 from data_builders.quickdraw.drawings import Drawing, box_around, record
 from data_builders.quickdraw.quickdraw_dataset_builder import Builder, Options
 from dsf_jax.data.records import list_datasets, open_records
-from dsf_jax.images.points import CANVAS, points_from_image, points_from_strokes
+from dsf_jax.images.points import CANVAS, DARKEST, points_from_image, points_from_strokes
 
 DATA = (
     pathlib.Path(os.environ.get("DSF_JAX_DEV_DATA", pathlib.Path(__file__).parents[3] / "shared"))
@@ -94,7 +94,7 @@ def test_strokes_hold_the_drawing_order_and_lead_through_the_points(tmp_path):
     first = table[table[:, 2] == 0, :2]
     turn = np.unwrap(np.arctan2(*(first - CANVAS / 2).T[::-1]))
     assert np.all(np.diff(turn) > 0) and turn[-1] - turn[0] > 6
-    cells = {tuple(point) for point in one["points"].tolist()}
+    cells = {tuple(point) for point in one["points"][:, :2].tolist()}
     assert all(tuple(vertex) in cells for vertex in table[:, :2].tolist())
 
 
@@ -104,7 +104,7 @@ def test_the_picture_shows_the_points(tmp_path):
     image = one["image"][..., 0]
     assert image.shape == (227, 227) and image.max() == 255 and image.min() < 64
     lattice = np.zeros((CANVAS, CANVAS), bool)
-    lattice[tuple(one["points"].T[::-1])] = True
+    lattice[tuple(one["points"].T[1::-1])] = True
     seen = points_from_image(image)
     assert distance_transform_edt(~lattice)[seen[:, 1], seen[:, 0]].max() < 4
 
@@ -115,10 +115,10 @@ def test_proportions_stay_and_the_drawing_lies_in_the_middle():
     assert math.isclose(200 / width, 1 - 2 * 87.52 / 800)
     assert math.isclose(left + width / 2, 110) and math.isclose(top + height / 2, 32)
     points = points_from_strokes(strokes, (left, top, width, height))
-    extent = np.ptp(points, axis=0) + 1
+    extent = np.ptp(points[:, :2], axis=0) + 1
     np.testing.assert_allclose(extent[0] / extent[1], 4, rtol=0.03)
     dot = points_from_strokes([np.full((1, 2), 3.0)], box_around([np.full((1, 2), 3.0)]))
-    np.testing.assert_array_equal(dot, [[CANVAS // 2, CANVAS // 2]])
+    np.testing.assert_array_equal(dot, [[CANVAS // 2, CANVAS // 2, DARKEST]])
 
 
 def test_options_choose_drawings(tmp_path):
@@ -204,6 +204,7 @@ def test_real_drawings_fill_the_canvas_as_they_should():
     for file in sorted(DATA.glob("*.ndjson"))[::60]:
         for number, text in enumerate(file.read_bytes().splitlines()[:5]):
             made = record(Drawing(str(number), "", True, file.name, text))
-            low, high = made["points"].min(axis=0), made["points"].max(axis=0)
+            places = made["points"][:, :2]
+            low, high = places.min(axis=0), places.max(axis=0)
             assert abs((high - low).max() + 1 - CANVAS * (1 - 2 * 87.52 / 800)) < 2
             np.testing.assert_allclose((low + high) / 2, CANVAS / 2, atol=1.5)

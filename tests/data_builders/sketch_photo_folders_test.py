@@ -191,7 +191,7 @@ def test_broken_files_are_skipped_and_counted_on_demand(tmp_path, processes, cap
     summary = capsys.readouterr().out
     for name, (_, reason) in BROKEN.items():
         assert f"1 {reason}" in summary and name in summary
-    metadata = json.loads(next(tmp_path.rglob("1.0.0/metadata.json")).read_text())
+    metadata = json.loads(next(tmp_path.rglob("2.0.0/metadata.json")).read_text())
     assert sum(metadata["skipped"].values()) == 3 and metadata["skipped"]["empty file"] == 1
 
 

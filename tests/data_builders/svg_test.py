@@ -100,7 +100,7 @@ def test_samples_of_a_curve_lie_on_it_less_than_a_cell_apart(numbers):
 )
 def test_circles_of_all_kinds_are_rings(shape):
     strokes, box = strokes_from_svg(document(shape), "a.svg")
-    points = points_from_strokes(strokes, box) + 0.5
+    points = points_from_strokes(strokes, box)[:, :2] + 0.5
     centre, radius = np.array([400, 300]) * CANVAS / 800, 200 * CANVAS / 800
     assert np.abs(np.hypot(*(points - centre).T) - radius).max() < 0.8
     turns = np.sort(np.arctan2(*(points - centre).T))

@@ -11,6 +11,7 @@ from dsf_jax.evaluation import extractors
 from dsf_jax.evaluation.evaluate import recognition
 from dsf_jax.evaluation.extractors import CLASSIFIED_AT_ONCE, NamedModel, class_probabilities
 from dsf_jax.images.points import CANVAS
+from dsf_jax.images.resize import PEN
 from dsf_jax.models.backbone import INPUT, Backbone, PixelFormat
 from dsf_jax.models.backbones import BACKBONES
 from dsf_jax.models.model import Model, ModelConfig
@@ -128,7 +129,7 @@ def test_what_the_result_depends_on_is_recorded(tmp_path):
     assert result.configuration == {"size": SIZE, "views": 18}
     assert NamedModel("a", colours()).configuration()["checkpoint"] == {
         "name": "a", "digest": colours().digest(), "backbone": "colours", "size": SIZE,
-        "resizing": "edge_preserving",
+        "resizing": "edge_preserving", "pen": PEN,
     }  # fmt: skip
 
 

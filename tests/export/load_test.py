@@ -70,7 +70,7 @@ def config_of(folder):
 def test_a_whole_folder_loads_wherever_it_is_copied(folder, whole):
     model, first = load_export(folder), load_export(str(whole))
     assert model.config == first.config
-    points = np.full((1, 512, 2), 300, np.uint16)
+    points = np.full((1, 512, 3), 200, np.uint16)
     np.testing.assert_array_equal(model.sketch_classes(points), first.sketch_classes(points))
 
 
@@ -253,9 +253,9 @@ def test_the_checkpoint_may_be_left_out_but_only_whole(folder):
         ("photo_features", np.zeros((256, 256, 3), np.uint8), "got uint8 [256, 256, 3]"),
         ("photo_features", np.zeros((1, 227, 227, 3), np.uint8), "uint8 [b, 256, 256, 3]"),
         ("photo_features", np.zeros((0, 256, 256, 3), np.uint8), "got uint8 [0, 256, 256, 3]"),
-        ("sketch_features", np.zeros((1, 9, 2), np.int64), "takes uint16 [b, p, 2], got int64"),
-        ("sketch_classes", [[[1, 2]]], "takes uint16 [b, p, 2], got list [1, 1, 2]"),
-        ("sketch_classes", np.zeros((1, 0, 2), np.uint16), "got uint16 [1, 0, 2]"),
+        ("sketch_features", np.zeros((1, 9, 3), np.int64), "takes uint16 [b, p, 3], got int64"),
+        ("sketch_classes", [[[1, 2, 3]]], "takes uint16 [b, p, 3], got list [1, 1, 3]"),
+        ("sketch_classes", np.zeros((1, 0, 3), np.uint16), "got uint16 [1, 0, 3]"),
     ],
 )
 def test_inputs_of_another_kind(whole, name, inputs, words):

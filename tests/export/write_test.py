@@ -16,7 +16,7 @@ import pytest
 
 from dsf_jax.export import write as export
 from dsf_jax.export.load import digest_of_parameters, load_export
-from dsf_jax.images.points import CANVAS, PADDED_LENGTHS, PADDING
+from dsf_jax.images.points import CANVAS, DARKEST, PADDED_LENGTHS, PADDING
 from dsf_jax.models.alexnet import TORCHVISION
 from dsf_jax.models.backbones import BACKBONES
 from dsf_jax.models.model import Model, ModelConfig, init_model
@@ -43,10 +43,11 @@ def tiny_model(seed=0, **changes):
 def inputs_of(batch, seed=0, length=PADDED_LENGTHS[0]):
     """Photos of noise, sketches of random strokes."""
     rng = np.random.default_rng(seed)
-    points = np.full((batch, length, 2), PADDING, np.uint16)
+    points = np.full((batch, length, 3), PADDING, np.uint16)
     for row in points:
         steps = np.cumsum(rng.integers(-1, 2, (length - 50, 2)), axis=0)
-        row[: length - 50] = (steps * 5 + rng.integers(CANVAS, size=2)) % CANVAS
+        row[: length - 50, :2] = (steps * 5 + rng.integers(CANVAS, size=2)) % CANVAS
+        row[: length - 50, 2] = rng.integers(1, DARKEST + 1, length - 50)
     photos = rng.integers(0, 256, (batch, 8, 8, 3)).repeat(32, axis=1).repeat(32, axis=2)
     return {"photo": photos.astype(np.uint8), "points": points}
 
@@ -173,8 +174,9 @@ def test_the_lines_of_the_readme_run_as_they_stand(alexnet):
     (lines,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
     assert len([line for line in lines.splitlines() if line]) == 10
     told = outside(folder, lines)
-    points = np.full((1, 512, 2), PADDING, np.uint16)
-    points[0, :401] = np.arange(140, 541)[:, None]
+    points = np.full((1, 512, 3), PADDING, np.uint16)
+    points[0, :401, :2] = np.arange(140, 541)[:, None]
+    points[0, :401, 2] = 255
     live = vote(model, {"points": points})
     assert re.fullmatch(
         rf"nearest photo: [012]\nclass: {CLASSES[int(live[0].argmax())]}\n", told
@@ -255,13 +257,16 @@ def test_equal_models_give_equal_files(tiny, tmp_path):
 
 def test_points_off_the_canvas_are_refused(tiny):
     model, points = load_export(tiny), inputs_of(2)["points"]
-    points[1, 3] = (CANVAS - 1, CANVAS)
+    points[1, 3] = (CANVAS - 1, CANVAS, 255)
     for function in (model.sketch_features, model.sketch_classes):
         with pytest.raises(
-            ValueError, match=r"point 3 of sketch 1 is \[680, 681\], expected 0 to 680"
+            ValueError, match=r"point 3 of sketch 1 is \[680, 681, 255\], expected 0 to 680"
         ):
             function(points)
-    points[1, 3] = (0, PADDING)
+    points[1, 3] = (0, 0, DARKEST + 1)
+    with pytest.raises(ValueError, match="and a darkness of 0 to 255"):
+        model.sketch_features(points)
+    points[1, 3] = (0, PADDING, 255)
     with pytest.raises(ValueError, match="or 65535 twice for padding; scale"):
         model.sketch_classes(jnp.asarray(points))
     points[1] = PADDING  # fills a batch up

@@ -10,6 +10,8 @@ from scipy.ndimage import distance_transform_edt, label
 
 from dsf_jax.images import points as P
 
+from .drawn import circle_to, gaps, inked, points_of_ink, segment_to
+
 
 def pieces(mask):
     return label(mask, np.ones((3, 3)))[1]
@@ -38,14 +40,14 @@ def blobs(rng, height, width):
 )
 def test_pieces_of_a_drawing_stay_whole_and_apart(shape, thinned):
     ink = blobs(np.random.default_rng(1), *shape)
-    points = P.points_from_ink(ink, thinned=thinned)
+    points = points_of_ink(ink, thinned=thinned)
     assert pieces(on_lattice(points)) == pieces(ink)
 
 
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 24), st.integers(1, 24))), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_points_are_unique_sorted_and_within_the_canvas(ink, thinned):
-    points = P.points_from_ink(ink, thinned=thinned)
+    points = points_of_ink(ink, thinned=thinned)
     assert points.dtype == np.uint16 and points.shape[1:] == (2,)
     assert points.max(initial=0) < P.CANVAS
     flat = points[:, 1].astype(int) * P.CANVAS + points[:, 0]
@@ -60,15 +62,15 @@ def test_a_pixel_lands_where_its_centre_is():
     ink = np.zeros((1111, 1111), bool)
     ink[700, 40] = True
     expected = [[int(40.5 / 1111 * P.CANVAS), int(700.5 / 1111 * P.CANVAS)]]
-    np.testing.assert_array_equal(P.points_from_ink(ink, thinned=False), expected)
-    np.testing.assert_array_equal(P.points_from_ink(ink, thinned=True), expected)
+    np.testing.assert_array_equal(points_of_ink(ink, thinned=False), expected)
+    np.testing.assert_array_equal(points_of_ink(ink, thinned=True), expected)
 
 
 @pytest.mark.parametrize("thinned", [False, True])
 def test_a_drawing_that_is_not_square_lies_in_the_middle(thinned):
     ink = np.zeros((100, 300), bool)
     ink[45:55, 10:290] = True
-    points = P.points_from_ink(ink, thinned=thinned).astype(float)
+    points = points_of_ink(ink, thinned=thinned).astype(float)
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
     np.testing.assert_allclose(middle, (P.CANVAS - 1) / 2, atol=3)
     assert points[:, 1].min() > P.CANVAS * 0.45 and points[:, 1].max() < P.CANVAS * 0.55
@@ -77,9 +79,9 @@ def test_a_drawing_that_is_not_square_lies_in_the_middle(thinned):
 def test_unthinned_keeps_the_area_and_thinned_one_centre_line():
     ink = np.zeros((227, 227), bool)
     ink[100:110, 20:200] = True
-    area = P.points_from_ink(ink, thinned=False)
+    area = points_of_ink(ink, thinned=False)
     assert len(area) == 9 * ink.sum()  # a pixel of 227 is 3 x 3 cells
-    line = P.points_from_ink(ink, thinned=True)
+    line = points_of_ink(ink, thinned=True)
     lattice = on_lattice(line)
     assert lattice.sum(axis=0).max() == 1
     assert abs(line[:, 1].mean() - 105 * 3) < 3
@@ -90,7 +92,7 @@ def test_points_do_not_depend_on_the_sources_resolution():
     for side in (150, 300, 681, 1111):
         y, x = (np.mgrid[:side, :side] + 0.5) / side - 0.5
         ink = np.abs(np.hypot(x, y) - 0.35) < max(0.006, 1.1 / side)
-        points = (P.points_from_ink(ink, thinned=True) + 0.5) / P.CANVAS - 0.5
+        points = (points_of_ink(ink, thinned=True) + 0.5) / P.CANVAS - 0.5
         radius = np.hypot(*points.T)
         assert np.abs(radius - 0.35).max() < 1.3 / min(side, P.CANVAS)
         assert 2 * np.pi * 0.35 * P.CANVAS * 0.85 < len(points) < 2 * np.pi * 0.35 * P.CANVAS * 1.2
@@ -109,12 +111,18 @@ def test_polarity_and_threshold():
 
 @pytest.mark.parametrize("length", [None, 600])
 def test_padding_keeps_every_point(length):
-    lists = [np.full((n, 2), n, np.uint16) for n in (0, 3, 513)]
+    lists = [np.full((n, 3), n, np.uint16) for n in (0, 3, 513)]
     padded = P.pad_points(lists, length)
-    assert padded.shape == (3, length or 1024, 2)
+    assert padded.shape == (3, length or 1024, 3)
     for row, points in zip(padded, lists, strict=True):
         np.testing.assert_array_equal(row[: len(points)], points)
-        assert np.all(row[len(points) :] == P.PADDING)
+        assert np.all(row[len(points) :, :2] == P.PADDING)
+
+
+def test_places_only_are_padded_to_full_darkness():
+    (padded,) = P.pad_points([np.full((3, 2), 7, np.uint16)], 5)
+    np.testing.assert_array_equal(padded[:3], [[7, 7, P.DARKEST]] * 3)
+    assert np.all(padded[3:, :2] == P.PADDING)
 
 
 @given(st.integers(0, 100_000))
@@ -132,12 +140,163 @@ def test_padded_lengths_are_few_and_long_enough(n):
         (lambda: P.ink_of(np.zeros((4, 4))), r"must be uint8 .* got float64 \[4, 4\]"),
         (lambda: P.ink_of(np.zeros((4, 4), np.uint8), polarity="red"), "polarity='red' is unknown"),
         (lambda: P.ink_of(np.zeros((4, 4), np.uint8), threshold=1.0), "threshold=1.0"),
-        (lambda: P.points_from_ink(np.zeros((4, 4), np.uint8)), "ink must be bool"),
     ],
 )
 def test_wrong_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def checked_places(distance, path, side, width):
+    """Draws a line, finds its points, and returns how far they are from it, in pixels of 227."""
+    points = P.points_from_image(inked(distance, side, width))
+    x, y = ((points[:, :2] + 0.5) / P.CANVAS).T
+    assert pieces(on_lattice(points)) == 1, "a gap"
+    half = width / 2 * 227
+    # An end may lose what thinning takes of it, half the line's width.
+    assert gaps(points, path).max() * 227 < half + 227 / side + 0.5
+    return distance(x, y) * 227
+
+
+@pytest.mark.parametrize("side", [100, 127, 150, 200, 256, 400, 680, 681, 900, 1111, 1500])
+def test_points_lie_on_the_line_that_was_drawn(side):
+    rng = np.random.default_rng(side)
+    for width in {1 / side, 2 / side, max(0.012, 1 / side)}:
+        angle = rng.uniform(0, np.pi)
+        middle, half = rng.uniform(0.45, 0.55, 2), 0.35 * np.array([np.cos(angle), np.sin(angle)])
+        for line in (
+            segment_to(middle - half, middle + half),
+            circle_to(middle, 0.3),
+            circle_to(middle, 0.12, sweep=rng.uniform(2, 5)),
+        ):
+            distance, path = line
+            off = checked_places(distance, path, side, width)
+            assert off.mean() < 0.25
+            assert off.max() < width / 2 * 227 + 227 / side + 0.5
+
+
+@pytest.mark.parametrize("side", [100, 150, 400, 1111])
+@pytest.mark.parametrize("angle", [0, 3, 17, 30, 45, 60, 88, 90, 135, 151])
+def test_lines_of_any_angle_are_straight(side, angle):
+    turn = np.deg2rad(angle)
+    half = 0.35 * np.array([np.cos(turn), np.sin(turn)])
+    for width in (1.0 / side, 2.5 / side):
+        distance, path = segment_to(0.503 - half, 0.503 + half)
+        assert checked_places(distance, path, side, width).mean() < 0.25
+
+
+def extent(points):
+    """Where points begin and end, and where they would if drawn by a pen two pixels wide."""
+    return points[:, :2].min(axis=0) - 2.5, points[:, :2].max(axis=0) + 3.5
+
+
+@pytest.mark.parametrize("side", [100, 150, 400, 681, 1111])
+@pytest.mark.parametrize("across", [0.04, 0.08, 0.3])
+@pytest.mark.parametrize("round", [False, True])
+def test_filled_shapes_keep_their_extent(side, across, round):
+    def distance(x, y):
+        x, y = np.abs(x - 0.45), np.abs(y - 0.55)
+        return np.hypot(x, y) if round else np.maximum(x, y)
+
+    image = inked(distance, side, across)
+    points = P.points_from_image(image)
+    low, high = extent(points)
+    wanted = np.array([0.45, 0.55]) * P.CANVAS
+    np.testing.assert_allclose(low, wanted - across / 2 * P.CANVAS, atol=P.CANVAS / side + 2.5)
+    np.testing.assert_allclose(high, wanted + across / 2 * P.CANVAS, atol=P.CANVAS / side + 2.5)
+    assert pieces(on_lattice(points)) == 1
+    # Filled: no cell of the shape is further than a pixel and a half of 227 from a point.
+    inside = np.argwhere(inked(distance, P.CANVAS, across) < 128)[:, ::-1]
+    assert gaps(points, (inside + 0.5) / P.CANVAS).max() * P.CANVAS < 4.5 + P.CANVAS / side
+
+
+@pytest.mark.parametrize("side", [100, 150, 400, 700, 1111])
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_dots_are_kept_where_they_are(side, size):
+    image = np.full((side, side), 255, np.uint8)
+    places = [(10, 10), (10, 30), (40, 12), (40, 40), (0, 60), (60, side - size), (80, 80)]
+    for row, column in places:
+        image[row : row + size, column : column + size] = 0
+    points = P.points_from_image(image)
+    assert pieces(on_lattice(points)) == len(places)
+    centres = (np.array(places)[:, ::-1] + size / 2) / side
+    assert gaps(points, centres).max() < max(1.5 / side, 1.5 / P.CANVAS)
+
+
+@pytest.mark.parametrize("side", [100, 150, 400, 700, 1111])
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_strokes_at_the_border_keep_their_extent(side, width):
+    image = np.full((side, side), 255, np.uint8)
+    image[:width], image[-width:], image[:, :width], image[:, -width:] = 0, 0, 0, 0
+    points = P.points_from_image(image)
+    along = np.linspace(0, 1, 500)
+    for fixed in (width / 2 / side, 1 - width / 2 / side):
+        for path in (
+            np.stack([along, 0 * along + fixed], 1),
+            np.stack([0 * along + fixed, along], 1),
+        ):
+            assert gaps(points, path).max() * side < width + 1
+    assert pieces(on_lattice(points)) == 1
+
+
+@pytest.mark.parametrize("side", [100, 150, 400, 681, 700, 1111])
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_slanted_lines_of_few_pixels_keep_their_length(side, width, mirrored):
+    """scikit-image, issues 6321, 7704 and 8180: thinning eats those two pixels wide."""
+    ink = np.zeros((side, side), bool)
+    step = np.arange(side // 8, side - side // 8)
+    for right in range(width):
+        ink[step, step + right] = True
+    points = points_of_ink(ink[:, ::-1] if mirrored else ink)
+    assert np.ptp(points, axis=0).min() >= int((len(step) - width - 1) * P.CANVAS / side)
+    assert pieces(on_lattice(points)) == 1
+
+
+def test_a_two_pixel_line_keeps_its_joint_with_a_wide_one():
+    ink = np.zeros((700, 700), bool)
+    step = np.arange(100, 600)
+    ink[step, step] = ink[step, step + 1] = True
+    ink[590:606, 400:690] = True
+    ink[100:112, 90:112] = True
+    for turned in (ink, ink[:, ::-1], ink[::-1], ink.T):
+        points = points_of_ink(np.ascontiguousarray(turned))
+        assert pieces(on_lattice(points)) == 1
+        assert np.ptp(points, axis=0).min() > 480 * P.CANVAS / 700
+
+
+@pytest.mark.parametrize("side", [150, 681, 1111])
+def test_points_are_as_dark_as_the_drawing_around_them(side):
+    image = np.full((side, side), 255, np.uint8)
+    rows = {side // 4: 0, side // 2: 100, 3 * side // 4: 170}
+    for row, grey in rows.items():
+        image[row - 1 : row + 2, side // 5 : -side // 5] = grey
+    points = P.points_from_image(image)
+    for row, grey in rows.items():
+        near = np.abs(points[:, 1] / P.CANVAS - row / side) < 0.02
+        assert near.sum() > 100
+        np.testing.assert_allclose(points[near, 2], 255 - grey, atol=12)
+    np.testing.assert_array_equal(
+        points, P.points_from_image(255 - image, polarity="white_on_black")
+    )
+
+
+def test_pressure_is_darkness():
+    stroke = np.array([[0.1, 0.5, 0.2], [0.9, 0.5, 1.0]])
+    points = P.points_from_strokes([stroke], UNIT)
+    np.testing.assert_allclose(points[:, 2], 255 * (0.1 + points[:, 0] / P.CANVAS), atol=2)
+    np.testing.assert_array_equal(
+        points[:, :2], P.points_from_strokes([stroke[:, :2]], UNIT)[:, :2]
+    )
+    # Where strokes cross, the harder one is seen, and what touched the paper at all is a point.
+    faint = stroke * (1, 1, 0)
+    both = P.points_from_strokes([stroke, faint], UNIT)
+    np.testing.assert_array_equal(both, points)
+    assert np.all(P.points_from_strokes([faint], UNIT)[:, 2] == 1)
+    # A stroke that leaves the box keeps its pressures.
+    longer = np.array([[-0.7, 0.5, -0.6], [1.7, 0.5, 1.8]])
+    cut = P.points_from_strokes([longer], UNIT)
+    assert abs(int(cut[340, 2]) - 153) <= 1
 
 
 UNIT = (0.0, 0.0, 1.0, 1.0)
@@ -172,7 +331,7 @@ def test_a_stroke_is_one_chain_of_cells_along_its_line(strokes):
         assert pieces(on_lattice(points)) == 1
         # Every cell is met by the line, and the line is never further than a touching cell.
         along = samples(stroke) * P.CANVAS
-        centres = points + 0.5
+        centres = points[:, :2] + 0.5
         for centre in centres[:: max(1, len(centres) // 50)]:
             assert np.abs(along - centre).max(axis=1).min() < 0.5 + 0.2
         met = np.clip(along, 0, P.CANVAS - 1).astype(int)
@@ -183,8 +342,8 @@ def test_a_stroke_is_one_chain_of_cells_along_its_line(strokes):
 @settings(max_examples=30, deadline=None)
 def test_points_of_strokes_are_unique_sorted_and_the_union_of_each(strokes):
     points = P.points_from_strokes(strokes, UNIT)
-    assert points.dtype == np.uint16 and points.shape[1:] == (2,)
-    assert points.max(initial=0) < P.CANVAS
+    assert points.dtype == np.uint16 and points.shape[1:] == (3,)
+    assert points.max(initial=0) < P.CANVAS and np.all(points[:, 2] == P.DARKEST)
     assert np.all(np.diff(points[:, 1].astype(int) * P.CANVAS + points[:, 0]) > 0)
     union = sum(on_lattice(P.points_from_strokes([stroke], UNIT)) for stroke in strokes) > 0
     np.testing.assert_array_equal(on_lattice(points), union)
@@ -225,9 +384,10 @@ def test_a_dot_is_one_cell_and_no_stroke_is_none():
     dot = np.array([[0.25, 0.75]])
     expected = [[int(0.25 * P.CANVAS), int(0.75 * P.CANVAS)]]
     for strokes in ([dot], [np.repeat(dot, 5, axis=0)], [dot, np.zeros((0, 2))]):
-        np.testing.assert_array_equal(P.points_from_strokes(strokes, UNIT), expected)
+        points = P.points_from_strokes(strokes, UNIT)
+        np.testing.assert_array_equal(points, [[*expected[0], P.DARKEST]])
     for strokes in ([], [np.zeros((0, 2))], [dot + 2]):
-        assert P.points_from_strokes(strokes, UNIT).shape == (0, 2)
+        assert P.points_from_strokes(strokes, UNIT).shape == (0, 3)
 
 
 def test_edges_of_the_box_belong_to_it():
@@ -243,11 +403,11 @@ def test_a_box_that_is_not_square_keeps_its_proportions_in_the_middle(box):
     left, top, width, height = box
     turn = np.linspace(0, 2 * np.pi, 100)[:, None]
     circle = np.hstack([np.cos(turn), np.sin(turn)]) * 50 + (left + width / 2, top + height / 2)
-    points = P.points_from_strokes([circle], box) + 0.5 - P.CANVAS / 2
+    points = P.points_from_strokes([circle], box)[:, :2] + 0.5 - P.CANVAS / 2
     assert np.abs(np.hypot(*points.T) - 50 / 300 * P.CANVAS).max() < 1
     # What lies beyond the shorter side is as invisible as in a picture of that size.
     across = np.array([[-999, -999], [999, 999]]) + np.array([left + width / 2, top + height / 2])
-    extent = np.ptp(P.points_from_strokes([across], box), axis=0)
+    extent = np.ptp(P.points_from_strokes([across], box)[:, :2], axis=0)
     np.testing.assert_allclose(extent, P.CANVAS / 3, atol=1)
 
 
@@ -303,11 +463,13 @@ def test_a_box_without_area_is_an_error(box):
 @pytest.mark.parametrize(
     ("stroke", "what"),
     [
-        (np.zeros((3, 3)), r"float64 \[3, 3\]"),
+        (np.zeros((3, 4)), r"float64 \[3, 4\]"),
         (np.zeros(4), r"float64 \[4\]"),
         (np.array([["a", "b"]]), r"<U1 \[1, 2\]"),
     ],
 )
 def test_what_is_no_stroke_is_named(stroke, what):
-    with pytest.raises(ValueError, match=rf"stroke 0 must be numbers \[n, 2\], got {what}"):
+    with pytest.raises(
+        ValueError, match=rf"stroke 0 must be numbers \[n, 2\] or \[n, 3\], got {what}"
+    ):
         P.points_from_strokes([stroke], UNIT)

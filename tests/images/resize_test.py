@@ -8,22 +8,21 @@ from dsf_jax.images import points as P
 from dsf_jax.images import views
 from dsf_jax.images.resize import LARGEST_SIZE, SIZE, edge_preserving_resize, interpolating_resize
 
+from . import drawn
 from .points_test import blobs, pieces
 
 ANGLES = [*views.ANGLES.tolist(), 7.3, 90.0, -123.0]
 
 
-def ink_at(points, angle=0.0, flip=False, scale=1.0, **options):
-    return (
-        np.asarray(edge_preserving_resize(P.pad_points([points])[0], angle, flip, scale, **options))
-        == 0
-    )
+def ink_at(points, angle=0.0, flip=False, scale=1.0, *, pen=0.0, **options):
+    padded = P.pad_points([points])[0]
+    return np.asarray(edge_preserving_resize(padded, angle, flip, scale, pen=pen, **options)) == 0
 
 
 def numpy_resize(points, angle, flip, size):
     """The method's sentence in NumPy, float64: flip, rotate and scale the coordinates, write
     them into a map."""
-    x, y = ((points.astype(float) + 0.5) / P.CANVAS - 0.5).T
+    x, y = ((points[:, :2].astype(float) + 0.5) / P.CANVAS - 0.5).T
     x = -x if flip else x
     turn = np.exp(-1j * np.deg2rad(angle))  # y points down: counter-clockwise as seen
     z = (x + 1j * y) * turn
@@ -42,14 +41,14 @@ def circle(side=1111, radius=0.35):
     return np.abs(np.hypot(x, y) - radius) < 0.003
 
 
-def random_points(seed=0, n=700):
-    return P._unique(np.random.default_rng(seed).integers(0, P.CANVAS, (n, 2)))
+def some_points(seed=0, n=700):
+    return drawn.random_points(np.random.default_rng(seed), n)
 
 
 @pytest.mark.parametrize("angle", ANGLES)
 @pytest.mark.parametrize("flip", [False, True])
 def test_equals_the_coordinate_loop(angle, flip):
-    points = random_points()
+    points = some_points()
     ours, theirs = ink_at(points, angle, flip), numpy_resize(points, angle, flip, SIZE)
     assert (ours != theirs).sum() <= 4  # points on a pixel's border, float32 against float64
     assert theirs.sum() > 400
@@ -58,7 +57,7 @@ def test_equals_the_coordinate_loop(angle, flip):
 @pytest.mark.parametrize("angle", ANGLES)
 @pytest.mark.parametrize("thinned", [False, True])
 def test_a_circle_stays_one_closed_ring_at_every_angle(angle, thinned):
-    ring = ink_at(P.points_from_ink(circle(), thinned=thinned), angle)
+    ring = ink_at(drawn.points_of_ink(circle(), thinned=thinned), angle)
     row, column = np.argwhere(ring).T
     radius = np.hypot(row + 0.5 - SIZE / 2, column + 0.5 - SIZE / 2)
     assert np.all(np.abs(radius - 0.35 * SIZE) < 2.0)
@@ -68,7 +67,7 @@ def test_a_circle_stays_one_closed_ring_at_every_angle(angle, thinned):
 
 @pytest.mark.parametrize("angle", [0.0, 11.25, -33.75])
 def test_flip_twice_is_the_identity(angle):
-    points = random_points()
+    points = some_points()
     once = ink_at(points, 0.0, True)
     np.testing.assert_array_equal(once, ink_at(points)[:, ::-1])
     mirrored = points.copy()
@@ -77,7 +76,7 @@ def test_flip_twice_is_the_identity(angle):
 
 
 def test_quarter_turns_are_exact():
-    points = random_points()
+    points = some_points()
     for turns in (1, 2, 3):
         turned = ink_at(points, 90.0 * turns)
         assert (turned != np.rot90(ink_at(points), turns)).sum() <= 2
@@ -86,7 +85,7 @@ def test_quarter_turns_are_exact():
 def test_positive_angles_turn_counter_clockwise_as_seen():
     ink = np.zeros((681, 681), bool)
     ink[340, 400:600] = True  # a ray to the right
-    row, column = np.argwhere(ink_at(P.points_from_ink(ink, thinned=False), 45.0)).T
+    row, column = np.argwhere(ink_at(drawn.points_of_ink(ink, thinned=False), 45.0)).T
     assert row.max() <= SIZE // 2 and column.min() >= SIZE // 2 - 1  # now up and to the right
 
 
@@ -97,7 +96,7 @@ def test_no_stroke_is_broken(side, thinned):
         ink = blobs(np.random.default_rng(seed), side, side)
         if pieces(ink) != 1:
             continue
-        points = P.points_from_ink(ink, thinned=thinned)
+        points = drawn.points_of_ink(ink, thinned=thinned)
         for angle in ANGLES:
             # A smaller scale keeps every corner on the map, so that only a tear could make pieces.
             assert pieces(ink_at(points, angle, scale=0.7)) == 1
@@ -110,14 +109,16 @@ def test_no_stroke_is_broken(side, thinned):
 def test_a_line_never_tears(angle, scale, size):
     ink = np.zeros((150, 150), bool)
     ink[np.arange(30, 120), np.arange(30, 120)] = True  # joined at corners only, the weakest bond
-    assert pieces(ink_at(P.points_from_ink(ink, thinned=True), angle, scale=scale, size=size)) == 1
+    assert (
+        pieces(ink_at(drawn.points_of_ink(ink, thinned=True), angle, scale=scale, size=size)) == 1
+    )
 
 
 def test_a_one_pixel_line_survives_shrinking():
     ink = np.zeros((1111, 1111), bool)
     ink[100:1000, 555] = True
     for size in (227, 64, 24):
-        assert ink_at(P.points_from_ink(ink, thinned=False), size=size).any(axis=1).sum() >= int(
+        assert ink_at(drawn.points_of_ink(ink, thinned=False), size=size).any(axis=1).sum() >= int(
             0.8 * size
         )
 
@@ -128,7 +129,7 @@ def test_the_empty_sketch_is_an_empty_map():
 
 
 def test_polarity():
-    points = P.pad_points([random_points()])[0]
+    points = P.pad_points([some_points()])[0]
     np.testing.assert_array_equal(
         edge_preserving_resize(points, polarity="white_on_black"),
         255 - edge_preserving_resize(points),
@@ -136,7 +137,7 @@ def test_polarity():
 
 
 def test_wrong_input_is_named():
-    points = P.pad_points([random_points()])[0]
+    points = P.pad_points([some_points()])[0]
     with pytest.raises(ValueError, match=f"size=482 must lie between 1 and {LARGEST_SIZE}"):
         edge_preserving_resize(points, size=482)
     with pytest.raises(ValueError, match="polarity='grey' is unknown"):

@@ -9,8 +9,10 @@ from dsf_jax.images import points as P
 from dsf_jax.images import views
 from dsf_jax.images.resize import edge_preserving_resize, interpolating_resize
 
+from .drawn import random_points
+
 rng = np.random.default_rng(0)
-POINTS = P.pad_points([P._unique(rng.integers(0, P.CANVAS, (500, 2)))])[0]
+POINTS = P.pad_points([random_points(rng, 500)])[0]
 PHOTO = rng.integers(0, 256, (256, 256, 3)).astype(np.uint8)
 
 

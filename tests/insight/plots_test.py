@@ -5,7 +5,8 @@ import pytest
 from matplotlib.colors import to_rgba
 from PIL import Image
 
-from dsf_jax.images.resize import edge_preserving_resize
+from dsf_jax.images.points import points_from_image
+from dsf_jax.images.resize import BINARY_PEN, edge_preserving_resize
 from dsf_jax.images.views import VIEW_ANGLES
 from dsf_jax.insight.plots import (
     HIT,
@@ -112,18 +113,22 @@ def test_dollars_are_no_mathematics():
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_sketch_goes_through_seven_resizings(count):
+def test_a_sketch_goes_through_eight_resizings(count):
     drawn = sketches(count)
     figure = resizing(drawn, size=50)
-    assert len(figure.axes) == len(shown(figure)) == 7 * count
-    names = [axes.get_title() for axes in figure.axes[:7]]
-    assert names[0] == "original" and names[-2:] == ["edge-preserving", "thinned"]
-    assert len(set(names)) == 7
+    assert len(figure.axes) == len(shown(figure)) == 8 * count
+    names = [axes.get_title() for axes in figure.axes[:8]]
+    assert names[0] == "original" and names[-3:] == [
+        "edge-preserving",
+        "thinned",
+        "drawn with a pen",
+    ]
+    assert len(set(names)) == 8
     for i, sketch in enumerate(drawn):
-        original, cubic, *binary, kept, thinned = shown(figure)[7 * i : 7 * i + 7]
+        original, cubic, *binary, kept, thinned, pen = shown(figure)[8 * i : 8 * i + 8]
         np.testing.assert_array_equal(original, sketch)
-        assert {image.shape for image in (cubic, *binary, kept, thinned)} == {(50, 50)}
-        assert len(np.unique(cubic)) > 2
+        assert {image.shape for image in (cubic, *binary, kept, thinned, pen)} == {(50, 50)}
+        assert len(np.unique(cubic)) > 2 and len(np.unique(pen)) > 2
         for image in (*binary, kept, thinned):
             assert set(np.unique(image)) == {0, 255}
         ink = [(image == 0).sum() for image in (*binary, kept, thinned)]
@@ -131,10 +136,13 @@ def test_a_sketch_goes_through_seven_resizings(count):
         assert 0 < ink[4] < ink[3], "thinning leaves less ink"
 
 
-def test_the_sixth_column_is_the_resizing_that_the_network_sees():
-    ink = np.argwhere(sketches(1, side=681)[0] == 0)[:, ::-1].astype(np.uint16)
-    got = shown(resizing(sketches(1, side=681), size=100))[5]
-    np.testing.assert_array_equal(got, edge_preserving_resize(ink, size=100))
+def test_the_last_column_is_the_resizing_that_the_network_sees():
+    sketch = sketches(1, side=681)
+    *_, all_ink, _, seen = shown(resizing(sketch, size=100))
+    ink = np.argwhere(sketch[0] == 0)[:, ::-1].astype(np.uint16)
+    np.testing.assert_array_equal(all_ink, edge_preserving_resize(ink, size=100, pen=BINARY_PEN))
+    points = points_from_image(sketch[0])
+    np.testing.assert_array_equal(seen, edge_preserving_resize(points, size=100))
 
 
 @pytest.mark.parametrize(("count", "columns", "places"), [(5, 3, 6), (3, 3, 3), (1, 4, 4)])

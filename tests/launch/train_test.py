@@ -16,6 +16,7 @@ import pytest
 
 from data_builders.prepare import prepare
 from data_builders.tu_berlin.tu_berlin_dataset_builder import Builder, Options
+from dsf_jax.images.resize import BINARY_PEN
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.model import Model, ModelConfig
 from dsf_jax.training import checkpoints, start
@@ -69,6 +70,15 @@ def test_a_rough_start_is_foretold(fresh, changes, named):
     assert hint is None if named is None else hint.startswith(named) and "--warmup=1" in hint
 
 
+def test_the_pen_is_kept_and_another_one_is_another_run(launch, training, tmp_path):
+    run_dir = tmp_path / "run"
+    given = training | {"run_dir": run_dir, "steps": 1, "bend": 0.01}
+    launch("train", **given, pen="binary").succeeded()
+    assert load_model(run_dir).config.pen == BINARY_PEN
+    launch("train", **given | {"steps": 2}, pen=2).failed("pen is 0.0 there and 2.0 now")
+    launch("train", **given | {"steps": 2, "bend": 0.02}, pen="binary").failed("bend is 0.01 there")
+
+
 def test_running_again_changes_nothing(launch, run, training):
     _, run_dir = run
     before = (run_dir / "metrics.jsonl").read_bytes()
@@ -96,6 +106,9 @@ def test_running_again_changes_nothing(launch, run, training):
         ({"held_out": "openmoji/sketch:test"}, ("none of the examples", "choose data sets")),
         ({"fold": "0"}, ("must be cut into as many folds", "openmoji/sketch", "they have [0]")),
         ({"fold": "0", "held_out": "openmoji/sketch:test"}, ("--fold holds its own fold out",)),
+        ({"pen": "thick"}, ("--pen=thick is neither a width in pixels nor binary", "give one")),
+        ({"pen": 9}, ("pen=9.0 must lie between 0.0 (binary) and 4.0 pixels", "choose another")),
+        ({"pen": "binary", "pen_spread": 1}, ("pen_spread=1.0 needs a pen with a width", "omit")),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_and_nothing_written(changes, words, launch, training, tmp_path):

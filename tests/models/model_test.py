@@ -7,10 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dsf_jax.images.points import pad_points
+from dsf_jax.images.resize import BINARY_PEN, PEN
 from dsf_jax.models.alexnet import CAFFE, TORCHVISION
 from dsf_jax.models.backbones import BACKBONES, backbone_named
 from dsf_jax.models.model import Model, ModelConfig, init_model, with_classes
 from tests.backbones import TINY
+from tests.images.drawn import random_points
 from tests.training import tiny
 
 NAMES = ("Äffchen 🐒", 'quote " and \\ slash', "猫")
@@ -65,7 +68,24 @@ def test_a_configuration_survives_json_and_knows_the_old_name_of_a_backbone():
     config = ModelConfig("tiny", NAMES, 35, ("fc8",), "cubic")
     assert ModelConfig.from_json(config._asdict()) == config
     old = {"variant": "caffe", "class_names": ["a"], "size": 227, "fresh_layers": []}
-    assert ModelConfig.from_json(old) == ModelConfig("caffe", ("a",), 227, (), "edge_preserving")
+    earlier = ModelConfig("caffe", ("a",), 227, (), "edge_preserving", pen=BINARY_PEN)
+    assert ModelConfig.from_json(old) == earlier  # trained before there was a pen
+    untrained = ModelConfig.from_json(old | {"fresh_layers": ["fc8"]})
+    assert untrained.pen == PEN
+
+
+def test_the_models_pen_draws_its_views_and_no_photo():
+    points = pad_points([random_points(np.random.default_rng(0), 100)])
+    thin, binary = (
+        model().replace(config=tiny.CONFIG._replace(pen=pen)) for pen in (1.0, BINARY_PEN)
+    )
+    batch, keys = {"points": points}, jax.random.split(jax.random.key(0), 1)
+    for views in (Model.plain_view, Model.all_views):
+        assert set(np.unique(views(binary, batch))) == {0, 255}
+        assert len(np.unique(views(thin, batch))) > 10
+    assert len(np.unique(thin.random_view(keys, batch))) > 10
+    photo = {"photo": np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)}
+    np.testing.assert_array_equal(thin.plain_view(photo), binary.plain_view(photo))
 
 
 def test_other_classes_give_a_new_last_layer_and_keep_the_rest():

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from dsf_jax.images.points import CANVAS, _unique, pad_points
+from dsf_jax.images.points import CANVAS, pad_points
 from dsf_jax.images.resize import edge_preserving_resize
 from dsf_jax.models.alexnet import AlexNet
 from dsf_jax.models.model import Model, ModelConfig, init_model
 from dsf_jax.recognition.voting import single_angle, vote
+from tests.images.drawn import random_points
 from tests.training import tiny
 
 pytestmark = pytest.mark.slow
@@ -51,7 +52,7 @@ def point_lists(count, seed=0):
     """Drawings of which a quarter of the canvas is dense: no view is like another."""
     rng = np.random.default_rng(seed)
     return [
-        _unique(rng.integers(CANVAS // 4, (1 + i % 3) * CANVAS // 4 + 90, (200 + 50 * i, 2)))
+        random_points(rng, 200 + 50 * i, CANVAS // 4, (1 + i % 3) * CANVAS // 4 + 90)
         for i in range(count)
     ]
 
@@ -203,7 +204,7 @@ def test_an_example_gets_the_same_vote_in_any_company(kind):
 
 def test_a_drawing_without_ink_gets_probabilities_too():
     _, model = tiny_network()
-    blank = {"points": pad_points([np.zeros((0, 2), np.uint16)])}
+    blank = {"points": pad_points([np.zeros((0, 3), np.uint16)])}
     voted = np.asarray(vote(model, blank))
     np.testing.assert_allclose(voted.sum(), 1.0, atol=1e-6)
     np.testing.assert_allclose(voted, single_angle(model, blank), atol=1e-6)

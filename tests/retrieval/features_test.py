@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from dsf_jax.data.batches import collate, content
-from dsf_jax.images.points import CANVAS, _unique
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbones import BACKBONES
 from dsf_jax.models.model import Model, ModelConfig, init_model, l2_normalise
 from dsf_jax.retrieval.features import embed, embed_layers, extract, feature_blocks, feature_sizes
+from tests.images.drawn import random_points
 
 SIZE = 35
 
@@ -169,10 +169,7 @@ class Reading(Sequence):
 def drawings(n):
     """Lists on both sides of a padded length, so that batches come in two shapes."""
     rng = np.random.default_rng(1)
-    return [
-        {"points": _unique(rng.integers(0, CANVAS, (100 + 500 * (i == 4), 2))), "label": i}
-        for i in range(n)
-    ]
+    return [{"points": random_points(rng, 100 + 500 * (i == 4)), "label": i} for i in range(n)]
 
 
 def photos(n):

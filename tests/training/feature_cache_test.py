@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from dsf_jax.data.mixtures import Examples, Mixture
-from dsf_jax.images.points import CANVAS, _unique, pad_points
+from dsf_jax.images.points import pad_points
 from dsf_jax.images.views import random_photo_view, random_sketch_view
 from dsf_jax.models.backbones import BACKBONES
 from dsf_jax.models.model import Model, ModelConfig
 from dsf_jax.training.feature_cache import cached_batches
 from dsf_jax.training.step import KEPT
 from tests.backbones import TINY
+from tests.images.drawn import random_points
 
 SIZE = 23
 
@@ -50,7 +51,7 @@ def registered(monkeypatch):
 def mixture(drawings, photos):
     """Drawing i has label i, photo i has label 1000 + i; every one looks different."""
     rng = np.random.default_rng(0)
-    drawn = [{"points": _unique(rng.integers(0, CANVAS, (150 + i, 2)))} for i in range(drawings)]
+    drawn = [{"points": random_points(rng, 150 + i)} for i in range(drawings)]
     shot = [{"image": rng.integers(0, 256, (256, 256, 3)).astype(np.uint8)} for _ in range(photos)]
 
     def examples(records, first):

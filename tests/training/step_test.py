@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from dsf_jax.data.batches import collate
-from dsf_jax.images import points as P
 from dsf_jax.images.views import plain_view
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbone import Backbone
@@ -19,6 +18,7 @@ from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.losses import softmax
 from dsf_jax.training.optimiser import sgd
 from dsf_jax.training.step import StepConfig, held_out_step, init_state, train_step
+from tests.images.drawn import random_points
 from tests.training.tiny import CLASSES, TinyNet, start_model
 
 pytestmark = pytest.mark.slow
@@ -42,8 +42,7 @@ def alexnet():
 def make_batch(drawings=7, photos=5, seed=0):
     rng = np.random.default_rng(seed)
     drawn = [
-        {"points": P._unique(rng.integers(0, P.CANVAS, (300, 2))), "label": int(rng.integers(5))}
-        for _ in range(drawings)
+        {"points": random_points(rng, 300), "label": int(rng.integers(5))} for _ in range(drawings)
     ]
     shot = [
         {

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsf_jax.data.batches import collate, pad_batch
-from dsf_jax.images import points as P
 from dsf_jax.models.model import Model, ModelConfig
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.loop import train
 from tests.backbones import TinyNet
+from tests.images.drawn import random_points
 
 SIZE = 35
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
@@ -39,10 +39,7 @@ def start_model(size=SIZE, **changes):
 def drawings(count, seed=0):
     """A group of random dots; label i % 5."""
     rng = np.random.default_rng(seed)
-    examples = [
-        {"points": P._unique(rng.integers(0, P.CANVAS, (200, 2))), "label": i % 5}
-        for i in range(count)
-    ]
+    examples = [{"points": random_points(rng, 200), "label": i % 5} for i in range(count)]
     return collate(examples, points_length=512)
 
 

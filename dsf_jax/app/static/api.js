@@ -1,5 +1,6 @@
 // What the page asks the server. A query is {strokes}, {picture} or {file, as}.
 import {SIDE} from "./drawing.js";
+import {rounded} from "./strokes.js";
 
 const SHRINK_FROM = 4e6, SHRINK_TO = 1600; // bytes; pixels of the longer side
 
@@ -43,8 +44,6 @@ async function answer(request) {
   if (!response.ok) throw new Refused(content.detail ?? `The server answered ${response.status}.`, response.status);
   return content;
 }
-
-const rounded = (strokes) => strokes.map((stroke) => stroke.map((point) => point.map((x) => Math.round(10 * x) / 10)));
 
 // Photos of today's phones are larger than what is needed, and than what is taken.
 export async function sendable(file) {

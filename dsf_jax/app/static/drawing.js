@@ -4,7 +4,7 @@ import {distance, simplified} from "./strokes.js";
 
 export const SIDE = 681; // the server's lattice: nothing finer matters to it
 const REACH = 16; // units around the eraser
-const WIDTH = 5; // of a stroke, in units
+const WIDTH = 5, THINNEST = 2; // of a stroke, in units, by how hard the pen is pressed
 const STEP = 14, FINE_STEP = 3; // of the pen moved by keys
 const ERASER_END = 5; // the button that the other end of a pen presses
 
@@ -47,7 +47,8 @@ export class Surface extends EventTarget {
 
   #point(event) {
     const box = this.#canvas.getBoundingClientRect();
-    return [(event.clientX - box.left) / box.width * SIDE, (event.clientY - box.top) / box.height * SIDE];
+    const place = [(event.clientX - box.left) / box.width * SIDE, (event.clientY - box.top) / box.height * SIDE];
+    return event.pointerType === "pen" && event.pressure ? [...place, event.pressure] : place; // others feel none
   }
 
   #down(event) {
@@ -104,7 +105,7 @@ export class Surface extends EventTarget {
 
   #erase(to) {
     const from = this.#erasing.at, parts = Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1]) / REACH) || 1;
-    const swept = Array.from({length: parts}, (_, i) => from.map((x, axis) => x + (to[axis] - x) * (i + 1) / parts));
+    const swept = Array.from({length: parts}, (_, i) => [0, 1].map((axis) => from[axis] + (to[axis] - from[axis]) * (i + 1) / parts));
     this.#erasing.at = to;
     const left = this.strokes.filter((stroke) => swept.every((point) => distance(stroke, point) > REACH));
     if (left.length === this.strokes.length) return;
@@ -134,6 +135,15 @@ export class Surface extends EventTarget {
     if (!this.#frame) this.#frame = requestAnimationFrame(() => { this.#frame = 0; this.#paint(); });
   }
 
+  #line(points, width) {
+    const ink = this.#ink;
+    ink.lineWidth = width;
+    ink.beginPath();
+    ink.moveTo(points[0][0], points[0][1]);
+    for (const [x, y] of points) ink.lineTo(x + 0.01, y); // a line without length would not be seen
+    ink.stroke();
+  }
+
   #paint() {
     const canvas = this.#canvas, ink = this.#ink, side = Math.round(canvas.clientWidth * devicePixelRatio);
     if (canvas.width !== side) canvas.width = canvas.height = side;
@@ -141,13 +151,10 @@ export class Surface extends EventTarget {
     ink.setTransform(side / SIDE, 0, 0, side / SIDE, 0, 0);
     ink.clearRect(0, 0, SIDE, SIDE);
     ink.lineCap = ink.lineJoin = "round";
-    ink.lineWidth = WIDTH;
     ink.strokeStyle = style.color;
     for (const stroke of this.visible) {
-      ink.beginPath();
-      ink.moveTo(...stroke[0]);
-      for (const [x, y] of stroke) ink.lineTo(x + 0.01, y); // a line without length would not be seen
-      ink.stroke();
+      if (stroke[0].length === 2) this.#line(stroke, WIDTH);
+      else stroke.forEach((point, i) => this.#line([stroke[Math.max(0, i - 1)], point], THINNEST + (WIDTH - THINNEST) * point[2]));
     }
     if (!this.#cursor) return;
     const [x, y] = this.#cursor, held = this.#stroke || this.#erasing;

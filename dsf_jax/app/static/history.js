@@ -3,6 +3,8 @@
 // but a stroke is an entry, and each entry carries its step: Back and Forward walk between them, and a
 // reload finds its own. The drawing is also kept for when the tab has been closed.
 
+import {rounded} from "./strokes.js";
+
 const EMPTY = {strokes: [], picture: null, file: null, as: "auto", labels: [], liked: [], disliked: []};
 const KEY = "dsf_jax.drawing";
 const SOON = 50; // ms until a stroke is kept: browsers count how often
@@ -97,7 +99,7 @@ export class Steps extends EventTarget {
     clearTimeout(this.#timer);
     try {
       history[how]({step: this.now, at: this.#at}, "");
-      localStorage.setItem(KEY, JSON.stringify(this.now.strokes.map((stroke) => stroke.map((point) => point.map(tenths)))));
+      localStorage.setItem(KEY, JSON.stringify(rounded(this.now.strokes)));
     } catch { // full, switched off, or too often
       this.dispatchEvent(new Event("unkept"));
     }
@@ -115,7 +117,6 @@ export function dialogEntries(dialog) {
   addEventListener("popstate", ({state}) => { if (dialog.open && !state?.dialog) dialog.close(); });
 }
 
-const tenths = (x) => Math.round(10 * x) / 10;
 const newId = () => `${Date.now()}-${Math.random()}`;
 const isEntry = (one, other) => ["picture", "file", "as", "labels", "liked", "disliked"].some((part) => JSON.stringify(one[part]) !== JSON.stringify(other[part]));
 
@@ -129,7 +130,7 @@ function leadingTo({picture, file, strokes, ...rest}) {
 function kept() {
   try {
     const strokes = JSON.parse(localStorage.getItem(KEY) ?? "[]");
-    const isPoint = (point) => Array.isArray(point) && point.length === 2 && point.every(Number.isFinite);
+    const isPoint = (point) => Array.isArray(point) && (point.length === 2 || point.length === 3) && point.every(Number.isFinite);
     return strokes.every((stroke) => stroke.length && stroke.every(isPoint)) ? strokes : [];
   } catch {
     return []; // written by something else, or storage is switched off

@@ -366,6 +366,7 @@ if (steps.lost) notice(`${steps.lost.name || "The picture"} has to be opened aga
 try {
   const served = await health();
   byId("gallery").textContent = pictures(served.pictures);
+  byId("expectation").textContent = served.expectation;
   if (!served.pictures) byId("status").textContent = "The gallery is empty: fill it with launch.index.";
 } catch (error) {
   fail(error);

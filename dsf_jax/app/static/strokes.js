@@ -1,6 +1,7 @@
 // What strokes are: straightened, measured, and three drawings to start with.
 
 const TOLERANCE = 0.3; // units that a stroke may be straightened by
+const HARD = 6; // units that the whole range of a pen's pressure counts as
 
 // Leaves out points that lie on the way between others (Douglas and Peucker).
 export function simplified(stroke) {
@@ -10,7 +11,7 @@ export function simplified(stroke) {
     const [first, last] = parts.pop();
     let worst = TOLERANCE, at = -1;
     for (let i = first + 1; i < last; i++) {
-      const away = toSegment(stroke[i], stroke[first], stroke[last]);
+      const away = Math.max(toSegment(stroke[i], stroke[first], stroke[last]), pressed(stroke, i, first, last));
       if (away > worst) [worst, at] = [away, i];
     }
     if (at > 0) { keep.add(at); parts.push([first, at], [at, last]); }
@@ -22,6 +23,18 @@ function toSegment([x, y], [ax, ay], [bx, by]) {
   const [dx, dy] = [bx - ax, by - ay], square = dx * dx + dy * dy;
   const along = square ? Math.min(1, Math.max(0, ((x - ax) * dx + (y - ay) * dy) / square)) : 0;
   return Math.hypot(x - ax - along * dx, y - ay - along * dy);
+}
+
+// What is kept and sent of strokes: nothing finer matters.
+export const rounded = (strokes) => strokes.map((stroke) => stroke.map(([x, y, ...pressure]) =>
+  [to(10, x), to(10, y), ...pressure.map((p) => to(100, p))]));
+const to = (parts, x) => Math.round(parts * x) / parts;
+
+// How far a point's pressure is from what lies between two others.
+function pressed(stroke, i, first, last) {
+  if (stroke[i].length === 2) return 0;
+  const along = (i - first) / (last - first);
+  return HARD * Math.abs(stroke[i][2] - stroke[first][2] * (1 - along) - stroke[last][2] * along);
 }
 
 export function distance(stroke, point) {

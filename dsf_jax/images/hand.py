@@ -1,0 +1,107 @@
+"""Views that differ as hands do: a pen that is thinner or wider, lines that bend a little."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dsf_jax.images.points import CANVAS, Polarity
+from dsf_jax.images.resize import BINARY_PEN, WIDEST_PEN, check_pen, draw_points, pen_reach
+
+WAVES = 6  # that a bend is the sum of
+SLOWEST, FASTEST = 0.5, 2.0  # waves per canvas side: slower ones only move, faster ones tremble
+
+
+class Hand(NamedTuple):
+    """How much views differ beside angle and flip, in training.
+
+    Attributes:
+      pen_spread: the pen is at most so much thinner or wider, in pixels of the map.
+      bend: how far points are moved in x and in y, the root of the mean square, in canvas sides.
+    """
+
+    pen_spread: float = 0.0
+    bend: float = 0.0
+
+
+STEADY = Hand()
+
+
+def check_hand(hand: Hand, pen: float) -> None:
+    """Raises ValueError unless a pen of this width may vary as the hand has it."""
+    check_pen(pen)
+    if hand.bend < 0 or hand.pen_spread < 0:
+        raise ValueError(
+            f"bend={hand.bend} and pen_spread={hand.pen_spread} must not be below 0; raise them"
+        )
+    if not hand.pen_spread:
+        return
+    if pen == BINARY_PEN:
+        raise ValueError(f"pen_spread={hand.pen_spread} needs a pen with a width; omit it")
+    if not 0 < pen - hand.pen_spread <= pen + hand.pen_spread <= WIDEST_PEN:
+        raise ValueError(
+            f"pen={pen} and pen_spread={hand.pen_spread} give widths from {pen - hand.pen_spread} to "
+            f"{pen + hand.pen_spread}, expected above 0 and at most {WIDEST_PEN}; lower the spread"
+        )
+
+
+def drawn_by_hand(
+    key: jax.Array,
+    points: jax.Array,
+    angle: jax.Array | float,
+    flip: jax.Array | bool,
+    *,
+    size: int,
+    pen: float,
+    hand: Hand,
+    polarity: Polarity = "black_on_white",
+) -> jax.Array:
+    """Draws points as `edge_preserving_resize` does, with what the hand adds.
+
+    Args:
+      key: [] PRNG key of this view.
+      points: [p, 3] or [p, 2] uint16 canvas points, padded.
+      angle: [] degrees, counter-clockwise.
+      flip: [] bool.
+      size: h = w of the map in pixels.
+      pen: width of the pen, about which it varies.
+      hand: how much it varies.
+      polarity: see `edge_preserving_resize`.
+
+    Returns:
+      [size, size] uint8.
+
+    Raises:
+      ValueError: see `check_hand`.
+    """
+    check_hand(hand, pen)
+    width_key, bend_key = jax.random.split(key)
+    width: jax.Array | float = pen
+    if hand.pen_spread:
+        width = pen + hand.pen_spread * jax.random.uniform(width_key, minval=-1.0)
+    shift = bend(bend_key, points) * hand.bend if hand.bend else None
+    reach = pen_reach(pen + hand.pen_spread)
+    return draw_points(
+        points, angle, flip, pen=width, reach=reach, size=size, shift=shift, polarity=polarity
+    )
+
+
+def bend(key: jax.Array, points: jax.Array) -> jax.Array:
+    """Draws a smooth motion of the canvas, the sum of a few waves.
+
+    Args:
+      key: [] PRNG key.
+      points: [p, 2 or more] canvas points.
+
+    Returns:
+      [p, 2] float32 that x and y move by, of root mean square 1 over motions.
+    """
+    place = (points[:, :2].astype(jnp.float32) + 0.5) / CANVAS
+    keys = jax.random.split(key, 4)
+    turn = jax.random.uniform(keys[0], (WAVES,), maxval=2 * jnp.pi)
+    frequency = jax.random.uniform(keys[1], (WAVES,), minval=SLOWEST, maxval=FASTEST)
+    waves = frequency[None] * jnp.stack([jnp.cos(turn), jnp.sin(turn)])  # [2, n]
+    phase = jax.random.uniform(keys[2], (WAVES,), maxval=2 * jnp.pi)
+    height = jax.random.normal(keys[3], (WAVES, 2)) * jnp.sqrt(2.0 / WAVES)
+    travelled = jnp.matmul(place, waves, precision="highest")
+    return jnp.matmul(jnp.cos(2 * jnp.pi * travelled + phase[None]), height, precision="highest")
