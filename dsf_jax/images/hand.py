@@ -16,7 +16,8 @@ class Hand(NamedTuple):
     """How much views differ beside angle and flip, in training.
 
     Attributes:
-      pen_spread: the pen is at most so much thinner or wider, in pixels of the map.
+      pen_spread: the pen is at most so much thinner or wider, in pixels of the map; of no meaning for
+        the binary map.
       bend: how far points are moved in x and in y, the root of the mean square, in canvas sides.
     """
 
@@ -34,10 +35,8 @@ def check_hand(hand: Hand, pen: float) -> None:
         raise ValueError(
             f"bend={hand.bend} and pen_spread={hand.pen_spread} must not be below 0; raise them"
         )
-    if not hand.pen_spread:
+    if pen == BINARY_PEN or not hand.pen_spread:
         return
-    if pen == BINARY_PEN:
-        raise ValueError(f"pen_spread={hand.pen_spread} needs a pen with a width; omit it")
     if not 0 < pen - hand.pen_spread <= pen + hand.pen_spread <= WIDEST_PEN:
         raise ValueError(
             f"pen={pen} and pen_spread={hand.pen_spread} give widths from {pen - hand.pen_spread} to "
@@ -77,10 +76,11 @@ def drawn_by_hand(
     check_hand(hand, pen)
     width_key, bend_key = jax.random.split(key)
     width: jax.Array | float = pen
-    if hand.pen_spread:
-        width = pen + hand.pen_spread * jax.random.uniform(width_key, minval=-1.0)
+    spread = hand.pen_spread if pen != BINARY_PEN else 0.0
+    if spread:
+        width = pen + spread * jax.random.uniform(width_key, minval=-1.0)
     shift = bend(bend_key, points) * hand.bend if hand.bend else None
-    reach = pen_reach(pen + hand.pen_spread)
+    reach = pen_reach(pen + spread)
     return draw_points(
         points, angle, flip, pen=width, reach=reach, size=size, shift=shift, polarity=polarity
     )

@@ -45,7 +45,7 @@ class TrainConfig:
         layers only, makes n random views of each example once and keeps what the frozen layers give.
       compute: type that the network computes in; parameters are float32 always.
       pen_spread: pixels by which the pen that draws points is at most thinner or wider, anew in each
-        view.
+        view; of no meaning for binary maps.
       bend: fraction of the canvas that points move by, smoothly, as a hand's lines do; anew in each
         view.
       seed: seed of the order, the views, dropout and the fresh layers.
@@ -72,7 +72,7 @@ class TrainConfig:
     loss: str = "softmax"
     cached_views: int = 0
     compute: Compute = "float32"
-    pen_spread: float = 0.0
+    pen_spread: float = 0.5
     bend: float = 0.0
     seed: int = 0
     save_every: int = 500

@@ -22,6 +22,12 @@ def test_a_steady_hand_draws_what_the_resize_does():
     np.testing.assert_array_equal(drawn, expected)
 
 
+def test_a_binary_map_knows_no_width():
+    options = {"size": SIZE, "pen": BINARY_PEN}
+    drawn = drawn_by_hand(KEYS[0], POINTS, 20.0, False, hand=Hand(pen_spread=0.5), **options)
+    np.testing.assert_array_equal(drawn, edge_preserving_resize(POINTS, 20.0, **options))
+
+
 def test_the_pens_width_spreads_evenly_and_the_line_stays_where_it_is():
     hand = Hand(pen_spread=0.8)
     views = [drawn_by_hand(key, POINTS, 0.0, False, size=SIZE, pen=2.0, hand=hand) for key in KEYS]
@@ -55,7 +61,6 @@ def test_a_bent_line_is_whole_and_about_as_long():
 @pytest.mark.parametrize(
     ("hand", "pen", "words"),
     [
-        (Hand(pen_spread=0.5), BINARY_PEN, "needs a pen with a width"),
         (Hand(pen_spread=2.0), 2.0, "widths from 0.0 to 4.0, expected above 0"),
         (Hand(pen_spread=1.5), 3.0, "widths from 1.5 to 4.5, expected above 0 and at most 4.0"),
         (Hand(bend=-0.1), 2.0, "must not be below 0"),

@@ -108,7 +108,7 @@ def test_running_again_changes_nothing(launch, run, training):
         ({"fold": "0", "held_out": "openmoji/sketch:test"}, ("--fold holds its own fold out",)),
         ({"pen": "thick"}, ("--pen=thick is neither a width in pixels nor binary", "give one")),
         ({"pen": 9}, ("pen=9.0 must lie between 0.0 (binary) and 4.0 pixels", "choose another")),
-        ({"pen": "binary", "pen_spread": 1}, ("pen_spread=1.0 needs a pen with a width", "omit")),
+        ({"pen": 1, "pen_spread": 1}, ("give widths from 0.0 to 2.0, expected above 0", "lower")),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_and_nothing_written(changes, words, launch, training, tmp_path):

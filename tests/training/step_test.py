@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dsf_jax.data.batches import collate
+from dsf_jax.images.hand import Hand
 from dsf_jax.images.views import plain_view
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbone import Backbone
@@ -60,7 +61,8 @@ def make_batch(drawings=7, photos=5, seed=0):
 
 
 def step_config(model, train_layers="all", accumulate=1):
-    return StepConfig(sgd(SGD), softmax, model.backbone.learning(train_layers), 0.5, 3, accumulate)
+    learning = model.backbone.learning(train_layers)
+    return StepConfig(sgd(SGD), softmax, learning, 0.5, 3, Hand(0.5, 0.01), accumulate)
 
 
 def run(devices, steps=2, train_layers="all", batch=None, network=tiny, accumulate=1):

@@ -20,9 +20,11 @@ def test_drawing_is_like_those_of_the_benchmark():
 @pytest.mark.parametrize("row", [drawings.resize, drawings.points])
 def test_rows_of_a_drawing(row):
     pytest.importorskip("cv2", reason="OpenCV is a peer here")
-    (work,) = row(ALL)
+    work, *drawn_with_a_pen = row(ALL)
     assert len(work.peers) == 2 and set(work.differences) == set(work.peers)
     assert work.moved > 0
+    for work in drawn_with_a_pen:
+        assert work.what == "pen" and set(work.peers) == {"OpenCV"} == set(work.differences)
 
 
 def test_views_turned_or_moved_otherwise_are_told_apart():
