@@ -13,8 +13,8 @@ def given(prepared, all_runs):
 
 def test_forms_of_input(launch, given):
     table = table_of(launch("ablations", what="input", **given).succeeded())
-    assert len(table) == 7
-    accuracy, nothing = table["default: thinned, whole canvas, black on white"]
+    assert len(table) == 11
+    accuracy, nothing = table["default: pen 2 wide, thinned, whole canvas, black on white"]
     # The networks convolve with random values, and tell balls from boxes all the same.
     assert float(accuracy.split()[0]) > 0.8 and nothing == "–"
     assert all("[" in cell for name in table if "default" not in name for cell in table[name])

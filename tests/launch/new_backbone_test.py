@@ -101,7 +101,7 @@ def test_it_indexes_and_searches(launch, trained, gallery, tmp_path):
 def test_it_explains_on_the_page(trained, gallery):
     model = load_model(trained[2])
     searcher = Searcher(model, Gallery.open(gallery))
-    points = np.array([[i, i] for i in range(100, 600)], np.uint16)
+    points = np.array([[i, i, 255] for i in range(100, 600)], np.uint16)
     query = Query(points=points)
     (result, *_) = searcher.search(searcher.embed(query), 1)
     drawn, photographed = searcher.explain(query, result.picture.id)
@@ -132,7 +132,7 @@ def test_it_is_exported(launch, trained, tmp_path):
     expected = embed_layers(model, {"photo": photos}, ("mean", "seen"))
     for layer, features in exported.photo_features(photos).items():
         np.testing.assert_allclose(features, expected[layer], atol=1e-6)
-    points = np.array([[[i, i] for i in range(100, 600)]], np.uint16)
+    points = np.array([[[i, i, 255] for i in range(100, 600)]], np.uint16)
     np.testing.assert_allclose(
         exported.sketch_classes(points), vote(model, {"points": points}), atol=1e-6
     )
