@@ -25,9 +25,25 @@ from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.metrics_log import read_metrics
 from dsf_jax.training.run_directory import read_config
 from tests.data_builders.drawn import drawing, write_tree
-from tests.launch.scripts import Result, wait_for
+from tests.launch.scripts import ALL, Result, wait_for
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def tiny_training(data_dir):
+    """Flags of a run of four steps of a network that takes no time to load and save."""
+    return {
+        "data_dir": data_dir, "init": "random", "backbone": "tiny", "datasets": ALL,
+        "train_layers": "last", "cached_views": 1, "batch_size": 4, "epochs": 1,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny_run(launch, tiny_training, tmp_path_factory):
+    """The result of that run, and its folder."""
+    run_dir = tmp_path_factory.mktemp("tiny_run") / "run"
+    return launch("train", run_dir=run_dir, **tiny_training), run_dir
 
 
 def steps_in(run_dir):
@@ -70,19 +86,19 @@ def test_a_rough_start_is_foretold(fresh, changes, named):
     assert hint is None if named is None else hint.startswith(named) and "--warmup=1" in hint
 
 
-def test_the_pen_is_kept_and_another_one_is_another_run(launch, training, tmp_path):
+def test_the_pen_is_kept_and_another_one_is_another_run(launch, tiny_training, tmp_path):
     run_dir = tmp_path / "run"
-    given = training | {"run_dir": run_dir, "steps": 1, "bend": 0.01}
+    given = tiny_training | {"run_dir": run_dir, "steps": 1, "bend": 0.01}
     launch("train", **given, pen="binary").succeeded()
-    assert load_model(run_dir).config.pen == BINARY_PEN
+    assert read_config(run_dir)["model"]["pen"] == BINARY_PEN
     launch("train", **given | {"steps": 2}, pen=2).failed("pen is 0.0 there and 2.0 now")
     launch("train", **given | {"steps": 2, "bend": 0.02}, pen="binary").failed("bend is 0.01 there")
 
 
-def test_running_again_changes_nothing(launch, run, training):
-    _, run_dir = run
+def test_running_again_changes_nothing(launch, tiny_run, tiny_training):
+    _, run_dir = tiny_run
     before = (run_dir / "metrics.jsonl").read_bytes()
-    assert "step 4: trained" in launch("train", run_dir=run_dir, **training).succeeded()
+    assert "step 4: trained" in launch("train", run_dir=run_dir, **tiny_training).succeeded()
     assert (run_dir / "metrics.jsonl").read_bytes() == before and steps_in(run_dir) == [4]
 
 
@@ -111,9 +127,11 @@ def test_running_again_changes_nothing(launch, run, training):
         ({"pen": 1, "pen_spread": 1}, ("give widths from 0.0 to 2.0, expected above 0", "lower")),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_named_and_nothing_written(changes, words, launch, training, tmp_path):
+def test_what_is_wrong_is_named_and_nothing_written(
+    changes, words, launch, tiny_training, tmp_path
+):
     run_dir = tmp_path / "run"
-    result = launch("train", run_dir=run_dir, **(training | changes))
+    result = launch("train", run_dir=run_dir, **(tiny_training | changes))
     # Impossible configurations tell the bounds, which are the remedy.
     line = result.err if "epochs" in changes or "dropout_rate" in changes else result.failed(*words)
     assert result.status == 1 and result.lines == [line.strip()]
@@ -122,30 +140,30 @@ def test_what_is_wrong_is_named_and_nothing_written(changes, words, launch, trai
 
 
 @pytest.mark.parametrize("missing", ["datasets", "init"])
-def test_data_and_a_start_must_be_given(missing, launch, training, tmp_path):
-    given = {name: value for name, value in training.items() if name != missing}
+def test_data_and_a_start_must_be_given(missing, launch, tiny_training, tmp_path):
+    given = {name: value for name, value in tiny_training.items() if name != missing}
     line = launch("train", run_dir=tmp_path / "run", **given).failed("--help", status=2)
     assert "--run_dir must be given, and --datasets and --init, unless --repeat is" in line
     assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_without_checkpoint(launch, training, tmp_path):
-    result = launch("train", run_dir=tmp_path / "run", **(training | {"init": tmp_path}))
+def test_a_folder_without_checkpoint(launch, tiny_training, tmp_path):
+    result = launch("train", run_dir=tmp_path / "run", **(tiny_training | {"init": tmp_path}))
     result.failed(f"{tmp_path} holds no checkpoint", "launch.port_weights")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_file_where_the_run_should_be(launch, training, tmp_path):
+def test_a_file_where_the_run_should_be(launch, tiny_training, tmp_path):
     (tmp_path / "run").write_text("mine")
-    result = launch("train", run_dir=tmp_path / "run", **training)
+    result = launch("train", run_dir=tmp_path / "run", **tiny_training)
     result.failed(tmp_path / "run", "a file lies where a folder must be")
     assert (tmp_path / "run").read_text() == "mine"
 
 
-def test_a_run_of_another_configuration_is_left_alone(launch, run, training):
-    _, run_dir = run
+def test_a_run_of_another_configuration_is_left_alone(launch, tiny_run, tiny_training):
+    _, run_dir = tiny_run
     before = json.loads((run_dir / "config.json").read_text())
-    result = launch("train", run_dir=run_dir, **(training | {"seed": 3, "momentum": 0.5}))
+    result = launch("train", run_dir=run_dir, **(tiny_training | {"seed": 3, "momentum": 0.5}))
     result.failed(
         run_dir, "seed is 0 there and 3 now", "momentum is 0.9 there and 0.5 now", "choose another"
     )
@@ -153,12 +171,12 @@ def test_a_run_of_another_configuration_is_left_alone(launch, run, training):
     assert steps_in(run_dir) == [4]
 
 
-def test_a_damaged_checkpoint_is_named(launch, run, training, tmp_path):
-    run_dir = linked_copy(run[1], tmp_path / "run")
+def test_a_damaged_checkpoint_is_named(launch, tiny_run, tiny_training, tmp_path):
+    run_dir = linked_copy(tiny_run[1], tmp_path / "run")
     damaged = run_dir / checkpoints.FOLDER / "4" / "opt_state" / "manifest.ocdbt"
     damaged.unlink()
     damaged.write_bytes(b"")
-    result = launch("train", run_dir=run_dir, **training)
+    result = launch("train", run_dir=run_dir, **tiny_training)
     result.failed(run_dir / checkpoints.FOLDER / "4", "cannot be read", "remove it")
 
 
@@ -215,6 +233,7 @@ def sketches(port, tmp_path_factory):
     }  # fmt: skip
 
 
+TINY = {"init": "random", "backbone": "tiny"}
 FOLDS = ("fold0", "fold1", "fold2")
 
 
@@ -312,7 +331,7 @@ def test_a_fold_is_repeated_bit_for_bit_elsewhere(by_folds, launch, tmp_path):
 
 
 def test_what_is_held_out_is_scored_and_a_repeat_takes_changed_flags(launch, sketches, tmp_path):
-    given = sketches | {
+    given = sketches | TINY | {
         "datasets": "tu_berlin/sketch:fold0+fold2", "held_out": "tu_berlin/sketch:fold1",
         "epochs": 2, "save_every": 2,
     }  # fmt: skip
@@ -331,9 +350,9 @@ def test_what_is_held_out_is_scored_and_a_repeat_takes_changed_flags(launch, ske
     assert two["command"]["flags"] == one["command"]["flags"] | {"held_out": []}
 
 
-def test_a_run_of_an_earlier_version_is_repeated(launch, run, tmp_path):
+def test_a_run_of_an_earlier_version_is_repeated(launch, tiny_run, tmp_path):
     """It called the backbone a variant."""
-    config = read_config(run[1])
+    config = read_config(tiny_run[1])
     kept = config["command"]["flags"]
     kept["variant"] = kept.pop("backbone")
     old = tmp_path / "old"
@@ -341,7 +360,7 @@ def test_a_run_of_an_earlier_version_is_repeated(launch, run, tmp_path):
     (old / "config.json").write_text(json.dumps(config))
     launch("train", repeat=old, run_dir=tmp_path / "again", steps=1).succeeded()
     again = read_config(tmp_path / "again")["command"]["flags"]
-    assert again == read_config(run[1])["command"]["flags"] and "backbone" in again
+    assert again == read_config(tiny_run[1])["command"]["flags"] and "backbone" in again
 
 
 @pytest.mark.parametrize(
@@ -352,5 +371,5 @@ def test_a_run_of_an_earlier_version_is_repeated(launch, run, tmp_path):
     ],
 )
 def test_an_unknown_fold_is_named(launch, sketches, tmp_path, fold, words):
-    launch("train", run_dir=tmp_path / "run", fold=fold, **sketches).failed(*words)
+    launch("train", run_dir=tmp_path / "run", fold=fold, **sketches | TINY).failed(*words)
     assert not (tmp_path / "run").exists()
