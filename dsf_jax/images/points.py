@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
-from PIL import Image
 
 from dsf_jax.images.thinning import centre_lines, inside_of_areas, largest_around, recentred
 
@@ -143,6 +142,8 @@ def _enlarged(strength: np.ndarray) -> np.ndarray:
     Linear interpolation keeps strokes joined that touch, at corners too, and apart where a row or
     column of paper lies between them; and it makes nothing darker than it is.
     """
+    from PIL import Image  # points of strokes need none of it
+
     side = max(strength.shape)
     margin = [(side - n) / 2 for n in strength.shape]
     padded = np.pad(strength, [(math.ceil(m), math.ceil(m)) for m in margin])

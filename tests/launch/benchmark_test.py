@@ -51,7 +51,7 @@ print(sorted({{row.what.split(" ")[0] for row in rows}}), sorted(left_out))
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert not done.returncode, done.stderr
     *_, last = done.stdout.splitlines()
-    assert last == "['cold', 'mAP,', 'resize', 'search', 'tau,'] ['pipeline', 'points']"
+    assert last == "['cold', 'mAP,', 'pen', 'resize', 'search', 'tau,'] ['pipeline', 'points']"
 
 
 def test_what_fails_costs_its_row_alone_and_what_was_measured_is_kept(monkeypatch):
@@ -75,7 +75,7 @@ def test_what_fails_costs_its_row_alone_and_what_was_measured_is_kept(monkeypatc
         small,
         lambda rows, left_out: kept.append(([row.what for row in rows], [*left_out])),
     )
-    assert list(dict.fromkeys(row.what for row in rows)) == ["the first part", "resize"]
+    assert list(dict.fromkeys(row.what for row in rows)) == ["the first part", "resize", "pen"]
     first = ["the first part"]
     assert kept[:3] == [([], ["forward"]), (first, ["forward"]), (first, ["forward", "train_step"])]
     assert "Out of memory" in left_out["train_step"]

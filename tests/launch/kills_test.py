@@ -27,7 +27,7 @@ KILLS = 20
 
 def killed_often(launch, name, whole, cut, **flags):
     """Runs a script undisturbed with the flags `whole`; then starts it again and again with `cut`, each
-    time killed within half of what the first took; lets the last one end.
+    time killed within a third of what the first took; lets the last one end.
     """
     begun = time.monotonic()
     launch(name, **whole, **flags).succeeded()
@@ -35,7 +35,7 @@ def killed_often(launch, name, whole, cut, **flags):
     rng, killed = random.Random(name), 0
     for _ in range(KILLS):
         process = launch.start(name, **cut, **flags)
-        time.sleep(rng.uniform(0.02, 0.5) * seconds)
+        time.sleep(rng.uniform(0.02, 0.3) * seconds)
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
         status = launch.wait().status

@@ -24,6 +24,7 @@ from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.metrics_log import read_metrics
 from dsf_jax.training.run_directory import read_config
+from tests import backbones  # noqa: F401  # registers them
 from tests.data_builders.drawn import drawing, write_tree
 from tests.launch.scripts import ALL, Result, wait_for
 
@@ -180,19 +181,19 @@ def test_a_damaged_checkpoint_is_named(launch, tiny_run, tiny_training, tmp_path
     result.failed(run_dir / checkpoints.FOLDER / "4", "cannot be read", "remove it")
 
 
-def test_sigterm_saves_and_the_same_command_goes_on(launch, training, tmp_path):
+def test_sigterm_saves_and_the_same_command_goes_on(launch, tiny_training, tmp_path):
     run_dir = tmp_path / "run"
-    given = training | {"epochs": 10, "log_every": 1, "run_dir": run_dir}  # 40 steps
+    given = tiny_training | {"epochs": 75, "log_every": 1, "run_dir": run_dir}  # 300 steps
     process = launch.start("train", **given)
     metrics = run_dir / "metrics.jsonl"
     wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 2)
     os.kill(process, signal.SIGTERM)
     told = launch.wait().succeeded()
     (stopped,) = steps_in(run_dir)
-    assert 2 <= stopped < 40
+    assert 2 <= stopped < 300
     assert f"step {stopped}: stopped by a signal; run the same command to go on" in told
-    assert "step 40: trained" in launch("train", **given).succeeded()
-    assert [line["step"] for line in read_metrics(run_dir)] == list(range(1, 41))
+    assert "step 300: trained" in launch("train", **given).succeeded()
+    assert [line["step"] for line in read_metrics(run_dir)] == list(range(1, 301))
 
 
 def test_a_disk_that_fills_up_keeps_the_earlier_checkpoint(launch, training, small_disk):
@@ -217,8 +218,10 @@ def test_a_save_that_fails_half_way_leaves_nothing(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def sketches(port, tmp_path_factory):
-    """Flags of a run on two classes of three sketches each, one in each fold: 20 steps of fc8."""
+def sketches(tmp_path_factory):
+    """Flags of a run on two classes of three sketches each, one in each fold: 300 steps of fc8 of
+    a network that takes no time.
+    """
     data_dir, source = (tmp_path_factory.mktemp(name) for name in ("folds", "drawn"))
     rows = {"high": (4, 6, 8), "low": (30, 32, 34)}
     files = {f"{name}/{row}.png": drawing(row) for name in rows for row in rows[name]}
@@ -228,12 +231,12 @@ def sketches(port, tmp_path_factory):
     )  # fmt: skip
     prepare(builder)
     return {
-        "data_dir": data_dir, "init": port[1], "datasets": "tu_berlin/sketch", "mixture": "S",
-        "train_layers": "last", "cached_views": 1, "batch_size": 2, "epochs": 10, "log_every": 1,
+        "data_dir": data_dir, "init": "random", "backbone": "tiny", "datasets": "tu_berlin/sketch",
+        "mixture": "S", "train_layers": "last", "cached_views": 1, "batch_size": 2, "epochs": 150,
+        "log_every": 1, "save_every": 300,
     }  # fmt: skip
 
 
-TINY = {"init": "random", "backbone": "tiny"}
 FOLDS = ("fold0", "fold1", "fold2")
 
 
@@ -269,8 +272,8 @@ def held_out_lines(run_dir):
 def test_sigterm_in_the_middle_of_a_fold_ends_them_all_for_now(by_folds):
     told = by_folds.stopped.succeeded()
     (step,) = by_folds.stopped_at["fold1"]
-    assert 2 <= step < 20 and f"step {step}: stopped by a signal; run the same command" in told
-    assert by_folds.stopped_at["fold0"] == [20] and by_folds.stopped_at["fold2"] == []
+    assert 2 <= step < 300 and f"step {step}: stopped by a signal; run the same command" in told
+    assert by_folds.stopped_at["fold0"] == [300] and by_folds.stopped_at["fold2"] == []
     assert "fold 1 of 3 is held out" in told and "fold 2 of 3" not in told
     assert not by_folds.summary_then
 
@@ -280,10 +283,10 @@ def test_all_folds_and_their_summary(by_folds):
     for number, fold in enumerate(FOLDS):
         run_dir = by_folds.run_dir / fold
         assert f"fold {number} of 3 is held out" in told
-        assert steps_in(run_dir)[-1] == 20
-        assert [x["step"] for x in read_metrics(run_dir) if "loss" in x] == list(range(1, 21))
+        assert steps_in(run_dir)[-1] == 300
+        assert [x["step"] for x in read_metrics(run_dir) if "loss" in x] == list(range(1, 301))
         (line,) = held_out_lines(run_dir)
-        assert line["step"] == 20 and line["held_out_accuracy"] in (0.0, 0.5, 1.0)
+        assert line["step"] == 300 and line["held_out_accuracy"] in (0.0, 0.5, 1.0)
         config = read_config(run_dir)
         rest = "+".join(other for other in FOLDS if other != fold)
         (source,) = config["start"]["data"]
@@ -308,7 +311,7 @@ def test_folds_run_again_are_finished_at_once(by_folds, launch, sketches, tmp_pa
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
         written[path] = path.read_bytes()
     told = launch("train", run_dir=run_dir, fold="all", **sketches).succeeded()
-    assert told.count("step 20: trained") == 3
+    assert told.count("step 300: trained") == 3
     assert all(path.read_bytes() == content for path, content in written.items())
     summary = json.loads((run_dir / "folds.json").read_text())
     assert summary["held_out_accuracy"] == {"0": 1.0, "1": 0.25, "2": 0.5}
@@ -331,7 +334,7 @@ def test_a_fold_is_repeated_bit_for_bit_elsewhere(by_folds, launch, tmp_path):
 
 
 def test_what_is_held_out_is_scored_and_a_repeat_takes_changed_flags(launch, sketches, tmp_path):
-    given = sketches | TINY | {
+    given = sketches | {
         "datasets": "tu_berlin/sketch:fold0+fold2", "held_out": "tu_berlin/sketch:fold1",
         "epochs": 2, "save_every": 2,
     }  # fmt: skip
@@ -371,5 +374,5 @@ def test_a_run_of_an_earlier_version_is_repeated(launch, tiny_run, tmp_path):
     ],
 )
 def test_an_unknown_fold_is_named(launch, sketches, tmp_path, fold, words):
-    launch("train", run_dir=tmp_path / "run", fold=fold, **sketches | TINY).failed(*words)
+    launch("train", run_dir=tmp_path / "run", fold=fold, **sketches).failed(*words)
     assert not (tmp_path / "run").exists()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import functools
 import json
 import os
 import pathlib
@@ -174,11 +175,12 @@ def test_pictures_show_what_the_network_sees(straight):
     shown = pictures(straight[1])
     tags = ("views/drawings", "views/photos")
     assert shown.keys() == {(tag, step) for tag in tags for step in (1, 6, 11, 16)}
+    by_hand = functools.partial(random_sketch_view, hand=tiny.TRAINING.hand)
     for step in (1, 11):
         batch = tiny.batches()[step - 1]
         key = jax.random.fold_in(jax.random.key(tiny.TRAINING.seed), step - 1)
         for kind, name, view in (
-            ("drawings", "points", random_sketch_view),
+            ("drawings", "points", by_hand),
             ("photos", "photo", random_photo_view),
         ):
             group = batch[kind]
@@ -188,7 +190,8 @@ def test_pictures_show_what_the_network_sees(straight):
             picture = shown[f"views/{kind}", step]
             if picture.ndim > expected.ndim:
                 expected = expected[..., None] + 0 * picture
-            np.testing.assert_array_equal(picture, expected)
+            # Compiled with the rest, a pen's width is rounded otherwise: a grey level, here and there.
+            np.testing.assert_allclose(picture, expected, rtol=0, atol=1)
 
 
 def scores(params):
