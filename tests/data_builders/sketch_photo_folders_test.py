@@ -29,6 +29,8 @@ from dsf_jax.data.records import list_datasets, open_records
 from dsf_jax.images.points import points_from_image
 from tests.data_builders.drawn import drawing, photo, write_tree, write_zip
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 NAME = "sketch_photo_folders"
 CLASSES = ("apfel", "\u732b", "z\u00e9bre")

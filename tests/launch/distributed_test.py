@@ -12,6 +12,8 @@ from absl.testing import flagsaver
 from launch import distributed
 from tests.launch.scripts import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 class Supervised(Exception):
     """Stands for the process that only watches over the one that does the work."""

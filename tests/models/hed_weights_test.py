@@ -14,6 +14,8 @@ from dsf_jax.models.hed_weights import read_hed
 from tests.models.hed_test import Arrays, _params, arrays
 from tests.models.weight_files.encoders import blob_bytes, v2_layer
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["arrays"]  # fixture
 
 

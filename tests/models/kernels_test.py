@@ -13,6 +13,8 @@ from dsf_jax.models import alexnet, kernels
 from tests.models import numpy_alexnet as original
 from tests.models.alexnet_test import TOLERANCE, VARIANTS, relative_error, weighted_sum
 
+pytestmark = pytest.mark.slow
+
 
 def textbook_convolution(x: jax.Array, kernel: jax.Array, conv: kernels.Conv) -> jax.Array:
     """XLA's own, with its own groups."""

@@ -12,6 +12,8 @@ from dsf_jax.paper import ablations
 from dsf_jax.recognition.voting import vote
 from tests.launch.small_sets import CLASSES, SIZE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model():

@@ -24,6 +24,8 @@ from dsf_jax.retrieval.euclidean import Neighbours, search
 from dsf_jax.retrieval.sharded import merge, own_rows, place, search_processes, search_shards
 from tests.retrieval.gallery_member import EMBEDDER, D, coarse, picture, save
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from dsf_jax.training import rendezvous
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def address():

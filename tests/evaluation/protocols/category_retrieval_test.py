@@ -68,6 +68,7 @@ def assert_equals_brute_force(queries, query_labels, gallery, gallery_labels, ks
     assert result.configuration["layer"] == "L6+L7" and result.configuration["ks"] == list(allowed)
 
 
+@pytest.mark.slow
 @hypothesis.given(
     # Few shapes, since each is compiled.
     q=st.sampled_from([1, 9]),

@@ -7,6 +7,8 @@ import pytest
 from launch.benchmarks import network
 from launch.benchmarks.limits import COPY, MATRIX, Limits
 
+pytestmark = pytest.mark.slow
+
 SHAPES = jax.eval_shape(network.start_model.__wrapped__)
 
 

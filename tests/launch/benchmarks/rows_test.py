@@ -7,6 +7,8 @@ from scipy.ndimage import shift
 from launch.benchmarks import drawings, forms, metrics, search, sketches
 from launch.benchmarks.work import PEERS, Setting
 
+pytestmark = pytest.mark.slow
+
 ALL = Setting(peers=frozenset(PEERS), small=True)
 LINES = sketches.strokes()
 
