@@ -11,7 +11,7 @@ from dsf_jax.data.records import open_records
 from tests.data_builders.drawn import drawing, photo, write_tree
 
 # Beam's own code warns of what it will change; nothing of ours is at fault.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 NAME = "sketch_photo_folders"
 
 

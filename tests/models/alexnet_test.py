@@ -17,6 +17,8 @@ from dsf_jax.models.backbones import BACKBONES
 from tests.models import numpy_alexnet as original
 from tests.models.numpy_alexnet import Slips
 
+pytestmark = pytest.mark.slow
+
 Activations = dict[str, np.ndarray]
 Params = dict[str, dict[str, np.ndarray]]
 
