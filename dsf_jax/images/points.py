@@ -92,6 +92,22 @@ def _level(threshold: float) -> int:
     return int(np.sum(np.arange(256) <= 255.0 * threshold))
 
 
+def points_from_ink(ink: np.ndarray, *, thinned: bool = True) -> np.ndarray:
+    """Lists the canvas points of a binary drawing, which knows places only.
+
+    Args:
+      ink: [h, w] bool.
+      thinned: see `points_from_image`.
+
+    Returns:
+      [p, 2] uint16 x and y, unique, in raster order; [0, 2] for a drawing without ink.
+    """
+    if ink.dtype != bool or ink.ndim != 2:
+        raise ValueError(f"ink must be bool [h, w], got {ink.dtype} {list(ink.shape)}; see ink_of")
+    image = np.where(ink, np.uint8(0), np.uint8(DARKEST))
+    return points_from_image(image, thinned=thinned)[:, :2]
+
+
 def points_from_image(
     image: np.ndarray,
     *,

@@ -64,8 +64,8 @@ def recentred(line: np.ndarray, strength: np.ndarray, reach: int) -> np.ndarray:
     """
     places = np.argwhere(line)
     offset = _middles(strength, places, reach) - places
-    far = np.abs(offset).max(axis=1, keepdims=True) > 2  # an end, or another stroke
-    moved = places + np.where(far, 0.0, offset)
+    far = np.abs(offset).max(axis=1, keepdims=True) > 2  # another stroke
+    moved = places + np.where(far | _ends(line, places)[:, None], 0.0, offset)
     number = np.zeros((line.shape[0] + 1, line.shape[1] + 2), np.intp)
     number[:-1, 1:-1][line] = np.arange(1, len(places) + 1)
     found = [moved]
@@ -78,6 +78,14 @@ def recentred(line: np.ndarray, strength: np.ndarray, reach: int) -> np.ndarray:
     joined = np.zeros_like(line)
     joined[np.clip(rows, 0, line.shape[0] - 1), np.clip(columns, 0, line.shape[1] - 1)] = True
     return joined
+
+
+def _ends(line: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Returns which places of lines have one neighbour at most, [n]: behind them, all ink is inwards."""
+    padded = np.pad(line, 1).astype(np.uint8)
+    rows, columns = places.T
+    around = [padded[rows + down, columns + right] for down in range(3) for right in range(3)]
+    return np.sum(around, axis=0) <= 2
 
 
 def _middles(strength: np.ndarray, places: np.ndarray, reach: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from dsf_jax.evaluation.protocols.category_retrieval import PROTOCOL, category_s
 from dsf_jax.evaluation.protocols.tu_berlin import accuracies
 from dsf_jax.evaluation.results import ResultRecord
 from dsf_jax.evaluation.statistics import bootstrap_with_differences, describe_bootstrap
-from dsf_jax.images.points import ink_of, pad_points, points_from_image
+from dsf_jax.images.points import ink_of, pad_points, points_from_image, points_from_ink
 from dsf_jax.images.resize import BINARY_PEN, PEN, edge_preserving_resize
 from dsf_jax.models.edge_detector import canny_edges, edges_from
 from dsf_jax.models.hed import HED_FAINTEST, hed_strengths
@@ -288,10 +288,6 @@ def edge_maps(photos: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
     return maps | {"Canny": [canny_edges(photo) for photo in photos]}
 
 
-def _black_on_white(edges: np.ndarray) -> np.ndarray:
-    return np.where(edges, np.uint8(0), np.uint8(255))
-
-
 def compare_edges(model: Model, mixture: Mixture) -> ResultTable:
     """Classifies the edge maps of photos as the sketches that the network was trained on.
 
@@ -303,7 +299,7 @@ def compare_edges(model: Model, mixture: Mixture) -> ResultTable:
     guesses = {}
     for name, maps in edge_maps([example["photo"] for example in mixture.photos]).items():
         drawings = [
-            {"points": points_from_image(_black_on_white(edges)), "label": int(label)}
+            {"points": points_from_ink(edges), "label": int(label)}
             for edges, label in zip(maps, labels, strict=True)
         ]
         blocks = mapped(

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from dsf_jax.images.points import CANVAS, points_from_image
+from dsf_jax.images.points import CANVAS
 
 
 def inked(distance, side, width):
@@ -54,8 +54,3 @@ def random_points(rng, count, low=0, high=CANVAS):
     """Points anywhere between two cells, of any darkness: [p, 3] uint16, in raster order."""
     cells = np.unique(rng.integers(low, high, (count, 2)), axis=0)[:, ::-1]
     return np.insert(cells, 2, rng.integers(1, 256, len(cells)), axis=1).astype(np.uint16)
-
-
-def points_of_ink(ink, **options):
-    """The places of a drawing of black ink, [h, w] bool: [p, 2] uint16."""
-    return points_from_image(np.where(ink, 0, 255).astype(np.uint8), **options)[:, :2]

@@ -10,7 +10,7 @@ from scipy.ndimage import distance_transform_edt, label
 
 from dsf_jax.images import points as P
 
-from .drawn import circle_to, gaps, inked, points_of_ink, segment_to
+from .drawn import circle_to, gaps, inked, segment_to
 
 
 def pieces(mask):
@@ -40,14 +40,14 @@ def blobs(rng, height, width):
 )
 def test_pieces_of_a_drawing_stay_whole_and_apart(shape, thinned):
     ink = blobs(np.random.default_rng(1), *shape)
-    points = points_of_ink(ink, thinned=thinned)
+    points = P.points_from_ink(ink, thinned=thinned)
     assert pieces(on_lattice(points)) == pieces(ink)
 
 
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 24), st.integers(1, 24))), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_points_are_unique_sorted_and_within_the_canvas(ink, thinned):
-    points = points_of_ink(ink, thinned=thinned)
+    points = P.points_from_ink(ink, thinned=thinned)
     assert points.dtype == np.uint16 and points.shape[1:] == (2,)
     assert points.max(initial=0) < P.CANVAS
     flat = points[:, 1].astype(int) * P.CANVAS + points[:, 0]
@@ -62,15 +62,15 @@ def test_a_pixel_lands_where_its_centre_is():
     ink = np.zeros((1111, 1111), bool)
     ink[700, 40] = True
     expected = [[int(40.5 / 1111 * P.CANVAS), int(700.5 / 1111 * P.CANVAS)]]
-    np.testing.assert_array_equal(points_of_ink(ink, thinned=False), expected)
-    np.testing.assert_array_equal(points_of_ink(ink, thinned=True), expected)
+    np.testing.assert_array_equal(P.points_from_ink(ink, thinned=False), expected)
+    np.testing.assert_array_equal(P.points_from_ink(ink, thinned=True), expected)
 
 
 @pytest.mark.parametrize("thinned", [False, True])
 def test_a_drawing_that_is_not_square_lies_in_the_middle(thinned):
     ink = np.zeros((100, 300), bool)
     ink[45:55, 10:290] = True
-    points = points_of_ink(ink, thinned=thinned).astype(float)
+    points = P.points_from_ink(ink, thinned=thinned).astype(float)
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
     np.testing.assert_allclose(middle, (P.CANVAS - 1) / 2, atol=3)
     assert points[:, 1].min() > P.CANVAS * 0.45 and points[:, 1].max() < P.CANVAS * 0.55
@@ -79,9 +79,9 @@ def test_a_drawing_that_is_not_square_lies_in_the_middle(thinned):
 def test_unthinned_keeps_the_area_and_thinned_one_centre_line():
     ink = np.zeros((227, 227), bool)
     ink[100:110, 20:200] = True
-    area = points_of_ink(ink, thinned=False)
+    area = P.points_from_ink(ink, thinned=False)
     assert len(area) == 9 * ink.sum()  # a pixel of 227 is 3 x 3 cells
-    line = points_of_ink(ink, thinned=True)
+    line = P.points_from_ink(ink, thinned=True)
     lattice = on_lattice(line)
     assert lattice.sum(axis=0).max() == 1
     assert abs(line[:, 1].mean() - 105 * 3) < 3
@@ -92,7 +92,7 @@ def test_points_do_not_depend_on_the_sources_resolution():
     for side in (150, 300, 681, 1111):
         y, x = (np.mgrid[:side, :side] + 0.5) / side - 0.5
         ink = np.abs(np.hypot(x, y) - 0.35) < max(0.006, 1.1 / side)
-        points = (points_of_ink(ink, thinned=True) + 0.5) / P.CANVAS - 0.5
+        points = (P.points_from_ink(ink, thinned=True) + 0.5) / P.CANVAS - 0.5
         radius = np.hypot(*points.T)
         assert np.abs(radius - 0.35).max() < 1.3 / min(side, P.CANVAS)
         assert 2 * np.pi * 0.35 * P.CANVAS * 0.85 < len(points) < 2 * np.pi * 0.35 * P.CANVAS * 1.2
@@ -137,6 +137,7 @@ def test_padded_lengths_are_few_and_long_enough(n):
             lambda: P.pad_points([np.zeros((9, 2), np.uint16)], 8),
             "9 points does not fit into length=8",
         ),
+        (lambda: P.points_from_ink(np.zeros((4, 4), np.uint8)), "ink must be bool"),
         (lambda: P.ink_of(np.zeros((4, 4))), r"must be uint8 .* got float64 \[4, 4\]"),
         (lambda: P.ink_of(np.zeros((4, 4), np.uint8), polarity="red"), "polarity='red' is unknown"),
         (lambda: P.ink_of(np.zeros((4, 4), np.uint8), threshold=1.0), "threshold=1.0"),
@@ -248,8 +249,8 @@ def test_slanted_lines_of_few_pixels_keep_their_length(side, width, mirrored):
     step = np.arange(side // 8, side - side // 8)
     for right in range(width):
         ink[step, step + right] = True
-    points = points_of_ink(ink[:, ::-1] if mirrored else ink)
-    assert np.ptp(points, axis=0).min() >= int((len(step) - width - 1) * P.CANVAS / side)
+    points = P.points_from_ink(ink[:, ::-1] if mirrored else ink)
+    assert np.ptp(points, axis=0).min() >= (len(step) - width - 1) * P.CANVAS / side
     assert pieces(on_lattice(points)) == 1
 
 
@@ -260,7 +261,7 @@ def test_a_two_pixel_line_keeps_its_joint_with_a_wide_one():
     ink[590:606, 400:690] = True
     ink[100:112, 90:112] = True
     for turned in (ink, ink[:, ::-1], ink[::-1], ink.T):
-        points = points_of_ink(np.ascontiguousarray(turned))
+        points = P.points_from_ink(np.ascontiguousarray(turned))
         assert pieces(on_lattice(points)) == 1
         assert np.ptp(points, axis=0).min() > 480 * P.CANVAS / 700
 

@@ -57,7 +57,7 @@ def test_equals_the_coordinate_loop(angle, flip):
 @pytest.mark.parametrize("angle", ANGLES)
 @pytest.mark.parametrize("thinned", [False, True])
 def test_a_circle_stays_one_closed_ring_at_every_angle(angle, thinned):
-    ring = ink_at(drawn.points_of_ink(circle(), thinned=thinned), angle)
+    ring = ink_at(P.points_from_ink(circle(), thinned=thinned), angle)
     row, column = np.argwhere(ring).T
     radius = np.hypot(row + 0.5 - SIZE / 2, column + 0.5 - SIZE / 2)
     assert np.all(np.abs(radius - 0.35 * SIZE) < 2.0)
@@ -85,7 +85,7 @@ def test_quarter_turns_are_exact():
 def test_positive_angles_turn_counter_clockwise_as_seen():
     ink = np.zeros((681, 681), bool)
     ink[340, 400:600] = True  # a ray to the right
-    row, column = np.argwhere(ink_at(drawn.points_of_ink(ink, thinned=False), 45.0)).T
+    row, column = np.argwhere(ink_at(P.points_from_ink(ink, thinned=False), 45.0)).T
     assert row.max() <= SIZE // 2 and column.min() >= SIZE // 2 - 1  # now up and to the right
 
 
@@ -96,7 +96,7 @@ def test_no_stroke_is_broken(side, thinned):
         ink = blobs(np.random.default_rng(seed), side, side)
         if pieces(ink) != 1:
             continue
-        points = drawn.points_of_ink(ink, thinned=thinned)
+        points = P.points_from_ink(ink, thinned=thinned)
         for angle in ANGLES:
             # A smaller scale keeps every corner on the map, so that only a tear could make pieces.
             assert pieces(ink_at(points, angle, scale=0.7)) == 1
@@ -109,16 +109,14 @@ def test_no_stroke_is_broken(side, thinned):
 def test_a_line_never_tears(angle, scale, size):
     ink = np.zeros((150, 150), bool)
     ink[np.arange(30, 120), np.arange(30, 120)] = True  # joined at corners only, the weakest bond
-    assert (
-        pieces(ink_at(drawn.points_of_ink(ink, thinned=True), angle, scale=scale, size=size)) == 1
-    )
+    assert pieces(ink_at(P.points_from_ink(ink, thinned=True), angle, scale=scale, size=size)) == 1
 
 
 def test_a_one_pixel_line_survives_shrinking():
     ink = np.zeros((1111, 1111), bool)
     ink[100:1000, 555] = True
     for size in (227, 64, 24):
-        assert ink_at(drawn.points_of_ink(ink, thinned=False), size=size).any(axis=1).sum() >= int(
+        assert ink_at(P.points_from_ink(ink, thinned=False), size=size).any(axis=1).sum() >= int(
             0.8 * size
         )
 
