@@ -17,6 +17,7 @@ from typing import Any
 SLOW = 10  # times as long may last what is no step: the start with its compilation, a save
 FACTOR = 3  # times as long as the longest step so far may a step last
 GRACE = 10.0  # seconds for a step that is under way when a signal comes
+PATIENCE = 5.0  # seconds that the reader of a full pipe has for the last line
 _POLL = 0.25
 
 
@@ -116,6 +117,9 @@ class Watchdog:
 
 
 def exit_with(line: str) -> None:
-    """Prints a line and ends this process at once, whatever its main thread is doing."""
-    os.write(2, f"\nerror: {line}\n".encode())
+    """Prints a line and ends this process at once, whatever its main thread is doing; without the line
+    where nobody reads what it prints, and the pipe is full.
+    """
+    if select.select([], [2], [], PATIENCE)[1]:
+        os.write(2, f"\nerror: {line}\n".encode()[: select.PIPE_BUF])
     os._exit(1)

@@ -1,8 +1,11 @@
 """What lasts too long ends the process: a step, a save, a step after a signal."""
 
 import os
+import pathlib
 import queue
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -11,6 +14,8 @@ from dsf_jax.training import watchdog as watchdog_module
 from dsf_jax.training.watchdog import SLOW, Watchdog
 
 pytestmark = pytest.mark.slow
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 class Computed:
@@ -92,3 +97,20 @@ def test_a_signal_is_heard_while_waiting(made, monkeypatch):
             assert "SIGTERM came, and the step after 1 has not ended" in ended.get(timeout=10)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_a_last_line_that_nobody_reads_holds_no_process_up(read):
+    """A peer's progress may have filled the pipe: the main thread hangs in a write, as this would."""
+    code = """
+import os, threading
+from dsf_jax.training import watchdog
+watchdog.PATIENCE = 0.5
+threading.Timer(1.0, watchdog.exit_with, ["too slow"]).start()
+while FILL: os.write(2, b"x" * 4096)
+threading.Event().wait()
+""".replace("FILL", str(not read))
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) as process:
+        assert process.wait(timeout=60) == 1
+        assert process.stderr.read().endswith(b"\nerror: too slow\n") == read
