@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dsf_jax.images.points import CANVAS, Polarity
+from dsf_jax.images.points import CANVAS
 from dsf_jax.images.resize import BINARY_PEN, WIDEST_PEN, check_pen, draw_points, pen_reach
 
 WAVES = 6  # that a bend is the sum of
@@ -53,7 +53,6 @@ def drawn_by_hand(
     size: int,
     pen: float,
     hand: Hand,
-    polarity: Polarity = "black_on_white",
 ) -> jax.Array:
     """Draws points as `edge_preserving_resize` does, with what the hand adds.
 
@@ -65,10 +64,9 @@ def drawn_by_hand(
       size: h = w of the map in pixels.
       pen: width of the pen, about which it varies.
       hand: how much it varies.
-      polarity: see `edge_preserving_resize`.
 
     Returns:
-      [size, size] uint8.
+      [size, size] uint8, black on white.
 
     Raises:
       ValueError: see `check_hand`.
@@ -81,9 +79,7 @@ def drawn_by_hand(
         width = pen + spread * jax.random.uniform(width_key, minval=-1.0)
     shift = bend(bend_key, points) * hand.bend if hand.bend else None
     reach = pen_reach(pen + spread)
-    return draw_points(
-        points, angle, flip, pen=width, reach=reach, size=size, shift=shift, polarity=polarity
-    )
+    return draw_points(points, angle, flip, pen=width, reach=reach, size=size, shift=shift)
 
 
 def bend(key: jax.Array, points: jax.Array) -> jax.Array:

@@ -124,7 +124,6 @@ def draw_points(
             f"size={size} must lie between 1 and {LARGEST_SIZE}: points are 1/{CANVAS} of the canvas apart and would tear"
         )
     chex.assert_shape(points, (None, {2, 3}))
-    dark = points[:, 2] if points.shape[1] == 3 else jnp.full(len(points), DARKEST)
     centred = (points[:, :2].astype(jnp.float32) + 0.5) / CANVAS - 0.5  # [p, 2]
     if shift is not None:
         centred += shift
@@ -132,17 +131,8 @@ def draw_points(
     # it is exactly what mirroring the other map gives (`sketch_views`).
     turned = _rotation(jnp.where(flip, -angle, angle), False)
     moved = jnp.matmul(centred, turned.T, precision="highest") * scale
-    place = (moved + 0.5) * size
-    pixel = jnp.floor(place).astype(jnp.int32)
-    # Pixels around each point's own, [n, 1, 2], and how dark the point makes them, [n, p].
-    around = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 2), axis=-1).reshape(-1, 1, 2)
-    pixels = pixel[None] + around  # [n, p, 2]
-    if reach:
-        distance = jnp.linalg.norm(pixels + 0.5 - place[None], axis=-1)
-        profile = jnp.clip(pen / 2 + 0.5 - distance, 0.0, 1.0)
-        darkness = jnp.round(profile * dark[None]).astype(jnp.uint8)
-    else:
-        darkness = jnp.full(pixels.shape[:2], DARKEST, jnp.uint8)
+    dark = points[:, 2] if points.shape[1] == 3 else jnp.full(len(points), DARKEST)
+    pixels, darkness = _marks((moved + 0.5) * size, dark, pen, reach)
     inside = jnp.all((pixels >= 0) & (pixels < size), axis=-1) & (points[None, :, 0] != PADDING)
     columns = jnp.where(flip, size - 1 - pixels[..., 0], pixels[..., 0])
     flat = jnp.where(inside, pixels[..., 1] * size + columns, size * size)
@@ -150,6 +140,21 @@ def draw_points(
     drawn = jnp.zeros(size * size, jnp.uint8).at[flat].max(darkness, mode="drop")
     shown = DARKEST - drawn if polarity == "black_on_white" else drawn
     return shown.reshape(size, size)
+
+
+def _marks(
+    place: jax.Array, dark: jax.Array, pen: jax.Array | float, reach: int
+) -> tuple[jax.Array, jax.Array]:
+    """Finds what a pen marks: the n pixels around each place [p, 2] of a map, [n, p, 2], and how dark it
+    makes them, [n, p] uint8.
+    """
+    around = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 2), axis=-1).reshape(-1, 1, 2)
+    pixels = jnp.floor(place).astype(jnp.int32)[None] + around
+    if not reach:
+        return pixels, jnp.full(pixels.shape[:2], DARKEST, jnp.uint8)
+    distance = jnp.linalg.norm(pixels + 0.5 - place[None], axis=-1)
+    profile = jnp.clip(pen / 2 + 0.5 - distance, 0.0, 1.0)
+    return pixels, jnp.round(profile * dark[None]).astype(jnp.uint8)
 
 
 @functools.partial(jax.jit, static_argnames=("size", "method", "binarise_at"))

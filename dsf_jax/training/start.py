@@ -2,6 +2,7 @@
 batches; `train`.
 """
 
+import functools
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -122,25 +123,9 @@ def train_on(
     """
     check_hand(config.hand, model.config.pen)
     shard = {"process": jax.process_index(), "processes": jax.process_count()}
-
-    def make_batches(model: Model) -> grain.MapDataset:
-        if not config.cached_views:
-            return training_batches(
-                mixture, batch_size=config.batch_size, seed=config.seed, **shard
-            )
-        return cached_batches(
-            mixture,
-            model,
-            activation=model.backbone.learning(config.train_layers).start,
-            views=config.cached_views,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            hand=config.hand,
-        )
-
     return train(
         config,
-        make_batches,
+        functools.partial(_batches, config, mixture, shard),
         model.replace(card=_card(mixture)),
         run_dir,
         total_examples=len(mixture.drawings) + len(mixture.photos),
@@ -148,6 +133,23 @@ def train_on(
         held_out=held_out and held_out_batches(held_out, batch_size=config.batch_size, **shard),
         command=command,
         watchdog=watchdog,
+    )
+
+
+def _batches(
+    config: TrainConfig, mixture: Mixture, shard: Mapping[str, int], model: Model
+) -> grain.MapDataset:
+    """Makes training batches: of new views, or of what the frozen layers give."""
+    if not config.cached_views:
+        return training_batches(mixture, batch_size=config.batch_size, seed=config.seed, **shard)
+    return cached_batches(
+        mixture,
+        model,
+        activation=model.backbone.learning(config.train_layers).start,
+        views=config.cached_views,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        hand=config.hand,
     )
 
 
