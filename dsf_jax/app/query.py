@@ -17,7 +17,7 @@ from dsf_jax.data.drawings import (
     query_from_pixels,
 )
 from dsf_jax.data.pictures import decode_picture
-from dsf_jax.images.points import CANVAS, points_from_strokes
+from dsf_jax.images.points import CANVAS, check_pressure, points_from_strokes
 
 Box = tuple[float, float, float, float]
 
@@ -92,12 +92,7 @@ def _array(stroke: Sequence[Sequence[float]], number: int) -> np.ndarray:
     """Makes an array [n, 3] of a stroke's points; where there is no pressure, it is 1."""
     points = [(*point, 1.0)[:3] for point in stroke]
     array = np.array(points, np.float64).reshape(-1, 3)
-    fits = (array[:, 2] >= 0) & (array[:, 2] <= 1)  # not so for NaN
-    if not fits.all():
-        row = int(np.argmin(fits))
-        raise ValueError(
-            f"point {row} of stroke {number} has the pressure {array[row, 2]}, expected 0 to 1; scale it"
-        )
+    check_pressure(array, number)
     return array
 
 

@@ -144,10 +144,7 @@ def _line_darkness(strength: np.ndarray, level: int) -> np.ndarray:
         kept = line | inside_of_areas(ink, line)
         return np.where(kept, largest_around(on_canvas, _AROUND), 0)
     around = largest_around(strength, round(_AROUND * side / CANVAS / 2 - 0.5) * 2 + 1)
-    line = np.argwhere(centre_lines(strength >= level))
-    x, y = _to_cells(line, side, strength.shape).T
-    darkness = np.zeros((CANVAS, CANVAS), np.uint8)
-    np.maximum.at(darkness, (y, x), around[line[:, 0], line[:, 1]])
+    darkness = _on_canvas(np.where(centre_lines(strength >= level), around, 0))
     area = _area_darkness(strength, level)
     return np.where(inside_of_areas(area > 0, darkness > 0), area, darkness)
 
@@ -189,8 +186,8 @@ def points_from_strokes(
       chain of touching cells. [0, 3] where nothing lies in the box.
 
     Raises:
-      ValueError: for a box without area, another shape or dtype, or a point that is not finite or
-        further than a million canvas sides away.
+      ValueError: for a box without area, another shape or dtype, a pressure beyond [0, 1], or a point
+        that is not finite or further than a million canvas sides away.
     """
     corner = _corner(box)
     low, high = np.append(corner, -np.inf), np.append(CANVAS - corner, np.inf)
@@ -243,6 +240,17 @@ def canvas_strokes(
     return moved
 
 
+def check_pressure(stroke: np.ndarray, number: int) -> None:
+    """Raises ValueError for a stroke [n, 2] or [n, 3] with a pressure beyond [0, 1]; `number` names it."""
+    pressure = stroke[:, 2:]
+    fits = ((pressure >= 0) & (pressure <= 1)).all(axis=1)  # not so for NaN
+    if not fits.all():
+        row = int(np.argmin(fits))
+        raise ValueError(
+            f"point {row} of stroke {number} has the pressure {pressure[row, 0]}, expected 0 to 1; scale it"
+        )
+
+
 def padded_length(length: int) -> int:
     """Returns the length that a list of `length` points is padded to: few lengths mean few
     compilations.
@@ -279,11 +287,19 @@ def pad_points(lists: Sequence[np.ndarray], length: int | None = None) -> np.nda
     return padded
 
 
-def _to_cells(positions: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Source (row, column) pixel positions -> canvas cells (x, y) of their centres."""
-    margin = (side - np.asarray(shape)) / 2  # centres the shorter side on the square canvas
-    cells = np.floor((positions + 0.5 + margin) * (CANVAS / side))
-    return np.clip(cells, 0, CANVAS - 1)[:, ::-1].astype(np.uint16)
+def _on_canvas(darkness: np.ndarray) -> np.ndarray:
+    """Moves the pixels of a source no coarser than the lattice, [h, w] uint8, to the cells that their
+    centres lie in, [CANVAS, CANVAS] uint8; of several in one cell, the darkest shows.
+    """
+    side, pixels = max(darkness.shape), np.argwhere(darkness)
+    margin = (
+        side - np.asarray(darkness.shape)
+    ) / 2  # centres the shorter side on the square canvas
+    cells = np.floor((pixels + 0.5 + margin) * (CANVAS / side))
+    rows, columns = np.clip(cells, 0, CANVAS - 1).astype(np.intp).T
+    canvas = np.zeros((CANVAS, CANVAS), np.uint8)
+    np.maximum.at(canvas, (rows, columns), darkness[tuple(pixels.T)])
+    return canvas
 
 
 def _area_darkness(strength: np.ndarray, level: int) -> np.ndarray:
@@ -295,11 +311,7 @@ def _area_darkness(strength: np.ndarray, level: int) -> np.ndarray:
     side = max(strength.shape)
     strong = np.where(strength >= level, strength, 0).astype(np.uint8)
     if side >= CANVAS:
-        ink = np.argwhere(strong)
-        x, y = _to_cells(ink, side, strength.shape).T
-        darkness = np.zeros((CANVAS, CANVAS), np.uint8)
-        np.maximum.at(darkness, (y, x), strong[ink[:, 0], ink[:, 1]])
-        return darkness
+        return _on_canvas(strong)
     height, width = strength.shape
     centre = (np.arange(CANVAS) + 0.5) * (side / CANVAS)  # in source pixels from the square's edge
     row, column = (np.floor(centre - (side - n) / 2).astype(int) for n in (height, width))
@@ -332,6 +344,7 @@ def _checked_stroke(stroke: np.ndarray, number: int) -> np.ndarray:
             f"stroke {number} must be numbers [n, 2] or [n, 3], got {stroke.dtype} "
             f"{list(stroke.shape)}; stack its x and y, and its pressure if it has one, as columns"
         )
+    check_pressure(stroke, number)
     return stroke.astype(np.float64)
 
 

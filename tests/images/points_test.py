@@ -138,6 +138,10 @@ def test_padded_lengths_are_few_and_long_enough(n):
             "9 points does not fit into length=8",
         ),
         (lambda: P.points_from_ink(np.zeros((4, 4), np.uint8)), "ink must be bool"),
+        (
+            lambda: P.points_from_strokes([np.array([[1, 1, 0.5], [2, 2, 5.0]])], (0, 0, 9, 9)),
+            "point 1 of stroke 0 has the pressure 5.0, expected 0 to 1",
+        ),
         (lambda: P.ink_of(np.zeros((4, 4))), r"must be uint8 .* got float64 \[4, 4\]"),
         (lambda: P.ink_of(np.zeros((4, 4), np.uint8), polarity="red"), "polarity='red' is unknown"),
         (lambda: P.ink_of(np.zeros((4, 4), np.uint8), threshold=1.0), "threshold=1.0"),
@@ -295,7 +299,7 @@ def test_pressure_is_darkness():
     np.testing.assert_array_equal(both, points)
     assert np.all(P.points_from_strokes([faint], UNIT)[:, 2] == 1)
     # A stroke that leaves the box keeps its pressures.
-    longer = np.array([[-0.7, 0.5, -0.6], [1.7, 0.5, 1.8]])
+    longer = np.array([[-0.7, 0.5, 0.2], [1.7, 0.5, 1.0]])
     cut = P.points_from_strokes([longer], UNIT)
     assert abs(int(cut[340, 2]) - 153) <= 1
 
