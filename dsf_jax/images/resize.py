@@ -119,18 +119,14 @@ def draw_points(
       ValueError: for a size over 481, or an unknown polarity.
     """
     check_polarity(polarity)
-    if not 1 <= size <= LARGEST_SIZE:
-        raise ValueError(
-            f"size={size} must lie between 1 and {LARGEST_SIZE}: points are 1/{CANVAS} of the canvas apart and would tear"
-        )
+    _check_size(size)
     chex.assert_shape(points, (None, {2, 3}))
     centred = (points[:, :2].astype(jnp.float32) + 0.5) / CANVAS - 0.5  # [p, 2]
-    if shift is not None:
-        centred += shift
+    shifted = centred if shift is None else centred + shift
     # To mirror and turn is to turn the other way and mirror: done with the map's columns, so that
     # it is exactly what mirroring the other map gives (`sketch_views`).
     turned = _rotation(jnp.where(flip, -angle, angle), False)
-    moved = jnp.matmul(centred, turned.T, precision="highest") * scale
+    moved = jnp.matmul(shifted, turned.T, precision="highest") * scale
     dark = points[:, 2] if points.shape[1] == 3 else jnp.full(len(points), DARKEST)
     pixels, darkness = _marks((moved + 0.5) * size, dark, pen, reach)
     inside = jnp.all((pixels >= 0) & (pixels < size), axis=-1) & (points[None, :, 0] != PADDING)
@@ -140,6 +136,13 @@ def draw_points(
     drawn = jnp.zeros(size * size, jnp.uint8).at[flat].max(darkness, mode="drop")
     shown = DARKEST - drawn if polarity == "black_on_white" else drawn
     return shown.reshape(size, size)
+
+
+def _check_size(size: int) -> None:
+    if not 1 <= size <= LARGEST_SIZE:
+        raise ValueError(
+            f"size={size} must lie between 1 and {LARGEST_SIZE}: points are 1/{CANVAS} of the canvas apart and would tear"
+        )
 
 
 def _marks(
