@@ -77,11 +77,19 @@ def join() -> None:
     except (RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ConnectionError(
-            f"the processes of --coordinator={address} did not meet ({reason}); start all "
-            "of them with the same address, and check that it can be reached"
+            f"the processes of --coordinator={address} did not meet ({reason}); {_remedy(address)}"
         ) from error
     finally:
         late.cancel()
+
+
+def _remedy(address: str) -> str:
+    if address == AUTO:
+        return (
+            f"--coordinator={AUTO} is for TPU pods, Slurm and MPI: elsewhere give HOST:PORT, "
+            "--processes and --process"
+        )
+    return "start all of them with the same address, and check that it can be reached"
 
 
 def _not_there(address: str) -> str:

@@ -110,16 +110,21 @@ def test_flags_that_contradict_one_another(joined, monkeypatch, values, message)
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, ValueError])
-def test_processes_that_do_not_meet(joined, kind):
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ({"coordinator": "a:1", "processes": 2, "process": 1}, "start all of them with the same"),
+        ({"coordinator": "auto"}, "--coordinator=auto is for TPU pods, Slurm and MPI: elsewhere"),
+    ],
+)
+def test_processes_that_do_not_meet(joined, kind, given, remedy):
     def fail(*_, **__):
         raise kind("DEADLINE_EXCEEDED: nobody came\nmore of it")
 
     joined.fake.distributed.initialize = fail
-    with pytest.raises(
-        ConnectionError, match=r"--coordinator=a:1 did not meet \(DEADLINE_EXC"
-    ) as e:
-        joined(coordinator="a:1", processes=2, process=1)
-    assert "; start all of them with the same address" in str(e.value) and "\n" not in str(e.value)
+    with pytest.raises(ConnectionError, match=r" did not meet \(DEADLINE_EXC") as caught:
+        joined(**given)
+    assert f"; {remedy}" in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ python -m tests.training.member --run_dir=RUN --out=OUT.npz --devices=4 --coordi
 """
 
 import dataclasses
+import time
 
+import grain
 import jax
 import numpy as np
 from absl import flags
@@ -19,6 +21,8 @@ _RUN_DIR = flags.DEFINE_string("run_dir", None, "Of the run.", required=True)
 _OUT = flags.DEFINE_string("out", None, "File of the parameters.", required=True)
 _DEVICES = flags.DEFINE_integer("devices", 1, "Virtual devices of this process.")
 _SECONDS = flags.DEFINE_float("seconds", 0.0, "That each batch takes.")
+_STUCK_AT = flags.DEFINE_integer("stuck_at", None, "Number of the batch that never comes.")
+_RATE = flags.DEFINE_float("rate", tiny.TRAINING.learning_rate, "The learning rate.")
 
 
 def part(batch):
@@ -33,17 +37,29 @@ def part(batch):
     }
 
 
+def batches():
+    """This process's batches."""
+
+    def read(number):
+        if number == _STUCK_AT.value:
+            time.sleep(1000)
+        return part(tiny.batches(_SECONDS.value)[number])
+
+    return grain.MapDataset.range(1000).map(read)
+
+
 def main():
     jax.config.update("jax_num_cpu_devices", _DEVICES.value)
     distributed.join()
     result = train(
-        dataclasses.replace(tiny.TRAINING, log_every=1),
-        lambda model: tiny.batches(_SECONDS.value).map(part),
+        dataclasses.replace(tiny.TRAINING, log_every=1, learning_rate=_RATE.value),
+        lambda model: batches(),
         tiny.start_model(),
         _RUN_DIR.value,
         total_examples=tiny.EXAMPLES,
         data=tiny.DATA,
         held_out=tiny.held_out().map(part),
+        watchdog=distributed.watchdog(),
     )
     if is_primary() and result.finished:
         np.savez(_OUT.value, **tiny.flat(jax.device_get(result.state.model.params)))

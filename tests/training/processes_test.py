@@ -25,8 +25,8 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def start(run_dir, *, processes=1, devices=1, seconds=0.0):
-    """Starts all processes of a run."""
+def start(run_dir, *, processes=1, devices=1, seconds=0.0, more=(), last=()):
+    """Starts all processes of a run; `more` are further flags, `last` those of the last one."""
     together = []
     if processes > 1:
         address = f"127.0.0.1:{free_port()}"
@@ -39,6 +39,8 @@ def start(run_dir, *, processes=1, devices=1, seconds=0.0):
             *(f"--devices={devices}", f"--seconds={seconds}"),
             *together,
             *([f"--process={i}"] if together else []),
+            *more,
+            *(last if i == processes - 1 else ()),
         ]
         for i in range(processes)
     ]
@@ -138,3 +140,29 @@ def test_sigterm_to_one_process_saves_and_ends_all(two, tmp_path):
     resumed = finish(run_dir, processes=2, devices=4)
     for name, value in two[1].items():
         np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+
+
+def test_processes_that_were_started_differently_are_told_and_train_nothing(tmp_path):
+    run_dir = tmp_path / "run"
+    for process in start(run_dir, processes=2, last=["--rate=1"]):
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 1
+        line = errors.strip().splitlines()[-1]
+        assert "learning_rate is 0.001 in process 0 and 1.0 in process 1; start all" in line
+    assert not (run_dir / "config.json").exists() and not steps_there(run_dir)
+
+
+@pytest.mark.parametrize("signalled", [False, True])
+def test_when_one_process_hangs_all_end_with_a_line(tmp_path, signalled):
+    run_dir = tmp_path / "run"
+    processes = start(run_dir, processes=2, more=["--step_timeout=4"], last=["--stuck_at=8"])
+    wait_for_checkpoint(run_dir, processes)
+    if signalled:
+        time.sleep(2)  # the two steps before take milliseconds
+        processes[0].send_signal(signal.SIGTERM)
+    for number, process in enumerate(processes):
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 1
+        line = errors.strip().splitlines()[-1]
+        assert line.startswith(f"error: process {number} of 2: ") or "another is gone" in line
+    assert max(steps_there(run_dir)) == 5
