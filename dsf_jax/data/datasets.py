@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 from dsf_jax.data.files import read_text
-from dsf_jax.data.mixtures import EDGE_PRESERVING, ClassMap, Mixture, domains_of, mix
+from dsf_jax.data.mixtures import (
+    EDGE_PRESERVING,
+    ClassMap,
+    Mixture,
+    check_class_map,
+    domains_of,
+    mix,
+)
 from dsf_jax.data.records import DataSet, Records, list_datasets, open_dataset
 from dsf_jax.images.resize import SIZE
 from dsf_jax.images.views import Resizing
@@ -86,10 +93,11 @@ def open_mixture(
       The mixture.
 
     Raises:
-      ValueError: when a domain of the mixture has no data set.
+      ValueError: when a domain of the mixture has no data set, or the map speaks of none of them.
     """
     wanted = domains_of(mixture)
     opened = [DataSetSpec.parse(text).open(data_dir, split) for text in datasets]
+    check_class_map(class_map, opened)
     domains = {data_set.domain for data_set in opened}
     if missing := [domain for domain in wanted if domain not in domains]:
         given = [f"{data_set.name} ({data_set.domain})" for data_set in opened]

@@ -253,7 +253,7 @@ def mix(
       ValueError: when nothing is left, a class is listed twice, or the map contradicts itself.
     """
     check_resizing(resizing)
-    _check_map(class_map or {}, data_sets)
+    _check_mapped_classes(class_map or {}, data_sets)
     labels = [_labels_of(data_set) for data_set in data_sets]
     names = [names_in_mixture(data_set, class_map or {}) for data_set in data_sets]
     if class_names is None:
@@ -278,7 +278,7 @@ def mix(
 
 def names_in_mixture(data_set: DataSet, class_map: ClassMap) -> list[str]:
     """Returns the mixture's name of each of a data set's classes, in its own order; see `mix`."""
-    set_name = data_set.name.partition("/")[0]
+    set_name = _set_name(data_set)
     synonyms: dict[str, str] = {}
     for name, sets in class_map.items():
         for own in map(_composed, sets.get(set_name, ())):
@@ -296,28 +296,44 @@ def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _check_map(class_map: ClassMap, data_sets: Sequence[DataSet]) -> None:
-    """Refuses a map that speaks of none of the data sets, or of classes that they do not have."""
-    known: dict[str, set[str]] = collections.defaultdict(set)
-    for data_set in data_sets:
-        own_names = map(_composed, data_set.class_names)
-        known[data_set.name.partition("/")[0]].update(own_names)
-    mapped = [
-        (s, _composed(name))
-        for sets in class_map.values()
-        for s, own in sets.items()
-        for name in own
-    ]
-    if class_map and not any(set_name in known for set_name, _ in mapped):
+def check_class_map(class_map: ClassMap | None, data_sets: Sequence[DataSet]) -> None:
+    """Refuses a map that speaks of none of the data sets that it was given for.
+
+    Args:
+      class_map: see `mix`.
+      data_sets: all of them; a mixture may take a part, of which the map need not speak.
+
+    Raises:
+      ValueError: when all its data sets are others.
+    """
+    mapped = {set_name for sets in (class_map or {}).values() for set_name in sets}
+    known = {_set_name(data_set): None for data_set in data_sets}
+    if class_map and not mapped & known.keys():
         raise ValueError(
-            f"the class map names {_listed(sorted({s for s, _ in mapped}))}, but the data sets are "
+            f"the class map names {_listed(sorted(mapped))}, but the data sets are "
             f"{', '.join(known)}; use their names"
         )
-    if wrong := [(s, name) for s, name in mapped if s in known and name not in known[s]]:
-        set_name, name = wrong[0]
-        raise ValueError(
-            f"the class map names {name!r} of {set_name}, which has no such class; correct it"
-        )
+
+
+def _set_name(data_set: DataSet) -> str:
+    """Returns a data set's name without its configuration, as class maps have it."""
+    return data_set.name.partition("/")[0]
+
+
+def _check_mapped_classes(class_map: ClassMap, data_sets: Sequence[DataSet]) -> None:
+    """Refuses a map that speaks of classes that the data sets do not have."""
+    known: dict[str, set[str]] = collections.defaultdict(set)
+    for data_set in data_sets:
+        known[_set_name(data_set)].update(map(_composed, data_set.class_names))
+    for sets in class_map.values():
+        for set_name, own in sets.items():
+            wrong = [
+                name for name in own if set_name in known and _composed(name) not in known[set_name]
+            ]
+            if wrong:
+                raise ValueError(
+                    f"the class map names {wrong[0]!r} of {set_name}, which has no such class; correct it"
+                )
 
 
 def _labels_of(data_set: DataSet) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dsf_jax.data.mixtures import ClassMap, Mixture, mix, names_in_mixture
+from dsf_jax.data.mixtures import ClassMap, Mixture, check_class_map, mix, names_in_mixture
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation.baselines import fit_linear
 from dsf_jax.evaluation.extractors import (
@@ -131,6 +131,7 @@ def retrieval(
 
     def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
         sets = [*sketches, *photos]
+        check_class_map(class_map, sets)
         classes = all_classes(sets, class_map) if by_name else sketches[0].class_names
         mixture = extractor.mixture(sets, classes, class_map)
         queries = extractor.features(mixture.drawings, layers, "sketches", progress)

@@ -89,6 +89,19 @@ def test_a_mixture_leaves_out_and_names_the_domains_that_it_lacks(data_dir: str)
         open_mixture(data_dir, ("zoo/sketch",), "train", "S+I")
 
 
+def test_a_class_map_of_other_data_sets_is_refused_where_it_is_given(data_dir: str) -> None:
+    elsewhere = {"cat": {"aviary": ["cat"]}}
+    with pytest.raises(
+        ValueError, match="names aviary, but the data sets are zoo; use their names"
+    ):
+        open_mixture(data_dir, ("zoo/sketch",), "train", "S", class_map=elsewhere)
+    # What is held out is often one of many that the map is of.
+    held_out = open_held_out(
+        data_dir, ["zoo/sketch"], "train", class_names=("cat",), class_map=elsewhere
+    )
+    assert held_out is not None and len(held_out.drawings) == 2
+
+
 def test_nothing_held_out_is_none(data_dir: str) -> None:
     assert open_held_out(data_dir, [], "train", class_names=("cat",)) is None
 
