@@ -410,9 +410,13 @@ def _explain_flags(error: flags.Error, script: str) -> str:
 
 
 def _print_unraisable(unraisable: Any) -> None:
-    """Prints an exception that nobody caught, as Python does, except one kind: the storage library's
-    threads report to an event loop that a failed read or write has closed.
+    """Prints an exception that nobody caught, as Python does, except those of the storage library after
+    a read or write that failed: its threads report to an event loop that is closed, and the reads of
+    other arrays fail too.
     """
+    code = getattr(unraisable.object, "cr_code", None)
+    if "orbax" in getattr(code, "co_filename", ""):
+        return
     if str(unraisable.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(unraisable)
 
@@ -449,6 +453,8 @@ def _keep_compiled() -> None:
             file=sys.stderr,
         )
     jax.config.update("jax_compilation_cache_dir", folder or None)
+    # A script compiles some 70 functions, most of them small: together they cost more than the large.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def _can_write(folder: pathlib.Path) -> bool:

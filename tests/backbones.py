@@ -1,5 +1,6 @@
 """Networks small enough for tests, registered as any other backbone; importing this file is enough."""
 
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbone import INPUT, Backbone, Feature, PixelFormat, Trainable
 from dsf_jax.models.backbones import BACKBONES
+from dsf_jax.models.kernels import dropout
 
 
 class TinyNet(nn.Module):
@@ -32,6 +34,37 @@ class TinyNet(nn.Module):
         x = nn.Dense(self.num_classes, dtype=self.dtype, name="fc8")(x)
         activations["fc8"] = x = x.astype(jnp.float32)
         return x, activations
+
+
+class NarrowAlexNet(nn.Module):
+    """AlexNet's layers by their names, some channels wide."""
+
+    num_classes: int
+    dropout_rate: float = 0.5
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, inputs, dropout_keys=None, start=INPUT):
+        activations = {}
+        x = inputs.astype(self.dtype)
+        for block, (side, stride) in enumerate(((11, 4), (5, 1), (3, 1), (3, 1), (3, 1)), start=1):
+            if start != INPUT:
+                break
+            padding = "VALID" if block == 1 else "SAME"
+            x = nn.Conv(8, (side, side), stride, padding, dtype=self.dtype, name=f"conv{block}")(x)
+            activations[f"conv{block}"] = x
+            activations[f"relu{block}"] = x = nn.relu(x)
+            if block in (1, 2, 5):
+                activations[f"pool{block}"] = x = nn.max_pool(x, (3, 3), (2, 2))
+        x = x.reshape(x.shape[0], -1)
+        for layer, width in ((6, 32), (7, 32), (8, self.num_classes)):
+            if layer > 6 and dropout_keys is not None and self.dropout_rate:
+                x = dropout(x, dropout_keys, layer, self.dropout_rate)
+            x = nn.Dense(width, dtype=self.dtype, name=f"fc{layer}")(x)
+            activations[f"fc{layer}"] = x
+            if layer < 8:
+                activations[f"relu{layer}"] = x = nn.relu(x)
+        return x.astype(jnp.float32), activations
 
 
 class TwoLayers(nn.Module):
@@ -74,6 +107,17 @@ TINY = Backbone(
     measured=("relu1", "relu7"),
     inverted=("relu1", "fc8"),
 )
+NARROW = dataclasses.replace(
+    CAFFE,
+    name="narrow",
+    title="a narrow AlexNet",
+    build=NarrowAlexNet,
+    size=67,
+    weight_names={},
+    flattened={},
+    torch_names={},
+    caffe_network=None,
+)
 TWO_LAYERS = Backbone(
     name="two_layers",
     title="a network of two layers",
@@ -93,4 +137,4 @@ TWO_LAYERS = Backbone(
     measured=("seen", "mean"),
     inverted=("seen",),
 )
-BACKBONES |= {backbone.name: backbone for backbone in (TINY, TWO_LAYERS)}
+BACKBONES |= {backbone.name: backbone for backbone in (TINY, NARROW, TWO_LAYERS)}

@@ -1,14 +1,21 @@
 """A strict test bed: eight virtual devices, rank promotion raises, warnings are errors
 (pyproject.toml)."""
 
+import atexit
 import contextlib
 import os
 import shutil
 import subprocess
+import tempfile
 
 # A third of the suite is compilation: what is computed is compared, not how fast. With =0 in the
 # environment the suite runs what users run. Processes that tests start inherit it.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# What one test has compiled, the others read, in all processes of the session.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _folder = tempfile.mkdtemp(prefix="dsf_jax_compiled_")
+    atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import jax
 import pytest

@@ -259,7 +259,7 @@ def _others_there() -> Iterator[None]:
 
 def _check_finite(state: TrainState) -> None:
     """Refuses a state that training could not go on from."""
-    if not np.isfinite(optax.tree.norm(state.model.params)):
+    if not np.isfinite(jax.jit(optax.tree.norm)(state.model.params)):
         raise FloatingPointError(diverged("a parameter is not finite", int(state.step)))
 
 

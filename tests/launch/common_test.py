@@ -299,11 +299,12 @@ def test_where_compiled_functions_are_kept_without_a_home(monkeypatch, tmp_path)
 def test_a_folder_that_cannot_be_written_is_told(
     monkeypatch, tmp_path, capsys, given, folder, note
 ):
-    taken = []
-    monkeypatch.setattr(jax.config, "update", lambda _, value: taken.append(value))
+    taken = {}
+    monkeypatch.setattr(jax.config, "update", taken.__setitem__)
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", given.format(tmp=tmp_path))
     common._keep_compiled()
-    assert taken == [folder and folder.format(tmp=tmp_path)]
+    assert taken["jax_compilation_cache_dir"] == (folder and folder.format(tmp=tmp_path))
+    assert taken["jax_persistent_cache_min_compile_time_secs"] == 0  # small ones are many
     said = capsys.readouterr().err
     assert note in said and bool(said) == bool(note)
 

@@ -197,7 +197,7 @@ def test_damaged_records_are_named(launch, given, data_dir, tmp_path):
 
 
 def file_of(step, item):
-    """The largest file of an item: of the parameters, the one with fc6."""
+    """The largest file of an item: of the parameters, one with layers' values."""
     files = (path for path in (step / item).rglob("*") if path.is_file())
     return max(files, key=lambda path: path.stat().st_size)
 

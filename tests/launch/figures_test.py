@@ -17,10 +17,10 @@ from dsf_jax.paper import network_figures
 from dsf_jax.recognition.voting import vote
 from dsf_jax.retrieval.features import extract
 from dsf_jax.training.checkpoints import load_model, save_model
+from tests.backbones import NARROW
 from tests.insight.benchmark_plots_test import RESULTS
 
 PAPER = ("resizing", "views", "retrieval", "activations", "filters", "inversion")
-SIZE = 67  # the least at which every layer has cells
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,9 @@ def flags(data_dir, tmp_path_factory):
     )
     folder = tmp_path_factory.mktemp("networks")
     for name, classes, seed in (("before", ("a", "b"), 0), ("after", names, 1)):
-        config = ModelConfig("caffe", classes, SIZE, ("fc8",) if name == "before" else ())
+        config = ModelConfig(
+            NARROW.name, classes, NARROW.size, ("fc8",) if name == "before" else ()
+        )
         save_model(folder / name, init_model(config, seed))
     return {"checkpoint": folder / "after", "before": folder / "before", "data_dir": data_dir}
 
@@ -118,7 +120,7 @@ def test_what_moved_is_measured(report, flags):
     models = (load_model(flags[name]) for name in ("before", "checkpoint"))
     old, new = (model.params["conv1"]["kernel"] for model in models)
     moved = np.linalg.norm(np.asarray(new - old)) / np.linalg.norm(np.asarray(old))
-    assert filters["moved"] == pytest.approx(moved, rel=1e-4) and filters["filters"] == 96
+    assert filters["moved"] == pytest.approx(moved, rel=1e-4) and filters["filters"] == 8
     for row in filters["rows"]:
         change = row["after"]["mean"] - row["before"]["mean"]
         assert row["change"]["mean"] == pytest.approx(change, abs=1e-6)
@@ -138,7 +140,9 @@ def test_every_image_and_layer_has_its_error(report, seen):
         for kind in ("sketch", "photo")
     ]
     for ratio, examples in zip(ratios, (mixture.drawings, mixture.photos), strict=True):
-        shown = np.asarray(plain_view(content(collate([examples[i] for i in range(5)])), size=SIZE))
+        shown = np.asarray(
+            plain_view(content(collate([examples[i] for i in range(5)])), size=NARROW.size)
+        )
         unit = mean_distance(model, shown, layer="conv1")
         maps = model(shown)[1]["conv1"]
         lengths = np.linalg.norm(np.asarray(maps).reshape(len(shown), -1), axis=1)

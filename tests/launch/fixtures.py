@@ -7,6 +7,9 @@ import pytest
 from data_builders.openmoji.emoji import package_folder
 from data_builders.openmoji.openmoji_dataset_builder import Builder
 from data_builders.prepare import prepare
+from dsf_jax.models.model import ModelConfig, init_model
+from dsf_jax.training.checkpoints import save_model
+from tests.backbones import NARROW
 from tests.launch.scripts import ALL, Launcher
 from tests.launch.small_sets import make_run, prepare_small_sets
 
@@ -46,10 +49,19 @@ def port(launch, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def training(data_dir, port):
+def start(tmp_path_factory):
+    """A checkpoint of a narrow AlexNet, as if its convolutions had been ported."""
+    folder = tmp_path_factory.mktemp("start") / "checkpoint"
+    config = ModelConfig(NARROW.name, ("one", "two"), NARROW.size, ("fc6", "fc7", "fc8"))
+    save_model(folder, init_model(config, seed=0))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def training(data_dir, start):
     """Flags of a run that takes seconds: four steps of fc8 on kept pool5."""
     return {
-        "data_dir": data_dir, "init": port[1], "datasets": ALL, "train_layers": "last",
+        "data_dir": data_dir, "init": start, "datasets": ALL, "train_layers": "last",
         "cached_views": 1, "batch_size": 4, "epochs": 1,
     }  # fmt: skip
 

@@ -61,9 +61,9 @@ def test_reduced_vectors_and_filters(launch, given, photos, sketch, tmp_path):  
     places = {"photos": tmp_path / "all", "gallery": tmp_path / "small"}
     flags = given | places | {"layer": "L6", "dimensions": 3, "dtype": "float16"}
     first, second, _ = launch("index", **flags).succeeded().splitlines()
-    assert first.startswith("recall@10 of 3 dimensions, float16, against all 4096: ")
+    assert first.startswith("recall@10 of 3 dimensions, float16, against all 32: ")
     assert second.endswith("unchanged 0, not readable 0, passed over 1")
-    assert Gallery.open(tmp_path / "small").config[3:6] == (4096, 3, "float16")
+    assert Gallery.open(tmp_path / "small").config[3:6] == (32, 3, "float16")
     flags = {"checkpoint": given["checkpoint"], "gallery": places["gallery"], "sketch": sketch}
     whole = ranking(launch("search", **flags).succeeded())
     assert whole == ranking(launch("search", "--folder=kept", **flags).succeeded())

@@ -66,11 +66,12 @@ def test_a_ranking(launch, given, photos, tmp_path):
     assert shorter == told[:2]
 
 
-def test_the_same_picture_is_nearest(launch, given, photos, tmp_path):
-    """Drawn and painted alike, the drawing itself has the least distance."""
+def test_the_same_picture_is_nearest(launch, given, port, photos, tmp_path):
+    """Drawn and painted alike, the drawing itself has the least distance, to eyes that see: photos'."""
     folder = shutil.copytree(photos, tmp_path / "pictures")
     shutil.copy(given["sketch"], folder / "itself.png")
-    told = ranking(launch("search", layer="L6", **(given | {"photos": folder})).succeeded())
+    given |= {"photos": folder, "checkpoint": port[1]}
+    told = ranking(launch("search", layer="L6", **given).succeeded())
     assert told[0][2] == str(folder / "itself.png")
 
 

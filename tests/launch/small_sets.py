@@ -11,9 +11,9 @@ from data_builders.prepare import prepare
 from data_builders.tu_berlin.tu_berlin_dataset_builder import Builder as TuBerlin
 from dsf_jax.models.model import ModelConfig, init_model
 from dsf_jax.training.checkpoints import save_model
+from tests.backbones import NARROW
 
 CLASSES = ("ball", "box")
-SIZE = 67  # the smallest round figure at which every layer has a cell
 
 
 def sketch(path, shape, x):
@@ -74,7 +74,7 @@ def make_run(
     folder, fold, *, seed, trained_on=None, digest=None, resizing="edge_preserving", classes=CLASSES
 ):
     """What launch.train leaves of a fold, untrained."""
-    config = ModelConfig("caffe", classes, SIZE, (), resizing)
+    config = ModelConfig(NARROW.name, classes, NARROW.size, (), resizing)
     save_model(folder / "checkpoints", init_model(config, seed))
     rest = trained_on or "+".join(f"fold{i}" for i in range(3) if i != fold)
     data = [f"sketch: 8 from tu_berlin/sketch [{rest}], 4 a class"]
