@@ -12,6 +12,7 @@ images.scan              pictures of drawings on paper -> ink, told apart from p
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
 images.descriptors       HOG and raw pixels, hand-crafted descriptors to compare with
 models.kernels           AlexNet's parts in the forms that run fastest
+models.depthwise         depthwise convolutions in the forms that run fastest
 models.backbone          what the library knows of an architecture, in one record
 models.alexnet           AlexNet, Caffe's and torchvision's: logits and every layer by name
 models.backbones         the architectures that there are, by name
