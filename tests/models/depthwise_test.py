@@ -50,7 +50,7 @@ def assert_same(arguments, stride):
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("side", [3, 5])
-@pytest.mark.parametrize(("height", "width"), [(8, 11), (7, 6), (1, 2)])
+@pytest.mark.parametrize(("height", "width"), [(8, 11), (7, 2)])
 def test_values_and_gradients(height, width, side, stride):
     assert_same(noise(3, height, width, 4, side), stride)
 

@@ -29,6 +29,7 @@ TOLERANCE = 1e-4
 ODD = (45, 58)  # 23 x 29, 12 x 15, 6 x 8, 3 x 4, 2 x 2 maps: padding of all kinds
 
 
+@functools.cache
 def shapes_of(name, classes=CLASSES):
     """A model of shapes alone."""
     backbone = BACKBONES[name]
@@ -60,8 +61,8 @@ def pictures(height, width, count=1):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_published_shapes(name):
     """Sizes, and the number of parameters as published: of each norm, its factor is folded away."""
-    model, (_, _, size, count) = shapes_of(name), original.NETWORKS[name]
-    leaves = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes_of(name, 1000).params))
+    model, (_, _, size, count) = shapes_of(name, 1000), original.NETWORKS[name]
+    leaves = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(model.params))
     factors = sum(
         layer["bias"].shape[0] for key, layer in model.params.items() if key != "classifier"
     )
@@ -73,6 +74,7 @@ def test_the_published_shapes(name):
     ]
 
 
+@pytest.mark.slow
 def test_what_the_library_knows_of_them_are_their_activations():
     for name in NAMES:
         model = shapes_of(name)
@@ -96,6 +98,22 @@ def test_every_activation_is_that_of_the_original(name, folder):
     assert set(ours) == set(model.activation_shapes()) == set(theirs)
     for key, value in theirs.items():
         assert relative_error(np.asarray(ours[key]), value) < TOLERANCE, key
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "margins",
+    [lambda missing: (missing - missing // 2, missing // 2), lambda missing: (missing, 0)],
+    ids=["odd one first", "all first"],
+)
+def test_other_padding_stands_out(margins, monkeypatch):
+    """Such as PyTorch's, which is the same on both sides: no slack of the tolerance lets it through."""
+    state, images = original.random_state(LITE0, CLASSES), pictures(32, 45)
+    right = original.activations(LITE0, state, images)
+    monkeypatch.setattr(original, "margins", margins)
+    wrong = original.activations(LITE0, state, images)
+    for key in ("stem", "block2", "block16", "pooled", "logits"):
+        assert relative_error(wrong[key], right[key]) > 100 * TOLERANCE, key
 
 
 @pytest.mark.slow

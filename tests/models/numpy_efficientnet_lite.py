@@ -69,12 +69,17 @@ def random_state(name, classes, seed=0):
     return {key: value.astype(np.float32) for key, value in state.items()}
 
 
+def margins(missing):
+    """Zeros before and after: TensorFlow puts the odd one last."""
+    return missing // 2, missing - missing // 2
+
+
 def convolve(x, weight, stride):
     """[b, c, h, w] with TensorFlow's SAME padding; [o, c, s, s], or [c, 1, s, s] channel by channel."""
     side = weight.shape[2]
     sizes = [-(-n // stride) for n in x.shape[2:]]
     missing = [max((m - 1) * stride + side - n, 0) for m, n in zip(sizes, x.shape[2:], strict=True)]
-    x = np.pad(x, [(0, 0), (0, 0), *((m // 2, m - m // 2) for m in missing)])
+    x = np.pad(x, [(0, 0), (0, 0), *map(margins, missing)])
     out = np.zeros((x.shape[0], weight.shape[0], *sizes))
     own = weight.shape[1] == 1
     for i in range(sizes[0]):
