@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Images whose products one loop adds up: XLA vectorises about as many terms well, and no more.
+# Images whose products one loop adds up: with few, more sums are written; all of a large batch make a
+# loop that is slow to compile and to run.
 IMAGES_AT_ONCE = 16
 
 
