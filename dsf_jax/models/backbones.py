@@ -2,8 +2,11 @@
 
 from dsf_jax.models.alexnet import CAFFE, TORCHVISION
 from dsf_jax.models.backbone import Backbone
+from dsf_jax.models.efficientnet_lite import LITE0, LITE1, LITE2
 
-BACKBONES: dict[str, Backbone] = {backbone.name: backbone for backbone in (CAFFE, TORCHVISION)}
+BACKBONES: dict[str, Backbone] = {
+    backbone.name: backbone for backbone in (CAFFE, TORCHVISION, LITE0, LITE1, LITE2)
+}
 
 
 def backbone_named(name: str) -> Backbone:

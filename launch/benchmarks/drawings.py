@@ -120,7 +120,7 @@ def voting(setting: Setting) -> Iterator[Work]:
     cv2 = setting.peer("opencv")
     if cv2:
         checked(lost_ink(views, warped_views(cv2, image)), "turned pixels", "OpenCV")
-    for name, network in torch_networks(setting, model.params, dropout_rate=0.0).items():
+    for name, network in torch_networks(setting, model, dropout_rate=0.0).items():
         theirs = _voted(network, views)
         difference = relative_difference(probabilities, theirs)
         checked(difference, setting.kind("probabilities"), name)

@@ -31,7 +31,7 @@ def inversion(setting: Setting) -> Iterator[Work]:
     differences = {}
     if torch := setting.peer("torch"):
         name = "PyTorch autograd"
-        network = TorchNetwork(torch, model.params, layout="NCHW")
+        network = TorchNetwork(torch, model, layout="NCHW")
         # Both have to start from the same noise for their errors to be compared.
         noise = first_noise(pictures, config, np.full(images, sigma(CAFFE.size, CAFFE.size)))
         calls[name] = lambda: _loop(network, pictures, noise, config)

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -27,7 +27,7 @@ from dsf_jax.training.step import (
 from dsf_jax.training.step import (
     train_step as step_of,
 )
-from launch.benchmarks.torch_network import SGD, torch_networks
+from launch.benchmarks.torch_network import SGD, TorchNetwork, torch_networks
 from launch.benchmarks.work import Setting, Work, checked, relative_difference
 
 CLASSES = tuple(f"class {i}" for i in range(250))
@@ -52,7 +52,7 @@ def forward_flops(model: Model, batch_size: int) -> dict[str, float]:
     """Counts multiplications and additions of each layer's matrix product.
 
     Args:
-      model: the network.
+      model: the network; its layers are named as the activations are that they give.
       batch_size: b.
 
     Returns:
@@ -65,9 +65,10 @@ def forward_flops(model: Model, batch_size: int) -> dict[str, float]:
     }
 
 
-def step_flops(model: Model, batch_size: int) -> float:
-    """Counts a training step's: forward, and the gradients in kernels and, but for conv1, inputs."""
-    layers = forward_flops(model, batch_size)
+def step_flops(model: Model, layers: Mapping[str, float]) -> float:
+    """Counts a training step's: forward, `layers`, and the gradients in kernels and, but for the first
+    layer, inputs.
+    """
     return 3.0 * sum(layers.values()) - layers[model.backbone.layers[0]]
 
 
@@ -116,7 +117,11 @@ def training(
       The step, its first state (which the step takes for its own) and a batch.
     """
     config = StepConfig(
-        sgd(SGD), loss_named("softmax"), model.backbone.learning("all"), dropout_rate, SEED
+        sgd(SGD._replace(fresh_layers=model.config.fresh_layers)),
+        loss_named("softmax"),
+        model.backbone.learning("all"),
+        dropout_rate,
+        SEED,
     )
     step = functools.partial(step_of, config=config)
     state = init_state(jax.tree.map(jnp.copy, model), config)
@@ -146,32 +151,65 @@ class Stepper:
 def forward(setting: Setting) -> Iterator[Work]:
     """AlexNet's logits of a batch, without dropout."""
     model = alexnet(setting)
+    flops = forward_flops(model, setting.batch_size)
+    yield forward_work("forward", model, flops, setting)
+
+
+def train_step(setting: Setting) -> Iterator[Work]:
+    """One step of training all layers; ours makes random views of points and photos as well."""
+    model = alexnet(setting)
+    flops = forward_flops(model, setting.batch_size)
+    yield step_work("train_step", model, flops, setting)
+
+
+def forward_work(
+    what: str,
+    model: Model,
+    flops: Mapping[str, float],
+    setting: Setting,
+    peer: type[TorchNetwork] = TorchNetwork,
+) -> Work:
+    """Makes the row of a network's logits of a batch, without dropout.
+
+    Args:
+      what: name of the row.
+      model: the network.
+      flops: operations of its layers for a batch.
+      setting: how the row is run.
+      peer: the network in PyTorch.
+    """
     images, _ = first_inputs(model, drawn_and_photographed(setting.batch_size))
     call = jax.jit(lambda model, x: model.apply(x)[0])
     inputs = jnp.asarray(images)
     ours = np.asarray(call(model, inputs))
     calls, differences = {}, {}
-    for name, network in torch_networks(setting, model.params, dropout_rate=0.0).items():
+    for name, network in torch_networks(setting, model, dropout_rate=0.0, peer=peer).items():
         calls[name] = functools.partial(network.logits, network.inputs(images))
         difference = relative_difference(ours, calls[name]())
         differences[name] = checked(difference, setting.kind("logits"), name)
-    yield Work(
-        "forward",
+    return Work(
+        what,
         lambda: call(model, inputs).block_until_ready(),
         setting.batch_size,
         "images",
         calls,
         differences,
-        flops=sum(forward_flops(model, setting.batch_size).values()),
+        flops=sum(flops.values()),
         moved=parameter_bytes(model) + images.nbytes + ours.nbytes,
         dtype=setting.dtype,
     )
 
 
-def train_step(setting: Setting) -> Iterator[Work]:
-    """One step of training all layers; ours makes random views of points and photos as well."""
-    model, batch_size = alexnet(setting), setting.batch_size
-    networks = torch_networks(setting, model.params, dropout_rate=0.0)
+def step_work(
+    what: str,
+    model: Model,
+    flops: Mapping[str, float],
+    setting: Setting,
+    peer: type[TorchNetwork] = TorchNetwork,
+) -> Work:
+    """Makes the row of a training step of a network, see `forward_work`."""
+    batch_size = setting.batch_size
+    networks = torch_networks(setting, model, dropout_rate=0.0, peer=peer)
     calls: dict[str, Callable[[], Any]] = {}
     differences = {}
     if networks:
@@ -185,14 +223,14 @@ def train_step(setting: Setting) -> Iterator[Work]:
         differences[name] = checked(difference, setting.kind("updates"), name)
         network.dropout_rate = DROPOUT
         calls[name] = network.step_on(*images)
-    yield Work(
-        "train_step",
+    return Work(
+        what,
         Stepper(*training(model, batch_size)),
         batch_size,
         "images",
         calls,
         differences,
-        flops=step_flops(model, batch_size),
+        flops=step_flops(model, flops),
         # Parameters and momentum are read and written; gradients too, unless they never leave.
         moved=4 * parameter_bytes(model),
         dtype=setting.dtype,

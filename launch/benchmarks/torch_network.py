@@ -1,4 +1,4 @@
-"""The peer of the network: Caffe's AlexNet in PyTorch, with the same parameters."""
+"""The peers of the networks in PyTorch, with the same parameters."""
 
 import os
 from collections.abc import Callable
@@ -8,7 +8,9 @@ import jax
 import numpy as np
 
 from dsf_jax.models.alexnet import ARCHITECTURES, POOLED_BLOCKS
-from dsf_jax.models.backbone import Params
+from dsf_jax.models.depthwise import same_padding
+from dsf_jax.models.efficientnet_lite import blocks_of
+from dsf_jax.models.model import Model
 from dsf_jax.training.optimiser import SGDConfig
 from launch.benchmarks.work import Setting
 
@@ -33,14 +35,14 @@ class TorchNetwork:
     def __init__(
         self,
         torch: Any,
-        params: Params,
+        model: Model,
         *,
         layout: str,
         dropout_rate: float = 0.0,
         dtype: str = "float32",
         compiled: bool = False,
     ) -> None:
-        """Takes parameters over; `layout` is "NCHW" or "NHWC", `dtype` that of the computation."""
+        """Takes a model's parameters over; `layout` is "NCHW" or "NHWC", `dtype` that of the computation."""
         self.torch = torch
         self.device = "cuda" if jax.default_backend() == "gpu" else "cpu"
         if self.device == "cpu":
@@ -51,9 +53,10 @@ class TorchNetwork:
             )
         self.channels_last, self.dropout_rate = layout == "NHWC", dropout_rate
         self.dtype, self.compiled = dtype, compiled
+        self.fresh_layers = model.config.fresh_layers
         self.params = {
             (layer, name): self.tensor(_theirs(np.array(value))).requires_grad_()
-            for layer, values in params.items()
+            for layer, values in model.params.items()
             for name, value in values.items()
         }
         self._forward = torch.compile(self._plain_forward) if compiled else self._plain_forward
@@ -135,7 +138,7 @@ class TorchNetwork:
             {
                 "params": [tensor],
                 "lr": SGD.learning_rate
-                * (SGD.fresh_multiplier if layer in SGD.fresh_layers else 1.0)
+                * (SGD.fresh_multiplier if layer in self.fresh_layers else 1.0)
                 * (SGD.bias_multiplier if name == "bias" else 1.0),
                 "weight_decay": SGD.weight_decay if name == "kernel" else 0.0,
             }
@@ -158,8 +161,40 @@ def _theirs(x: np.ndarray) -> np.ndarray:
     return x.transpose(3, 2, 0, 1) if x.ndim == 4 else x.T
 
 
+class TorchLite(TorchNetwork):
+    """EfficientNet-Lite0 in PyTorch, its batch norms folded as ours are."""
+
+    def _plain_forward(self, x: Any, train: bool) -> Any:
+        functional = self.torch.nn.functional
+        x = functional.relu6(self._same(x, "stem", 2))
+        for i, block in enumerate(blocks_of("efficientnet-lite0"), start=1):
+            before = x
+            if block.expansion > 1:
+                x = functional.relu6(self._same(x, f"block{i}_expand", 1))
+            x = functional.relu6(self._same(x, f"block{i}_depthwise", block.stride))
+            x = self._same(x, f"block{i}_project", 1)
+            if block.stride == 1 and block.inputs == block.outputs:
+                x = x + before
+        x = functional.relu6(self._same(x, "conv_head", 1)).mean((2, 3))
+        x = functional.dropout(x, self.dropout_rate, train)
+        return functional.linear(
+            x, self.params["classifier", "kernel"], self.params["classifier", "bias"]
+        )
+
+    def _same(self, x: Any, layer: str, stride: int) -> Any:
+        """A convolution with TensorFlow's SAME padding, channel by channel where it is depthwise."""
+        kernel, bias = self.params[layer, "kernel"], self.params[layer, "bias"]
+        groups = x.shape[1] // kernel.shape[1]
+        margins = [same_padding(n, kernel.shape[2], stride) for n in x.shape[2:]]
+        if all(before == after for before, after in margins):
+            padding = [before for before, _ in margins]  # without a copy
+        else:
+            x, padding = self.torch.nn.functional.pad(x, (*margins[1], *margins[0])), [0, 0]
+        return self.torch.nn.functional.conv2d(x, kernel, bias, stride, padding, groups=groups)
+
+
 def torch_networks(
-    setting: Setting, params: Params, *, dropout_rate: float
+    setting: Setting, model: Model, *, dropout_rate: float, peer: type[TorchNetwork] = TorchNetwork
 ) -> dict[str, TorchNetwork]:
     """Makes the peers of a network by name, none without torch: run as they are, in both layouts;
     where PyTorch compiles, only channels last, as it is and compiled.
@@ -173,9 +208,9 @@ def torch_networks(
     }
     chosen = list(forms)[:2] if setting.compiled else list(forms)[:0:-1]
     return {
-        name: TorchNetwork(
+        name: peer(
             torch,
-            params,
+            model,
             layout=forms[name][0],
             dropout_rate=dropout_rate,
             dtype=setting.dtype,

@@ -13,6 +13,7 @@ from .drawn import random_points
 
 rng = np.random.default_rng(0)
 POINTS = P.pad_points([random_points(rng, 500)])[0]
+LINEAR = Image.Resampling.BILINEAR
 PHOTO = rng.integers(0, 256, (256, 256, 3)).astype(np.uint8)
 
 
@@ -89,6 +90,21 @@ def test_a_random_view_follows_from_its_key_alone():
     together = views.random_view(keys, group)
     alone = views.random_view(keys[2:3], {"points": POINTS[None]})
     np.testing.assert_array_equal(together[2], alone[0])
+
+
+def test_a_patch_larger_than_photos_is_cut_of_an_enlarged_photo():
+    """260 of 292, as 224 of 256: each patch shows what a smaller one would."""
+    smooth = np.asarray(Image.fromarray(PHOTO).resize((8, 8)).resize((256, 256), LINEAR))
+    made = np.asarray(views.photo_views(smooth, size=260))
+    assert made.shape == (18, 260, 260, 3) and made.dtype == np.uint8
+    enlarged = np.asarray(Image.fromarray(smooth).resize((292, 292), LINEAR), np.int32)
+    for i, (top, left) in enumerate((top, left) for top in (0, 16, 32) for left in (0, 16, 32)):
+        patch = enlarged[top : top + 260, left : left + 260]
+        assert np.abs(made[2 * i] - patch).max() <= 1
+    plain = views.plain_view({"photo": smooth[None]}, size=260)[0]
+    np.testing.assert_array_equal(plain, made[8])
+    chosen = views.random_photo_view(jax.random.key(0), smooth, size=260)
+    assert chosen.tobytes() in {view.tobytes() for view in made}
 
 
 def test_a_photo_smaller_than_the_patch_is_refused():

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from dsf_jax.models.weight_files.efficientnet_lite import packaged_weights_path
 from dsf_jax.models.weight_files.lpips import lpips_weights_path
 from dsf_jax.training.checkpoints import load_model
 
@@ -25,6 +26,23 @@ def test_the_convolutions_of_lpips(port):
     assert model.config.backbone == "torchvision"
     assert model.config.fresh_layers == ("fc6", "fc7", "fc8")
     assert len(model.class_names) == 1000 and model.params["fc8"]["kernel"].shape == (4096, 1000)
+
+
+def test_efficientnet_lite_of_its_package(launch, tmp_path):
+    try:
+        packaged_weights_path("efficientnet-lite0")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    lite = {"source": "efficientnet-lite0", "backbone": "efficientnet-lite0"}
+    told = launch("port_weights", **flags(tmp_path, **lite)).succeeded()
+    assert "50 of 50 layers loaded" in told
+    model = load_model(tmp_path / "out")
+    assert model.config.fresh_layers == () and model.size == 224
+    assert len(model.class_names) == 1000
+    result = launch(
+        "port_weights", **flags(tmp_path, source="efficientnet-lite0", out=tmp_path / "o")
+    )
+    result.failed("holds efficientnet-lite0 weights", "expected torchvision")
 
 
 def test_a_missing_file(launch, tmp_path):

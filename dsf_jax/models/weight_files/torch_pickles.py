@@ -11,8 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from dsf_jax.models.weight_files.efficientnet_lite import FIRST_CONVOLUTION, architecture_of, folded
 from dsf_jax.models.weight_files.source_weights import LEAVES, SourceWeights, collect
 from dsf_jax.models.weight_files.unpickling import Storage, unpickle
+
+COUNTS = "i8"
+STEPS = "num_batches_tracked"  # a batch norm's counter, the only integers that are no error
 
 # What pickle protocol 2 makes of torch's first record, the number 0x1950a86a20f9469cfc6c.
 STREAM_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -46,6 +50,7 @@ _TORCH_NAMES: dict[str, object] = {
     "torch.HalfStorage": "f2",
     "torch.FloatStorage": "f4",
     "torch.DoubleStorage": "f8",
+    "torch.LongStorage": COUNTS,
 }
 
 
@@ -99,12 +104,14 @@ def read_torch_stream(path: Path, data: bytes) -> SourceWeights:
 def _torch_source(path: Path, state: Any, raw: dict[str, bytes], order: str) -> SourceWeights:
     if not isinstance(state, dict):
         raise ValueError(f"expected a state dict, got {type(state).__name__}")
+    layers = collect(_torch_arrays(state, raw, order))
+    lite = FIRST_CONVOLUTION in layers
     return SourceWeights(
         path=path,
-        architecture="torchvision",
+        architecture=architecture_of(layers) if lite else "torchvision",
         kernel_layout="oihw",
         row_order="chw",
-        layers=collect(_torch_arrays(state, raw, order)),
+        layers=folded(layers) if lite else layers,
     )
 
 
@@ -118,6 +125,10 @@ def _torch_arrays(
                 f"entry {name!r} is a {type(tensor).__name__}; expected tensors named such as "
                 "features.0.weight: save model.state_dict()"
             )
+        if leaf == STEPS:
+            continue
+        if tensor.storage.dtype == COUNTS:
+            raise ValueError(f"layer {name}: it holds integers; expected floats")
         yield layer, LEAVES.get(leaf, leaf), _strided(tensor, raw, order, name)
 
 

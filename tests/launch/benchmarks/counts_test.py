@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from launch.benchmarks import network
+from launch.benchmarks import lite, network
 from launch.benchmarks.limits import COPY, MATRIX, Limits
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,18 @@ def test_flops_are_those_counted_by_hand():
         "fc7": 2 * 2 * 4096 * 4096,
         "fc8": 2 * 2 * 4096 * 250,
     }
-    assert network.step_flops(SHAPES, 2) == 3 * sum(layers.values()) - layers["conv1"]
+    assert network.step_flops(SHAPES, layers) == 3 * sum(layers.values()) - layers["conv1"]
+
+
+def test_flops_of_a_block_are_those_counted_by_hand():
+    """Of EfficientNet-Lite0, and its .39 billion products of two numbers in all."""
+    layers = lite.lite0_flops(jax.eval_shape(lite.start_model.__wrapped__), 2)
+    assert layers["stem"] == 2 * 2 * 112 * 112 * 32 * 3 * 3 * 3
+    assert layers["block2_expand"] == 2 * 2 * 112 * 112 * 16 * 96
+    assert layers["block2_depthwise"] == 2 * 2 * 56 * 56 * 96 * 3 * 3
+    assert layers["block2_project"] == 2 * 2 * 56 * 56 * 96 * 24
+    assert layers["classifier"] == 2 * 2 * 1280 * 250
+    assert sum(layers.values()) / 4 == pytest.approx(0.39e9, rel=0.03)
 
 
 def test_parameters_are_those_counted_by_hand():

@@ -59,10 +59,13 @@ def test_peers_of_search_find_the_rows_themselves():
     np.testing.assert_allclose(distances[:, 0], 0, atol=1e-6)
 
 
-def test_torch_network_is_ours():
+@pytest.mark.parametrize("network", ["AlexNet", "EfficientNet-Lite0"])
+def test_torch_network_is_ours(network):
     """Both layouts give our logits: a difference would have raised."""
     pytest.importorskip("torch", reason="torch is not installed: no peer to compare with")
+    from launch.benchmarks.lite import lite0_forward
     from launch.benchmarks.network import forward
 
-    (work,) = forward(ALL._replace(batch_size=1))
+    row = {"AlexNet": forward, "EfficientNet-Lite0": lite0_forward}[network]
+    (work,) = row(ALL._replace(batch_size=1))
     assert sorted(work.differences) == sorted(work.peers) == ["PyTorch NCHW", "PyTorch NHWC"]

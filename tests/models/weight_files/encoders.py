@@ -109,7 +109,12 @@ def object_npy(table: object, protocol: int) -> bytes:
 # --- .pth -------------------------------------------------------------------------------------
 
 TORCH_MAGIC = b"\x80\x02\x8a\x0a" + 0x1950A86A20F9469CFC6C.to_bytes(10, "little") + b"."
-STORAGES = {2: b"HalfStorage", 4: b"FloatStorage", 8: b"DoubleStorage"}
+STORAGES = {
+    "float16": b"HalfStorage",
+    "float32": b"FloatStorage",
+    "float64": b"DoubleStorage",
+    "int64": b"LongStorage",
+}
 Tensor = tuple[str, int, tuple[int, ...], tuple[int, ...]]  # storage key, offset, size, stride
 
 
@@ -136,7 +141,7 @@ def state_pickle(
     ordered = b"ccollections\nOrderedDict\n)R"
     out = b"\x80\x02" + ordered + b"("
     for name, (key, offset, size, stride) in tensors.items():
-        kind = STORAGES[storages[key].itemsize]
+        kind = STORAGES[storages[key].dtype.name]
         pid = b"(" + op_text("storage") + b"ctorch\n" + kind + b"\n" + op_text(key) + op_text("cpu")
         pid += op_int(storages[key].size) + (b"N" if stream else b"") + b"tQ"
         rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n("
@@ -150,6 +155,20 @@ def state_pickle(
     return out + b"u" + metadata + b"b."
 
 
+def in_order(storage: np.ndarray, order: str) -> bytes:
+    return storage.astype(storage.dtype.newbyteorder("<" if order == "little" else ">")).tobytes()
+
+
+def state_dict(arrays: dict[str, np.ndarray], writer: str = "stream") -> bytes:
+    """A .pth of whole arrays, each in a storage of its own."""
+    tensors: dict[str, Tensor] = {
+        name: (str(key), 0, array.shape, tuple(n // array.itemsize for n in array.strides))
+        for key, (name, array) in enumerate(arrays.items())
+    }
+    storages = {str(key): array.reshape(-1) for key, array in enumerate(arrays.values())}
+    return WRITERS[writer](tensors, storages)
+
+
 def torch_stream(
     tensors: dict[str, Tensor], storages: dict[str, np.ndarray], **options: bool
 ) -> bytes:
@@ -157,7 +176,7 @@ def torch_stream(
     out += state_pickle(tensors, storages, stream=True, **options)
     out += pickle.dumps(list(storages), 2)
     for storage in storages.values():
-        out += struct.pack("<q", storage.size) + storage.astype(f"<f{storage.itemsize}").tobytes()
+        out += struct.pack("<q", storage.size) + in_order(storage, "little")
     return out
 
 
@@ -175,8 +194,7 @@ def torch_zip(
         )
         archive.writestr("alexnet/byteorder", order)
         for key, storage in storages.items():
-            code = f"{'<' if order == 'little' else '>'}f{storage.itemsize}"
-            archive.writestr(f"alexnet/data/{key}", storage.astype(code).tobytes())
+            archive.writestr(f"alexnet/data/{key}", in_order(storage, order))
         archive.writestr("alexnet/version", "3\n")
     return stream.getvalue()
 

@@ -1,0 +1,188 @@
+"""Depthwise convolutions in the forms that run fastest: on CPUs, where XLA's grouped convolution is
+not usable, a sum of shifted slices with gradients written by hand; the grouped convolution elsewhere.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# Images whose products one loop adds up: with few, more sums are written; all of a large batch make a
+# loop that is slow to compile and to run.
+IMAGES_AT_ONCE = 16
+
+
+def depthwise(x: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
+    """Convolves each channel by itself, with TensorFlow's SAME padding.
+
+    Args:
+      x: [b, h, w, c].
+      kernel: [s, s, 1, c], not narrower than the stride.
+      stride: step between windows.
+
+    Returns:
+      [b, h / stride, w / stride, c], rounded up.
+    """
+    shifted = functools.partial(_shifted, stride=stride)
+    grouped = functools.partial(_grouped, stride=stride)
+    return jax.lax.platform_dependent(x, kernel, cpu=shifted, default=grouped)
+
+
+def same_padding(length: int, side: int, stride: int) -> tuple[int, int]:
+    """Returns the zeros before and after an axis that TensorFlow's SAME adds: they depend on its
+    length, and the odd one comes last.
+
+    Args:
+      length: pixels along the axis.
+      side: pixels of the kernel along it.
+      stride: step between windows.
+    """
+    missing = max((-(-length // stride) - 1) * stride + side - length, 0)
+    return missing // 2, missing - missing // 2
+
+
+def _grouped(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(stride, stride),
+        padding="SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnames=("stride",))
+def _shifted(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Adds up the padded input, shifted by each tap of the kernel and weighted by it, in float32."""
+    height, width = (-(-n // stride) for n in x.shape[1:3])
+    padded = _padded(x, kernel.shape[0], stride)
+    terms = [
+        _strided(padded, (row, column), (height, width), stride) * _weight(kernel, row, column)
+        for row, column in np.ndindex(*kernel.shape[:2])
+    ]
+    return functools.reduce(jnp.add, terms).astype(x.dtype)
+
+
+def _shifted_forward(
+    x: jax.Array, kernel: jax.Array, stride: int
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _shifted(x, kernel, stride), (x, kernel)
+
+
+def _shifted_backward(
+    stride: int, residuals: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = residuals
+    return (
+        _input_gradient(gradient, kernel, stride, x.shape).astype(x.dtype),
+        _kernel_gradient(gradient, x, kernel.shape[0], stride).astype(kernel.dtype),
+    )
+
+
+_shifted.defvjp(_shifted_forward, _shifted_backward)
+
+
+def _input_gradient(
+    gradient: jax.Array, kernel: jax.Array, stride: int, shape: tuple[int, ...]
+) -> jax.Array:
+    """The same sum over the gradient, for every stride-th row and column of the input by itself: no
+    products with zeros, which dilating the gradient would bring.
+    """
+    reached = [_reached(n, kernel.shape[0], stride) for n in shape[1:3]]
+    lowest, highest = (
+        [choose(start for phase in axis for _, start in phase) for axis in reached]
+        for choose in (min, max)
+    )
+    margins = [(max(-low, 0), max(high, 0)) for low, high in zip(lowest, highest, strict=True)]
+    padded = jnp.pad(gradient, [(0, 0), *margins, (0, 0)])
+
+    def phase(rows: list[tuple[int, int]], columns: list[tuple[int, int]]) -> jax.Array:
+        terms = [
+            _strided(padded, (y + margins[0][0], x + margins[1][0]), gradient.shape[1:3], 1)
+            * _weight(kernel, row, column)
+            for row, y in rows
+            for column, x in columns
+        ]
+        return functools.reduce(jnp.add, terms)
+
+    if stride == 1:
+        return phase(reached[0][0], reached[1][0])
+    # [b, h', stride, w', stride, c]: the phases between one another.
+    parts = [jnp.stack([phase(rows, columns) for columns in reached[1]], 3) for rows in reached[0]]
+    between = jnp.stack(parts, 2)
+    height, width = (stride * n for n in gradient.shape[1:3])
+    whole = between.reshape(gradient.shape[0], height, width, gradient.shape[3])
+    return whole[:, : shape[1], : shape[2]]
+
+
+def _reached(length: int, side: int, stride: int) -> list[list[tuple[int, int]]]:
+    """Lists, for each phase of an axis, the taps that its pixels pass, and the window of each tap,
+    counted from the pixel's own cell of `stride` pixels.
+    """
+    before, _ = same_padding(length, side, stride)
+    return [
+        [
+            (tap, (phase + before - tap) // stride)
+            for tap in range(side)
+            if (phase + before - tap) % stride == 0
+        ]
+        for phase in range(stride)
+    ]
+
+
+def _kernel_gradient(gradient: jax.Array, x: jax.Array, side: int, stride: int) -> jax.Array:
+    """Sums products over the batch by loops of a few images at a time, then over rows and columns:
+    XLA's own sum over leading axes is its slow spot on CPUs. One loop over the taps is compiled once.
+    """
+    padded = _padded(x, side, stride)
+    count = _divisor(x.shape[0])
+    groups = list(zip(jnp.split(padded, count), jnp.split(gradient, count), strict=True))
+    height, width = gradient.shape[1:3]
+    window = (len(groups[0][0]), (height - 1) * stride + 1, (width - 1) * stride + 1, x.shape[-1])
+
+    def tap(corner: jax.Array) -> jax.Array:
+        products = [
+            jax.lax.dynamic_slice(part, (0, corner[0], corner[1], 0), window)[
+                :, ::stride, ::stride
+            ].astype(jnp.float32)
+            * own
+            for part, own in groups
+        ]
+        return _sum_of_images(functools.reduce(jnp.add, products)).sum((0, 1))
+
+    corners = np.array(list(np.ndindex(side, side)), np.int32)
+    return jax.lax.map(tap, jnp.asarray(corners)).reshape(side, side, 1, x.shape[-1])
+
+
+def _sum_of_images(x: jax.Array) -> jax.Array:
+    """Sums [b, h, w, c] over b; the barriers keep XLA from joining the loops into one that is slow."""
+    while x.shape[0] > 1:
+        parts = jnp.split(jax.lax.optimization_barrier(x), _divisor(x.shape[0]))
+        x = functools.reduce(jnp.add, parts)
+    return jax.lax.optimization_barrier(x)[0]
+
+
+def _divisor(count: int) -> int:
+    """Returns the largest number up to `IMAGES_AT_ONCE` that divides a count; a prime itself."""
+    within = [d for d in range(2, min(count, IMAGES_AT_ONCE) + 1) if count % d == 0]
+    return within[-1] if within else count
+
+
+def _padded(x: jax.Array, side: int, stride: int) -> jax.Array:
+    margins = [same_padding(n, side, stride) for n in x.shape[1:3]]
+    return jnp.pad(x, [(0, 0), *margins, (0, 0)])
+
+
+def _strided(
+    x: jax.Array, corner: tuple[int, int], size: tuple[int, ...], stride: int
+) -> jax.Array:
+    """Cuts every stride-th row and column from a corner on, [b, *size, c] float32."""
+    ends = [first + (n - 1) * stride + 1 for first, n in zip(corner, size, strict=True)]
+    cut = jax.lax.slice(x, (0, *corner, 0), (x.shape[0], *ends, x.shape[3]), (1, stride, stride, 1))
+    return cut.astype(jnp.float32)
+
+
+def _weight(kernel: jax.Array, row: int, column: int) -> jax.Array:
+    return kernel[row, column, 0].astype(jnp.float32).reshape(1, 1, 1, -1)
