@@ -34,7 +34,7 @@ OTHER_PICTURES = frozenset(
     )
 )  # fmt: skip
 NO_SUFFIX = "without a suffix"
-PICTURE_NO_SUFFIX = "pictures without a suffix"
+PICTURE_NO_SUFFIX = "with a picture and no suffix"
 SYSTEM = "files and folders that systems keep"
 GALLERY = "folders of a gallery"
 DANGLING = "links that lead nowhere"

@@ -92,7 +92,7 @@ def test_every_visible_file_is_listed_or_passed_over_by_kind(tmp_path):
     lines = list(missed_pictures(found.passed_over, tmp_path))
     assert len(lines) == 8 and not any(x in str(lines) for x in ("i.txt", "j.mov", "Makefile"))
     assert "passed over 2 .heic: b.HEIC, b.heic; to have them read, convert them" in str(lines)
-    assert "passed over 1 pictures without a suffix: DSC_1; " in str(lines)
+    assert "passed over 1 with a picture and no suffix: DSC_1; " in str(lines)
     line = summary(found.passed_over, tmp_path)
     assert "2 .heic, " in line and "1 .txt (i.txt)" in line and "\n" not in line
 

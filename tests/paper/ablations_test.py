@@ -10,9 +10,11 @@ from dsf_jax.images.points import ink_of, pad_points
 from dsf_jax.models.model import ModelConfig, init_model
 from dsf_jax.paper import ablations
 from dsf_jax.recognition.voting import vote
-from tests.launch.small_sets import CLASSES, SIZE
+from tests.launch.small_sets import CLASSES
 
 pytestmark = pytest.mark.slow
+
+SIZE = 67  # the least round figure at which every layer of AlexNet has a cell
 
 
 @pytest.fixture(scope="module")
