@@ -44,8 +44,9 @@ _OUT = flags.DEFINE_string(
 _AT = flags.DEFINE_list(
     "at",
     None,
-    "Each K of P@K, recall@K, NDCG@K and mAP@K of retrieval, 10,100,200 or the like; by default 1 and 10 "
-    "without mAP@K. mAP@K comes divided by min(K, all relevant) and by the relevant among the first K.",
+    "Each K of P@K, recall@K, NDCG@K and mAP@K of retrieval: 100,200 as tables of zero-shot retrieval have "
+    "it, 1,100,1000 as MIEB has it (its R@1 is P@1); by default 1 and 10 without mAP@K. mAP@K comes divided "
+    "by min(K, all relevant), by the relevant among the first K, and with interpolated precision.",
 )
 _JSON = flags.DEFINE_bool("json", False, "Print all of each result as JSON, not a table.")
 _CUTOFFS = "must be whole numbers of at least 1, each once: 10,100,200; correct it"

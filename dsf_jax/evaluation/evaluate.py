@@ -16,7 +16,11 @@ from dsf_jax.evaluation.extractors import (
     NamedModel,
     class_probabilities,
 )
-from dsf_jax.evaluation.protocols.category_retrieval import category_retrieval
+from dsf_jax.evaluation.protocols.category_retrieval import (
+    AT_CUTOFFS,
+    BOUNDED,
+    category_retrieval,
+)
 from dsf_jax.evaluation.protocols.eitz_sbir import eitz_sbir
 from dsf_jax.evaluation.protocols.tu_berlin import accuracies, tu_berlin
 from dsf_jax.evaluation.protocols.voc_retrieval import shown_classes, voc_retrieval
@@ -164,7 +168,7 @@ def _shared_configuration(
             "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
         }
         | ({"class_map": map_identity(class_map)} if by_name else {})
-        | ({"cutoffs": [*ks]} if ks else {})
+        | ({"cutoffs": {"ks": [*ks], "metrics": [*BOUNDED, *AT_CUTOFFS]}} if ks else {})
     )
 
 
