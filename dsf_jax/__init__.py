@@ -35,6 +35,7 @@ data.batches             examples -> padded arrays, the unit that travels to the
 data.records             prepared data sets on disk -> random access
 data.quickstart          where the quickstart keeps what
 data.mixtures            which domains and classes a network is trained on
+data.unseen              classes kept from training: the published lists of zero-shot retrieval
 data.drawings            a picture of a drawing -> what a network is shown of it
 data.datasets            which data sets a command names: NAME:SPLIT, folds, class lists, class maps
 data.training_batches    examples -> shuffled training batches, random access by step
@@ -80,11 +81,13 @@ evaluation.results       one result with its intervals, one JSON file
 evaluation.summary       results -> a small table for a terminal
 evaluation.protocols.tu_berlin           accuracy, single angle and voted -> one result
 evaluation.protocols.category_retrieval  sketches against photos of the same classes -> one result
+evaluation.protocols.instance_retrieval  sketches against photos, their own among them -> one result
 evaluation.protocols.voc_retrieval       all positives and ever more negatives -> one result
 evaluation.protocols.eitz_sbir           closeness against people's ratings -> one result
 evaluation.baselines     hand-crafted descriptors of examples, a linear classifier
 evaluation.extractors    what is evaluated: a model, a hand-crafted descriptor
 evaluation.store         results in a folder, each made once and kept
+evaluation.zero_shot     which classes zero-shot retrieval asks for, and among what
 evaluation.evaluate      a model or descriptor and data sets -> stored results
 evaluation.cards         how well a model retrieves, for its card
 insight.activations      what a layer answers to pictures

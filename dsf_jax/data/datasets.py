@@ -5,8 +5,16 @@ from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 from dsf_jax.data.files import read_text
-from dsf_jax.data.mixtures import EDGE_PRESERVING, ClassMap, Mixture, domains_of, mix
+from dsf_jax.data.mixtures import (
+    EDGE_PRESERVING,
+    ClassMap,
+    Mixture,
+    domains_of,
+    mix,
+    names_in_mixture,
+)
 from dsf_jax.data.records import DataSet, Records, list_datasets, open_dataset
+from dsf_jax.data.unseen import UnseenClasses
 from dsf_jax.images.resize import SIZE
 from dsf_jax.images.views import Resizing
 
@@ -59,6 +67,13 @@ def open_datasets(
     return opened
 
 
+def all_classes(sets: Sequence[DataSet], class_map: ClassMap | None) -> list[str]:
+    """Returns all classes that data sets have, by the names that a class map gives them, sorted: a photo
+    whose class no sketch shows stays in a gallery, and a sketch without photos is counted.
+    """
+    return sorted({name for one in sets for name in names_in_mixture(one, class_map or {})})
+
+
 def open_mixture(
     data_dir: str,
     datasets: Sequence[str],
@@ -67,6 +82,7 @@ def open_mixture(
     *,
     class_names: Sequence[str] | None = None,
     class_map: ClassMap | None = None,
+    unseen: UnseenClasses | None = None,
     resizing: Resizing = EDGE_PRESERVING,
     size: int = SIZE,
 ) -> Mixture:
@@ -79,6 +95,7 @@ def open_mixture(
       mixture: a name of `MIXTURES`.
       class_names: see `mix`.
       class_map: see `mix`.
+      unseen: classes to omit.
       resizing: see `mix`.
       size: see `mix`.
 
@@ -86,7 +103,7 @@ def open_mixture(
       The mixture.
 
     Raises:
-      ValueError: when a domain of the mixture has no data set.
+      ValueError: when a domain of the mixture has no data set, or an unseen class is unknown.
     """
     wanted = domains_of(mixture)
     opened = [DataSetSpec.parse(text).open(data_dir, split) for text in datasets]
@@ -98,7 +115,10 @@ def open_mixture(
             f"{', '.join(given) or 'none'}; add a data set or choose another mixture"
         )
     used = [data_set for data_set in opened if data_set.domain in wanted]
-    mixed = mix(used, class_names, class_map=class_map, resizing=resizing, size=size)
+    without = unseen.known(all_classes(used, class_map), class_map) if unseen else ()
+    mixed = mix(
+        used, class_names, class_map=class_map, without=without, resizing=resizing, size=size
+    )
     not_used = tuple(
         f"{one.domain:>6}: none of {len(one)} from {one.name} [{one.split}]; mixture {mixture} has "
         f"no {one.domain}"

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dsf_jax.data.mixtures import ClassMap, Mixture, mix, names_in_mixture
+from dsf_jax.data.datasets import all_classes
+from dsf_jax.data.mixtures import ClassMap, Examples, Mixture, mix
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation.baselines import fit_linear
 from dsf_jax.evaluation.extractors import (
@@ -22,22 +23,14 @@ from dsf_jax.evaluation.protocols.category_retrieval import (
     category_retrieval,
 )
 from dsf_jax.evaluation.protocols.eitz_sbir import eitz_sbir
+from dsf_jax.evaluation.protocols.instance_retrieval import instance_retrieval
 from dsf_jax.evaluation.protocols.tu_berlin import accuracies, tu_berlin
 from dsf_jax.evaluation.protocols.voc_retrieval import shown_classes, voc_retrieval
 from dsf_jax.evaluation.results import ResultRecord
 from dsf_jax.evaluation.store import METHOD, data_identity, map_identity, stored
+from dsf_jax.evaluation.zero_shot import ZeroShot
 
 VOC_NEGATIVES = (0, 1000, 5000)  # besides all: the points of Fig. 4
-
-
-def all_classes(sets: Sequence[Records], class_map: ClassMap | None) -> list[str]:
-    """Returns all classes that data sets have, by the names that a class map gives them: a photo whose class
-    no sketch shows stays in the gallery, and a sketch without photos is counted.
-    """
-    names: set[str] = set()
-    for records in sets:
-        names.update(names_in_mixture(records, class_map or {}))
-    return sorted(names)
 
 
 class Protocol(NamedTuple):
@@ -48,11 +41,13 @@ class Protocol(NamedTuple):
       options: function that reads gallery_labels and the options of `score` from the data sets.
       by_name: whether classes of any data sets are matched by name; otherwise there is one data set of
         each, with the same classes.
+      bounded: whether mAP@K comes with chosen K.
     """
 
     score: Callable[..., ResultRecord]
     options: Callable[[Mixture, Sequence[Records], Sequence[Records]], dict[str, Any]]
     by_name: bool = False
+    bounded: bool = False
 
 
 def _labels(
@@ -60,6 +55,22 @@ def _labels(
 ) -> dict[str, Any]:
     del sketches, photos
     return {"gallery_labels": mixture.photos.labels}
+
+
+def _own_photos(
+    mixture: Mixture, sketches: Sequence[Records], photos: Sequence[Records]
+) -> dict[str, Any]:
+    """Reads which photo each sketch was drawn from, from what sketchy prepares."""
+    return {
+        **_labels(mixture, sketches, photos),
+        "query_photos": _names(mixture.drawings, "photo_id"),
+        "gallery_photos": _names(mixture.photos, "source_id"),
+    }
+
+
+def _names(examples: Examples, field: str) -> list[str]:
+    """Names examples by a field and their data set, sketch and photo of one set alike."""
+    return [f"{name.partition('/')[0]}/{value}" for name, value in examples.values(field)]
 
 
 def _ratings(
@@ -94,7 +105,8 @@ def _shown(
 
 
 PROTOCOLS = {
-    "category_retrieval": Protocol(category_retrieval, _labels, by_name=True),
+    "category_retrieval": Protocol(category_retrieval, _labels, by_name=True, bounded=True),
+    "instance_retrieval": Protocol(instance_retrieval, _own_photos, by_name=True),
     "eitz_sbir": Protocol(eitz_sbir, _ratings),
     "voc_retrieval": Protocol(voc_retrieval, _shown),
 }
@@ -107,6 +119,7 @@ def retrieval(
     *,
     protocol: str = "category_retrieval",
     class_map: ClassMap | None = None,
+    zero_shot: ZeroShot | None = None,
     layers: tuple[str, ...] | None = None,
     ks: tuple[int, ...] | None = None,
     results: pathlib.Path | None = None,
@@ -119,28 +132,35 @@ def retrieval(
       photos: data sets of the gallery.
       protocol: name of one of `PROTOCOLS`.
       class_map: synonyms, see `mix`; for protocols that match classes by name.
+      zero_shot: classes to ask for alone, for protocols that match classes by name; None asks for all.
       layers: names of features; None takes those that the extractor compares.
-      ks: each K of P@K, mAP@K and the like, for category_retrieval; None takes the protocol's own,
-        without mAP@K.
+      ks: each K of P@K, mAP@K, acc@K and the like, for protocols that match classes by name; None takes
+        the protocol's own, without mAP@K.
       results: folder, see `stored`.
 
     Returns:
       {layer: result}. A sketch whose class no photo shows is omitted and counted.
     """
+    if zero_shot and isinstance(extractor, NamedModel):
+        zero_shot.check_untrained(extractor.model, class_map)
     layers = layers or extractor.layers
-    score, options, by_name = PROTOCOLS[protocol]
+    score, options, by_name, bounded = PROTOCOLS[protocol]
     names = {layer: "-".join(filter(None, (protocol, extractor.name, layer))) for layer in layers}
-    shared = _shared_configuration(extractor, sketches, photos, class_map, by_name, ks)
+    shared = _shared_configuration(extractor, sketches, photos, class_map, by_name)
+    shared |= _cutoffs(ks, bounded) | (zero_shot.configuration() if zero_shot else {})
     wanted = {name: {"layer": layer, **shared} for layer, name in names.items()}
 
     def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
         sets = [*sketches, *photos]
         classes = all_classes(sets, class_map) if by_name else sketches[0].class_names
         mixture = extractor.mixture(sets, classes, class_map)
+        mixture = zero_shot.of(mixture, class_map) if zero_shot else mixture
+        given = {"query_labels": mixture.drawings.labels, **options(mixture, sketches, photos)}
+        given |= _checked_ks(ks, len(mixture.photos)) | (
+            {"bounded": True} if ks and bounded else {}
+        )
         queries = extractor.features(mixture.drawings, layers, "sketches", progress)
         gallery = extractor.features(mixture.photos, layers, "photos", progress)
-        given = {"query_labels": mixture.drawings.labels, **options(mixture, sketches, photos)}
-        given |= _checked_cutoffs(ks, len(mixture.photos)) if ks else {}
         return {
             name: score(
                 queries=queries[layer], gallery=gallery[layer], configuration=wanted[name], **given
@@ -158,27 +178,31 @@ def _shared_configuration(
     photos: Sequence[Records],
     class_map: ClassMap | None,
     by_name: bool,
-    ks: Sequence[int] | None,
 ) -> dict[str, Any]:
     """Returns what the results of all layers depend on."""
-    return (
-        {
-            "method": METHOD,
-            **extractor.configuration(),
-            "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
-        }
-        | ({"class_map": map_identity(class_map)} if by_name else {})
-        | ({"cutoffs": {"ks": [*ks], "metrics": [*BOUNDED, *AT_CUTOFFS]}} if ks else {})
-    )
+    return {
+        "method": METHOD,
+        **extractor.configuration(),
+        "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
+    } | ({"class_map": map_identity(class_map)} if by_name else {})
 
 
-def _checked_cutoffs(ks: tuple[int, ...], photos: int) -> dict[str, Any]:
-    """Returns the options of category_retrieval that the K give."""
+def _cutoffs(ks: Sequence[int] | None, bounded: bool) -> dict[str, Any]:
+    """Returns what results depend on besides, where K are chosen."""
+    if ks is None:
+        return {}
+    return {"cutoffs": {"ks": [*ks]} | ({"metrics": [*BOUNDED, *AT_CUTOFFS]} if bounded else {})}
+
+
+def _checked_ks(ks: tuple[int, ...] | None, photos: int) -> dict[str, Any]:
+    """Returns the chosen K as options of a protocol."""
+    if ks is None:
+        return {}
     if max(ks) > photos:
         raise ValueError(
             f"K = {max(ks)} is above the {photos} photos of the gallery; choose a K of at most {photos}"
         )
-    return {"ks": ks, "bounded": True}
+    return {"ks": ks}
 
 
 def recognition(
