@@ -36,7 +36,8 @@ data.records             prepared data sets on disk -> random access
 data.quickstart          where the quickstart keeps what
 data.mixtures            which domains and classes a network is trained on
 data.unseen              classes kept from training: the published lists of zero-shot retrieval
-data.drawings            a picture of a drawing -> what a network is shown of it
+data.drawings            a picture of a drawing, or pen strokes -> what a network is shown of it
+data.partial_drawings    drawings as they look while they are drawn, from their strokes
 data.datasets            which data sets a command names: NAME:SPLIT, folds, class lists, class maps
 data.training_batches    examples -> shuffled training batches, random access by step
 training.rendezvous      where the processes of a run meet, counted, before JAX joins them
@@ -81,6 +82,7 @@ evaluation.results       one result with its intervals, one JSON file
 evaluation.summary       results -> a small table for a terminal
 evaluation.protocols.tu_berlin           accuracy, single angle and voted -> one result
 evaluation.protocols.category_retrieval  sketches against photos of the same classes -> one result
+evaluation.protocols.early_drawings      sketches as far as they are drawn against photos -> one result
 evaluation.protocols.instance_retrieval  sketches against photos, their own among them -> one result
 evaluation.protocols.voc_retrieval       all positives and ever more negatives -> one result
 evaluation.protocols.eitz_sbir           closeness against people's ratings -> one result

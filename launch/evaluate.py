@@ -20,6 +20,11 @@ Each sketch's own photo, among the test photos of all classes and of its class (
 python -m launch.evaluate --what=instance_retrieval --checkpoint=runs/any --data_dir=data \
     --sketches=sketchy/sketch --photo_sets=sketchy/photo
 
+How soon a search helps while one draws, on drawings that have strokes; launch.figures draws the curve:
+
+python -m launch.evaluate --what=early_drawings --checkpoint=runs/any --data_dir=data --out=scores \
+    --sketches=quickdraw/sketch --photo_sets=sketchy/photo --class_map=map.json
+
 It prints a small table; --json prints all of each result instead. With --out, each result is also kept in a
 file of its own, and a command that was killed goes on where it was.
 """
@@ -44,15 +49,20 @@ from dsf_jax.models.model import Model
 from dsf_jax.training.checkpoints import load_model, record_retrieval
 from launch import common
 
-PROTOCOLS = {"retrieval": "category_retrieval", "instance_retrieval": "instance_retrieval"}
+PROTOCOLS = {
+    "retrieval": "category_retrieval",
+    "instance_retrieval": "instance_retrieval",
+    "early_drawings": "early_drawings",
+}
 
 _WHAT = flags.DEFINE_enum(
     "what",
     "retrieval",
-    ["recognition", "retrieval", "instance_retrieval"],
+    ["recognition", "retrieval", "instance_retrieval", "early_drawings"],
     "recognition: accuracy on sketches of the checkpoint's classes, single angle "
     "and voted. retrieval: sketches as queries against photos of the same classes. instance_retrieval: the "
-    "photo that each sketch was drawn from, where that is known (sketchy).",
+    "photo that each sketch was drawn from, where that is known (sketchy). early_drawings: the first photo "
+    "of a sketch's class after a quarter, a half, three quarters and all of its strokes.",
 )
 _CHECKPOINT = common.define_checkpoint()
 _DATA_DIR = common.define_data_dir()
@@ -69,7 +79,7 @@ _AT = flags.DEFINE_list(
     "Each K of P@K, recall@K, NDCG@K and mAP@K of retrieval: 100,200 as tables of zero-shot retrieval have "
     "it, 1,100,1000 as MIEB has it; by default 1 and 10 without mAP@K. mAP@K comes divided by min(K, all "
     "relevant), by the relevant among the first K, and with interpolated precision. Of acc@K of "
-    "instance_retrieval; by default 1 and 5.",
+    "instance_retrieval; by default 1 and 5. Of early_drawings, the K first photos; by default 1 and 10.",
 )
 _UNSEEN = common.define_unseen("asked for alone, among photos of their own")
 _GENERALISED = flags.DEFINE_bool(

@@ -9,6 +9,7 @@ import numpy as np
 
 from dsf_jax.data.datasets import all_classes
 from dsf_jax.data.mixtures import ClassMap, Examples, Mixture, mix
+from dsf_jax.data.partial_drawings import partial_drawings
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation.baselines import fit_linear
 from dsf_jax.evaluation.extractors import (
@@ -22,6 +23,7 @@ from dsf_jax.evaluation.protocols.category_retrieval import (
     BOUNDED,
     category_retrieval,
 )
+from dsf_jax.evaluation.protocols.early_drawings import SHARES, early_drawings
 from dsf_jax.evaluation.protocols.eitz_sbir import eitz_sbir
 from dsf_jax.evaluation.protocols.instance_retrieval import instance_retrieval
 from dsf_jax.evaluation.protocols.tu_berlin import accuracies, tu_berlin
@@ -42,12 +44,14 @@ class Protocol(NamedTuple):
       by_name: whether classes of any data sets are matched by name; otherwise there is one data set of
         each, with the same classes.
       bounded: whether mAP@K comes with chosen K.
+      shares: parts of the sketches that are asked with, one array of features each; empty for whole ones.
     """
 
     score: Callable[..., ResultRecord]
     options: Callable[[Mixture, Sequence[Records], Sequence[Records]], dict[str, Any]]
     by_name: bool = False
     bounded: bool = False
+    shares: tuple[float, ...] = ()
 
 
 def _labels(
@@ -106,6 +110,7 @@ def _shown(
 
 PROTOCOLS = {
     "category_retrieval": Protocol(category_retrieval, _labels, by_name=True, bounded=True),
+    "early_drawings": Protocol(early_drawings, _labels, by_name=True, shares=SHARES),
     "instance_retrieval": Protocol(instance_retrieval, _own_photos, by_name=True),
     "eitz_sbir": Protocol(eitz_sbir, _ratings),
     "voc_retrieval": Protocol(voc_retrieval, _shown),
@@ -144,7 +149,7 @@ def retrieval(
     if zero_shot and isinstance(extractor, NamedModel):
         zero_shot.check_untrained(extractor.model, class_map)
     layers = layers or extractor.layers
-    score, options, by_name, bounded = PROTOCOLS[protocol]
+    score, options, by_name, bounded, shares = PROTOCOLS[protocol]
     names = {layer: "-".join(filter(None, (protocol, extractor.name, layer))) for layer in layers}
     shared = _shared_configuration(extractor, sketches, photos, class_map, by_name)
     shared |= _cutoffs(ks, bounded) | (zero_shot.configuration() if zero_shot else {})
@@ -159,7 +164,7 @@ def retrieval(
         given |= _checked_ks(ks, len(mixture.photos)) | (
             {"bounded": True} if ks and bounded else {}
         )
-        queries = extractor.features(mixture.drawings, layers, "sketches", progress)
+        queries = _queries(extractor, mixture.drawings, layers, shares, progress)
         gallery = extractor.features(mixture.photos, layers, "photos", progress)
         return {
             name: score(
@@ -170,6 +175,23 @@ def retrieval(
 
     made = stored(results, wanted, make)
     return {layer: made[name] for layer, name in names.items()}
+
+
+def _queries(
+    extractor: FeatureExtractor,
+    drawings: Examples,
+    layers: tuple[str, ...],
+    shares: Sequence[float],
+    progress: pathlib.Path,
+) -> Mapping[str, Any]:
+    """Computes the features of drawings, {layer: [q, d]}, or of parts of them, {layer: one such per share}."""
+    if not shares:
+        return extractor.features(drawings, layers, "sketches", progress)
+    parts = [
+        extractor.features(part, layers, f"sketches, {share:.0%}", progress)
+        for share, part in zip(shares, partial_drawings(drawings, shares), strict=True)
+    ]
+    return {layer: [features[layer] for features in parts] for layer in layers}
 
 
 def _shared_configuration(

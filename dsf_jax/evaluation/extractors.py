@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dsf_jax.data.batches import content, mapped
-from dsf_jax.data.mixtures import ClassMap, Examples, Mixture, mix
+from dsf_jax.data.mixtures import ClassMap, Mixture, mix
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation.baselines import BATCH_SIZE, describe_blocks, described_size
 from dsf_jax.images.descriptors import Descriptor
@@ -51,7 +51,11 @@ class HandCrafted(NamedTuple):
         return mix(sets, class_names, class_map=class_map)
 
     def features(
-        self, examples: Examples, layers: tuple[str, ...], label: str, progress: pathlib.Path
+        self,
+        examples: Sequence[dict[str, Any]],
+        layers: tuple[str, ...],
+        label: str,
+        progress: pathlib.Path,
     ) -> Mapping[str, np.ndarray]:
         """Computes features of drawings or photos, {NO_LAYER: [n, d]}, block by block into files of a
         folder.
@@ -105,7 +109,11 @@ class NamedModel(NamedTuple):
         return shown_to(self.model, sets, class_names, class_map)
 
     def features(
-        self, examples: Examples, layers: tuple[str, ...], label: str, progress: pathlib.Path
+        self,
+        examples: Sequence[dict[str, Any]],
+        layers: tuple[str, ...],
+        label: str,
+        progress: pathlib.Path,
     ) -> Mapping[str, np.ndarray]:
         """Computes features of drawings or photos, {layer: [n, d]}, block by block into files of a
         folder.

@@ -21,7 +21,10 @@ SETS = {
         ("pascal_voc_sbir/photo", "train+val+test"),
     ),
 }
-OTHERS = {"instance_retrieval"}  # zero_shot_test has photos that were drawn from
+OTHERS = {
+    "instance_retrieval",
+    "early_drawings",
+}  # zero_shot_test and partial_drawings_test have their data
 
 
 def named(seed=0, resizing="edge_preserving"):

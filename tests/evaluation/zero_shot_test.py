@@ -75,7 +75,7 @@ def test_own_photos_are_found_by_their_names(sets):
         "queries": 45, "queries_without_photo": 0, "gallery": 15, "classes": 3,
     }  # fmt: skip
     assert record.numbers["acc@5 within class"].value == 1  # there are five of each
-    assert record.details["chance"]["acc@1"] == pytest.approx(1 / 15)
+    assert record.numbers["acc@1, chance"].value == pytest.approx(1 / 15)
     photos = RAW.mixture(sets[1], CLASSES).photos
     with pytest.raises(ValueError, match="no field 'photo_id'; its fields are"):
         photos.values("photo_id")

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from dsf_jax.evaluation.results import ResultRecord, own_configuration
-from dsf_jax.evaluation.statistics import bootstrap, describe_bootstrap
+from dsf_jax.evaluation.statistics import Measure, bootstrap, describe_bootstrap
 from dsf_jax.retrieval.distances import distance_blocks
 
 PROTOCOL = "instance_retrieval"
 DEFINITIONS = {
     "acc@K": "share of sketches whose own photo is among the first K of all photos (recall@K of Sketchy's paper)",
     "acc@K within class": "the same among the photos of the sketch's class only",
-    "chance": "acc@K of rankings at random",
+    "chance": "what rankings at random score, of itself without an interval",
     "queries without photo": "a sketch whose own photo is not in the gallery is omitted, and counted",
 }
 
@@ -49,8 +49,8 @@ def instance_retrieval(
       ks: the K of acc@K.
 
     Returns:
-      Numbers "acc@K" and "acc@K within class", with bootstrap intervals over the queries. Details:
-      "chance" {number: what rankings at random score}.
+      Numbers "acc@K" and "acc@K within class", with bootstrap intervals over the queries, and what
+      chance gives of each, "acc@K, chance".
 
     Raises:
       ValueError: when no query has its photo in the gallery, a photo is there twice or of another class
@@ -64,10 +64,15 @@ def instance_retrieval(
         "": np.full(int(used.sum()), len(gallery)),
         " within class": np.bincount(gallery_labels)[query_labels[used]],
     }
-    names = {f"acc@{k}{among}": (k, among) for among in sizes for k in ks}
+    numbers = {}
+    for among, size in sizes.items():
+        for k in ks:
+            chance = float(np.minimum(k / size, 1).mean())
+            numbers[f"acc@{k}{among}"] = bootstrap(ranks[among] <= k)
+            numbers[f"acc@{k}{among}, chance"] = Measure(chance, chance, chance)
     return ResultRecord(
         PROTOCOL,
-        {name: bootstrap(ranks[among] <= k) for name, (k, among) in names.items()},
+        numbers,
         own_configuration(configuration, ks=list(ks), definitions=DEFINITIONS),
         {
             "queries": int(used.sum()),
@@ -76,12 +81,7 @@ def instance_retrieval(
             "classes": len(np.unique(query_labels[used])),
         },
         describe_bootstrap("queries"),
-        {
-            "chance": {
-                name: float(np.minimum(k / sizes[among], 1).mean())
-                for name, (k, among) in names.items()
-            }
-        },
+        {},
     )
 
 
