@@ -98,7 +98,7 @@ def drawn_until(strokes: Sequence[np.ndarray], share: float) -> list[np.ndarray]
     """
     lengths = [np.hypot(*np.diff(stroke, axis=0).T) for stroke in strokes]
     left = share * sum(float(own.sum()) for own in lengths)
-    begun = []
+    begun: list[np.ndarray] = []
     for stroke, own in zip(strokes, lengths, strict=True):
         if own.sum() > left and share < 1:
             return [*begun, _cut(stroke, own, left)] if left > 0 or not begun else begun

@@ -5,22 +5,24 @@ The share is that of the strokes' whole length, in drawing order; what is drawn 
 it. Equal distances rank in gallery order. A sketch of whose class there is no photo is omitted and counted.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dsf_jax.evaluation.results import ResultRecord, own_configuration
-from dsf_jax.evaluation.statistics import bootstrap, describe_bootstrap
+from dsf_jax.evaluation.statistics import Measure, bootstrap, describe_bootstrap
 from dsf_jax.retrieval.distances import distance_blocks
 
 PROTOCOL = "early_drawings"
 SHARES = (0.25, 0.5, 0.75, 1.0)
-RANK, FOUND = "rank of the first right photo", "found in K"
+RANK, FOUND, CHANCE = "rank of the first right photo", "found in K", "chance"
 DEFINITIONS = {
     RANK: "mean over the queries, from 1",
     FOUND: "share of queries with a photo of their class among the first K",
     "%": "share of the length of a drawing's strokes, in drawing order",
+    "chance": "what rankings at random score, of itself without an interval",
     "queries without relevant": "a query of whose class there is no photo is omitted, and counted",
 }
 
@@ -46,7 +48,7 @@ def early_drawings(
 
     Returns:
       Numbers "rank of the first right photo/25 %" and "found in K/25 %", and so on for each share, with
-      bootstrap intervals over the queries. Details: "rank quartiles" {share: [3 numbers]}.
+      bootstrap intervals over the queries, and for "chance". Details: "rank quartiles" {share: [3 numbers]}.
 
     Raises:
       ValueError: when no query has a photo of its class, or shapes do not fit.
@@ -63,10 +65,15 @@ def early_drawings(
         )
         for share, part in zip(SHARES, queries, strict=True)
     }
+    right = np.bincount(gallery_labels)[query_labels[used]]  # photos that are right for each query
     numbers = {f"{RANK}/{share}": bootstrap(own) for share, own in ranks.items()}
+    numbers[f"{RANK}/{CHANCE}"] = _certain((len(gallery) + 1) / (right + 1))
     for k in ks:
         name = FOUND.replace("K", str(k))
         numbers |= {f"{name}/{share}": bootstrap(own <= k) for share, own in ranks.items()}
+        every = math.comb(len(gallery), k)
+        missed = [math.comb(len(gallery) - int(r), k) / max(every, 1) for r in right]
+        numbers[f"{name}/{CHANCE}"] = _certain(1 - np.array(missed))
     return ResultRecord(
         PROTOCOL,
         numbers,
@@ -84,6 +91,12 @@ def early_drawings(
             }
         },
     )
+
+
+def _certain(values: np.ndarray) -> Measure:
+    """Returns the mean of values that nothing random is in."""
+    mean = float(values.mean())
+    return Measure(mean, mean, mean)
 
 
 def first_ranks(
@@ -130,6 +143,6 @@ def early_curves(record: ResultRecord) -> dict[str, list[tuple[int, float, float
     curves: dict[str, list[tuple[int, float, float, float]]] = {}
     for name, measure in record.numbers.items():
         what, _, share = name.partition("/")
-        if what != RANK:
+        if what != RANK and share != CHANCE:
             curves.setdefault(what, []).append((int(share.removesuffix(" %")), *measure))
     return curves

@@ -45,6 +45,11 @@ def test_each_share_has_its_numbers(record):
     assert [values[f"rank of the first right photo/{s}"] for s in shares] == [4, 4, 3, 1]
     assert [values[f"found in 3/{s}"] for s in shares] == [0, 0, 1, 1]
     assert [values[f"found in 1/{s}"] for s in shares] == [0, 0, 0, 1]
+    # One of four is right: at random it is at rank 2.5 on average, and among the first three in 3 of 4.
+    chance = [
+        values[f"{n}/chance"] for n in ("rank of the first right photo", "found in 1", "found in 3")
+    ]
+    assert chance == [2.5, 0.25, 0.75]
     assert record.numbers["found in 3/75 %"] == bootstrap(np.array([1.0]))
     assert record.details["rank quartiles"]["25 %"] == [4, 4, 4]
     assert record.counts["queries_without_relevant"] == 1 and record.counts["queries"] == 1
