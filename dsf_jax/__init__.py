@@ -10,10 +10,11 @@ images.resize            points, drawn with a pen -> a small map, and the interp
 images.hand              points, drawn as hands differ, for training
 images.scan              pictures of drawings on paper -> ink, told apart from photos
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
-images.descriptors       HOG and raw pixels, hand-crafted descriptors to compare with
+images.descriptors       HOG, raw pixels and dense SIFT, hand-crafted descriptors to compare with
 models.kernels           AlexNet's parts in the forms that run fastest
 models.backbone          what the library knows of an architecture, in one record
 models.alexnet           AlexNet, Caffe's and torchvision's: logits and every layer by name
+models.sketch_a_net      Sketch-a-Net, trained from scratch: the best rival in the paper's Table 2
 models.backbones         the architectures that there are, by name
 models.model_card        what a network was trained on and how well it retrieves
 models.model             a network with its parameters: the one that preprocesses and applies
@@ -87,7 +88,8 @@ evaluation.protocols.instance_retrieval  sketches against photos, their own amon
 evaluation.protocols.voc_retrieval       all positives and ever more negatives -> one result
 evaluation.protocols.eitz_sbir           closeness against people's ratings -> one result
 evaluation.baselines     hand-crafted descriptors of examples, a linear classifier
-evaluation.extractors    what is evaluated: a model, a hand-crafted descriptor
+evaluation.fisher_vectors  Fisher vectors of dense SIFT, their vocabulary
+evaluation.extractors    what is evaluated: a model, a hand-crafted descriptor, Fisher vectors
 evaluation.store         results in a folder, each made once and kept
 evaluation.zero_shot     which classes zero-shot retrieval asks for, and among what
 evaluation.evaluate      a model or descriptor and data sets -> stored results

@@ -164,8 +164,9 @@ def retrieval(
         given |= _checked_ks(ks, len(mixture.photos)) | (
             {"bounded": True} if ks and bounded else {}
         )
-        queries = _queries(extractor, mixture.drawings, layers, shares, progress)
-        gallery = extractor.features(mixture.photos, layers, "photos", progress)
+        fitted = extractor.fitted_to(mixture)
+        queries = _queries(fitted, mixture.drawings, layers, shares, progress)
+        gallery = fitted.features(mixture.photos, layers, "photos", progress)
         return {
             name: score(
                 queries=queries[layer], gallery=gallery[layer], configuration=wanted[name], **given
@@ -329,11 +330,12 @@ def linear_recognition(
 
     def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
         class_names = mix(train).class_names
-        known = extractor.mixture(train, class_names).drawings
-        unseen = extractor.mixture(test, class_names).drawings
-        fitted = extractor.features(known, (layer,), "training sketches", progress)[layer]
-        classifier = fit_linear(fitted, known.labels, classes=len(class_names))
-        tested = extractor.features(unseen, (layer,), "test sketches", progress)[layer]
+        mixture = extractor.mixture(train, class_names)
+        known, unseen = mixture.drawings, extractor.mixture(test, class_names).drawings
+        fitted = extractor.fitted_to(mixture)
+        trained = fitted.features(known, (layer,), "training sketches", progress)[layer]
+        classifier = fit_linear(trained, known.labels, classes=len(class_names))
+        tested = fitted.features(unseen, (layer,), "test sketches", progress)[layer]
         result = accuracies(
             {"linear": classifier.classes(tested).astype(np.int32)},
             unseen.labels,

@@ -2,8 +2,11 @@
 
 from dsf_jax.models.alexnet import CAFFE, TORCHVISION
 from dsf_jax.models.backbone import Backbone
+from dsf_jax.models.sketch_a_net import SKETCH_A_NET
 
-BACKBONES: dict[str, Backbone] = {backbone.name: backbone for backbone in (CAFFE, TORCHVISION)}
+BACKBONES: dict[str, Backbone] = {
+    backbone.name: backbone for backbone in (CAFFE, TORCHVISION, SKETCH_A_NET)
+}
 
 
 def backbone_named(name: str) -> Backbone:

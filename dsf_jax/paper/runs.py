@@ -7,13 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dsf_jax.data.datasets import DataSetSpec
 from dsf_jax.data.mixtures import ClassMap
 from dsf_jax.data.records import Records, list_datasets, open_records
-from dsf_jax.evaluation import evaluate
-from dsf_jax.evaluation.extractors import NO_LAYER, FeatureExtractor, HandCrafted, NamedModel
+from dsf_jax.evaluation import evaluate, fisher_vectors
+from dsf_jax.evaluation.extractors import (
+    NO_LAYER,
+    FeatureExtractor,
+    FisherSift,
+    HandCrafted,
+    NamedModel,
+)
+from dsf_jax.evaluation.fisher_vectors import FISHER
 from dsf_jax.evaluation.protocols.tu_berlin import join_folds
 from dsf_jax.evaluation.results import ResultRecord, over_folds
 from dsf_jax.images.descriptors import Descriptor
 from dsf_jax.paper import layout
-from dsf_jax.paper.numbers import EITZ, FEATURES, RUNS, SKETCHES, TABLE_3, VOC
+from dsf_jax.paper.numbers import EITZ, FEATURES, RUNS, SKETCH_A_NET, SKETCHES, TABLE_3, VOC
 from dsf_jax.paper.run_checks import (
     ReproductionConfig,
     check_classes,
@@ -39,13 +46,14 @@ def reproduce_table_1(config: ReproductionConfig, sketches: str = SKETCHES) -> R
 
 
 def reproduce_table_2(config: ReproductionConfig, sketches: str = SKETCHES) -> ResultTable:
-    """Recognises sketches with the run S and with linear classifiers of features that were not learned
-    from sketches.
+    """Recognises sketches with the run S, with Sketch-a-Net, and with linear classifiers of features that
+    were not learned from sketches.
     """
     baselines = _over_baselines(
         config, [sketches], lambda extractor, layer: _linear(config, extractor, layer, sketches)
     )
-    return layout.table_2(_recognition(config, "S", sketches), baselines)
+    rivals = {SKETCH_A_NET: _recognition(config, SKETCH_A_NET, sketches)}
+    return layout.table_2(_recognition(config, "S", sketches), rivals, baselines)
 
 
 def reproduce_table_3(
@@ -165,8 +173,13 @@ def _over_baselines(
     network.
     """
     if missing := missing_data(config, datasets):
-        return dict.fromkeys((*BASELINES, POOL5), NotRun("; ".join(missing)))
-    found = {name: make(HandCrafted(name), NO_LAYER) for name in BASELINES}
+        return dict.fromkeys((*BASELINES, FISHER, POOL5), NotRun("; ".join(missing)))
+    found: dict[str, Outcome] = {name: make(HandCrafted(name), NO_LAYER) for name in BASELINES}
+    try:
+        fisher_vectors.check_installed()
+        found[FISHER] = make(FisherSift(), NO_LAYER)
+    except ImportError as error:
+        found[FISHER] = NotRun(str(error))
     if config.pretrained is None:
         return found | {POOL5: NOT_PRETRAINED}
     return found | {POOL5: make(NamedModel(POOL5, load_model(config.pretrained)), "pool5")}
