@@ -115,17 +115,20 @@ def open_mixture(
             f"{', '.join(given) or 'none'}; add a data set or choose another mixture"
         )
     used = [data_set for data_set in opened if data_set.domain in wanted]
-    without = unseen.known(all_classes(used, class_map), class_map) if unseen else ()
+    hidden = unseen.known(all_classes(used, class_map), class_map) if unseen else ()
     mixed = mix(
-        used, class_names, class_map=class_map, without=without, resizing=resizing, size=size
+        used, class_names, class_map=class_map, without=hidden, resizing=resizing, size=size
     )
-    not_used = tuple(
-        f"{one.domain:>6}: none of {len(one)} from {one.name} [{one.split}]; mixture {mixture} has "
-        f"no {one.domain}"
-        for one in opened
-        if one.domain not in wanted
+    not_used = [one for one in opened if one.domain not in wanted]
+    return mixed._replace(not_used=tuple(_not_used(one, mixture) for one in not_used))
+
+
+def _not_used(data_set: DataSet, mixture: str) -> str:
+    """Formats a data set that a mixture does not take."""
+    return (
+        f"{data_set.domain:>6}: none of {len(data_set)} from {data_set.name} [{data_set.split}]; mixture "
+        f"{mixture} has no {data_set.domain}"
     )
-    return mixed._replace(not_used=not_used)
 
 
 def open_held_out(

@@ -281,9 +281,7 @@ def mix(
     if class_names is None:
         class_names = _shown_classes(data_sets, labels, names)
     class_names = [name for name in class_names if _composed(name) not in without]
-    same = collections.Counter(map(_composed, class_names))
-    if repeated := [name for name in class_names if same[_composed(name)] > 1]:
-        raise ValueError(f"class {repeated[0]!r} is listed twice; list each class once")
+    _check_once(class_names)
     parts = [_take(*one, class_names) for one in zip(data_sets, labels, names, strict=True)]
     interpolate = None
     if resizing != EDGE_PRESERVING:
@@ -297,6 +295,12 @@ def mix(
             f"{len(class_names)} classes wanted; choose data sets and classes that match"
         )
     return Mixture(tuple(class_names), drawings, photos, counts)
+
+
+def _check_once(class_names: Sequence[str]) -> None:
+    same = collections.Counter(map(_composed, class_names))
+    if repeated := [name for name in class_names if same[_composed(name)] > 1]:
+        raise ValueError(f"class {repeated[0]!r} is listed twice; list each class once")
 
 
 def names_in_mixture(data_set: DataSet, class_map: ClassMap) -> list[str]:

@@ -137,10 +137,9 @@ def retrieval(
       photos: data sets of the gallery.
       protocol: name of one of `PROTOCOLS`.
       class_map: synonyms, see `mix`; for protocols that match classes by name.
-      zero_shot: classes to ask for alone, for protocols that match classes by name; None asks for all.
+      zero_shot: classes to ask for alone, for such protocols; None asks for all.
       layers: names of features; None takes those that the extractor compares.
-      ks: each K of P@K, mAP@K, acc@K and the like, for protocols that match classes by name; None takes
-        the protocol's own, without mAP@K.
+      ks: each K of P@K, acc@K and the like, for such protocols; None takes their own, without mAP@K.
       results: folder, see `stored`.
 
     Returns:
@@ -156,21 +155,13 @@ def retrieval(
     wanted = {name: {"layer": layer, **shared} for layer, name in names.items()}
 
     def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
-        sets = [*sketches, *photos]
-        classes = all_classes(sets, class_map) if by_name else sketches[0].class_names
-        mixture = extractor.mixture(sets, classes, class_map)
-        mixture = zero_shot.of(mixture, class_map) if zero_shot else mixture
+        mixture = _mixture_of(extractor, sketches, photos, class_map, by_name, zero_shot)
         given = {"query_labels": mixture.drawings.labels, **options(mixture, sketches, photos)}
-        given |= _checked_ks(ks, len(mixture.photos)) | (
-            {"bounded": True} if ks and bounded else {}
-        )
+        given |= _checked_ks(ks, len(mixture.photos), bounded)
         fitted = extractor.fitted_to(mixture)
-        queries = _queries(fitted, mixture.drawings, layers, shares, progress)
-        gallery = fitted.features(mixture.photos, layers, "photos", progress)
+        queries, gallery = _features(fitted, mixture, layers, shares, progress)
         return {
-            name: score(
-                queries=queries[layer], gallery=gallery[layer], configuration=wanted[name], **given
-            )
+            name: score(queries[layer], gallery=gallery[layer], configuration=wanted[name], **given)
             for layer, name in names.items()
         }
 
@@ -178,21 +169,40 @@ def retrieval(
     return {layer: made[name] for layer, name in names.items()}
 
 
-def _queries(
+def _mixture_of(
     extractor: FeatureExtractor,
-    drawings: Examples,
+    sketches: Sequence[Records],
+    photos: Sequence[Records],
+    class_map: ClassMap | None,
+    by_name: bool,
+    zero_shot: ZeroShot | None,
+) -> Mixture:
+    """Mixes queries and gallery, with all of their classes; of zero-shot retrieval what it takes of them."""
+    sets = [*sketches, *photos]
+    classes = all_classes(sets, class_map) if by_name else sketches[0].class_names
+    mixture = extractor.mixture(sets, classes, class_map)
+    return zero_shot.of(mixture, class_map) if zero_shot else mixture
+
+
+def _features(
+    extractor: FeatureExtractor,
+    mixture: Mixture,
     layers: tuple[str, ...],
     shares: Sequence[float],
     progress: pathlib.Path,
-) -> Mapping[str, Any]:
-    """Computes the features of drawings, {layer: [q, d]}, or of parts of them, {layer: one such per share}."""
-    if not shares:
-        return extractor.features(drawings, layers, "sketches", progress)
-    parts = [
-        extractor.features(part, layers, f"sketches, {share:.0%}", progress)
-        for share, part in zip(shares, partial_drawings(drawings, shares), strict=True)
-    ]
-    return {layer: [features[layer] for features in parts] for layer in layers}
+) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:
+    """Computes the features of queries and gallery, {layer: [n, d]}; where parts of drawings are asked with,
+    of queries {layer: [q, d] per share}.
+    """
+    if shares:
+        parts = [
+            extractor.features(part, layers, f"sketches, {share:.0%}", progress)
+            for share, part in zip(shares, partial_drawings(mixture.drawings, shares), strict=True)
+        ]
+        queries: Mapping[str, Any] = {layer: [part[layer] for part in parts] for layer in layers}
+    else:
+        queries = extractor.features(mixture.drawings, layers, "sketches", progress)
+    return queries, extractor.features(mixture.photos, layers, "photos", progress)
 
 
 def _shared_configuration(
@@ -217,7 +227,7 @@ def _cutoffs(ks: Sequence[int] | None, bounded: bool) -> dict[str, Any]:
     return {"cutoffs": {"ks": [*ks]} | ({"metrics": [*BOUNDED, *AT_CUTOFFS]} if bounded else {})}
 
 
-def _checked_ks(ks: tuple[int, ...] | None, photos: int) -> dict[str, Any]:
+def _checked_ks(ks: tuple[int, ...] | None, photos: int, bounded: bool) -> dict[str, Any]:
     """Returns the chosen K as options of a protocol."""
     if ks is None:
         return {}
@@ -225,7 +235,7 @@ def _checked_ks(ks: tuple[int, ...] | None, photos: int) -> dict[str, Any]:
         raise ValueError(
             f"K = {max(ks)} is above the {photos} photos of the gallery; choose a K of at most {photos}"
         )
-    return {"ks": ks}
+    return {"ks": ks} | ({"bounded": True} if bounded else {})
 
 
 def recognition(

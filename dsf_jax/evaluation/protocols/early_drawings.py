@@ -47,36 +47,21 @@ def early_drawings(
       ks: the K of "found in K".
 
     Returns:
-      Numbers "rank of the first right photo/25 %" and "found in K/25 %", and so on for each share, with
-      bootstrap intervals over the queries, and for "chance". Details: "rank quartiles" {share: [3 numbers]}.
+      Numbers "rank of the first right photo/25 %", "found in K/25 %" and so on, with bootstrap intervals
+      over the queries, and the same for "chance". Details: "rank quartiles" {share: [3 numbers]}.
 
     Raises:
       ValueError: when no query has a photo of its class, or shapes do not fit.
     """
-    used = np.isin(query_labels, gallery_labels)
-    if not used.any():
-        raise ValueError(
-            f"none of {len(used)} queries has a photo of its class among {len(gallery)}; choose data sets and "
-            "splits that share classes"
-        )
+    used = _with_photos(query_labels, gallery_labels)
     ranks = {
-        f"{share:.0%}".replace("%", " %"): first_ranks(
-            part[used], query_labels[used], gallery, gallery_labels
-        )
+        f"{100 * share:.0f} %": first_ranks(part[used], query_labels[used], gallery, gallery_labels)
         for share, part in zip(SHARES, queries, strict=True)
     }
     right = np.bincount(gallery_labels)[query_labels[used]]  # photos that are right for each query
-    numbers = {f"{RANK}/{share}": bootstrap(own) for share, own in ranks.items()}
-    numbers[f"{RANK}/{CHANCE}"] = _certain((len(gallery) + 1) / (right + 1))
-    for k in ks:
-        name = FOUND.replace("K", str(k))
-        numbers |= {f"{name}/{share}": bootstrap(own <= k) for share, own in ranks.items()}
-        every = math.comb(len(gallery), k)
-        missed = [math.comb(len(gallery) - int(r), k) / max(every, 1) for r in right]
-        numbers[f"{name}/{CHANCE}"] = _certain(1 - np.array(missed))
     return ResultRecord(
         PROTOCOL,
-        numbers,
+        _numbers(ranks, right, len(gallery), ks),
         own_configuration(configuration, ks=list(ks), shares=list(SHARES), definitions=DEFINITIONS),
         {
             "queries": int(used.sum()),
@@ -91,6 +76,32 @@ def early_drawings(
             }
         },
     )
+
+
+def _with_photos(query_labels: np.ndarray, gallery_labels: np.ndarray) -> np.ndarray:
+    """Returns which queries have a photo of their class, [q] bool, of which there must be one."""
+    used = np.isin(query_labels, gallery_labels)
+    if not used.any():
+        raise ValueError(
+            f"none of {len(used)} queries has a photo of its class among {len(gallery_labels)}; choose data "
+            "sets and splits that share classes"
+        )
+    return used
+
+
+def _numbers(
+    ranks: Mapping[str, np.ndarray], right: np.ndarray, gallery: int, ks: Sequence[int]
+) -> dict[str, Measure]:
+    """Scores ranks, {share: [q]}, and ranks at random, where [q] photos of a gallery are right."""
+    numbers = {f"{RANK}/{share}": bootstrap(own) for share, own in ranks.items()}
+    numbers[f"{RANK}/{CHANCE}"] = _certain((gallery + 1) / (right + 1))
+    for k in ks:
+        name = FOUND.replace("K", str(k))
+        numbers |= {f"{name}/{share}": bootstrap(own <= k) for share, own in ranks.items()}
+        every = max(math.comb(gallery, k), 1)
+        missed = [math.comb(gallery - int(n), k) / every for n in right]
+        numbers[f"{name}/{CHANCE}"] = _certain(1 - np.array(missed))
+    return numbers
 
 
 def _certain(values: np.ndarray) -> Measure:

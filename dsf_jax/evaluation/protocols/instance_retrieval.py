@@ -17,6 +17,7 @@ from dsf_jax.evaluation.statistics import Measure, bootstrap, describe_bootstrap
 from dsf_jax.retrieval.distances import distance_blocks
 
 PROTOCOL = "instance_retrieval"
+WITHIN = " within class"
 DEFINITIONS = {
     "acc@K": "share of sketches whose own photo is among the first K of all photos (recall@K of Sketchy's paper)",
     "acc@K within class": "the same among the photos of the sketch's class only",
@@ -60,19 +61,10 @@ def instance_retrieval(
     used = own >= 0
     _check_labels(query_labels, gallery_labels, own, (len(queries), len(gallery)))
     ranks = own_photo_ranks(queries[used], query_labels[used], gallery, gallery_labels, own[used])
-    sizes = {
-        "": np.full(int(used.sum()), len(gallery)),
-        " within class": np.bincount(gallery_labels)[query_labels[used]],
-    }
-    numbers = {}
-    for among, size in sizes.items():
-        for k in ks:
-            chance = float(np.minimum(k / size, 1).mean())
-            numbers[f"acc@{k}{among}"] = bootstrap(ranks[among] <= k)
-            numbers[f"acc@{k}{among}, chance"] = Measure(chance, chance, chance)
+    same = np.bincount(gallery_labels)[query_labels[used]]  # photos of each query's class
     return ResultRecord(
         PROTOCOL,
-        numbers,
+        _numbers(ranks, len(gallery), same, ks),
         own_configuration(configuration, ks=list(ks), definitions=DEFINITIONS),
         {
             "queries": int(used.sum()),
@@ -83,6 +75,20 @@ def instance_retrieval(
         describe_bootstrap("queries"),
         {},
     )
+
+
+def _numbers(
+    ranks: Mapping[str, np.ndarray], gallery: int, same: np.ndarray, ks: Sequence[int]
+) -> dict[str, Measure]:
+    """Scores ranks of `own_photo_ranks`, and ranks at random, among all and the [q] of the same class."""
+    sizes = {"": np.full(len(same), gallery), WITHIN: same}
+    numbers = {}
+    for among, size in sizes.items():
+        for k in ks:
+            chance = float(np.minimum(k / size, 1).mean())
+            numbers[f"acc@{k}{among}"] = bootstrap(ranks[among] <= k)
+            numbers[f"acc@{k}{among}, chance"] = Measure(chance, chance, chance)
+    return numbers
 
 
 def own_photo_ranks(
@@ -104,7 +110,7 @@ def own_photo_ranks(
     Returns:
       {"": [q] int among all photos, " within class": [q] int among those of the query's class}.
     """
-    ranks: dict[str, list[np.ndarray]] = {"": [], " within class": []}
+    ranks: dict[str, list[np.ndarray]] = {"": [], WITHIN: []}
     place = np.arange(len(gallery))
     for rows, distances in distance_blocks(queries, gallery):
         mine = own[rows, None]
@@ -112,7 +118,7 @@ def own_photo_ranks(
         before = (distances < distance) | ((distances == distance) & (place < mine))
         same = query_labels[rows, None] == gallery_labels
         ranks[""].append(before.sum(axis=1) + 1)
-        ranks[" within class"].append((before & same).sum(axis=1) + 1)
+        ranks[WITHIN].append((before & same).sum(axis=1) + 1)
     return {among: np.concatenate(parts) for among, parts in ranks.items()}
 
 
