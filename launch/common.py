@@ -192,6 +192,18 @@ def define_unseen(text: str) -> flags.FlagHolder[str | None]:
     )
 
 
+def define_generalised() -> flags.FlagHolder[bool]:
+    """Defines --generalised, which needs --unseen."""
+    text = "With --unseen, retrieve among the photos of all classes."
+    flag = flags.DEFINE_bool("generalised", False, text)
+    flags.register_multi_flags_validator(
+        ["generalised", "unseen"],
+        lambda values: not values["generalised"] or values["unseen"],
+        "--generalised needs --unseen; give it",
+    )
+    return flag
+
+
 def define_layer() -> flags.FlagHolder[str | None]:
     """Defines --layer, one feature."""
     return flags.DEFINE_string(

@@ -82,17 +82,10 @@ _AT = flags.DEFINE_list(
     "instance_retrieval; by default 1 and 5. Of early_drawings, the K first photos; by default 1 and 10.",
 )
 _UNSEEN = common.define_unseen("asked for alone, among photos of their own")
-_GENERALISED = flags.DEFINE_bool(
-    "generalised", False, "With --unseen, retrieve among the photos of all classes."
-)
+_GENERALISED = common.define_generalised()
 _JSON = flags.DEFINE_bool("json", False, "Print all of each result as JSON, not a table.")
 _CUTOFFS = "must be whole numbers of at least 1, each once: 10,100,200; correct it"
 flags.register_validator("at", lambda ks: ks is None or _are_cutoffs(ks), _CUTOFFS)
-flags.register_multi_flags_validator(
-    ["generalised", "unseen"],
-    lambda values: not values["generalised"] or values["unseen"],
-    "--generalised needs --unseen; give it",
-)
 
 
 def _are_cutoffs(ks: Sequence[str]) -> bool:

@@ -23,7 +23,9 @@ class ZeroShot(NamedTuple):
     def configuration(self) -> dict[str, Any]:
         """Describes it for a result's configuration."""
         classes = {"list": self.unseen.name, "classes": list(self.unseen.classes)}
-        return {"zero_shot": classes | {"generalised": self.generalised}}
+        among = "all classes" if self.generalised else "these classes"
+        asked = f"sketches of the unseen classes {self.unseen.name}, among photos of {among}"
+        return {"zero_shot": classes | {"generalised": self.generalised, "asked": asked}}
 
     def of(self, mixture: Mixture, class_map: ClassMap | None) -> Mixture:
         """Omits the sketches of other classes and, unless generalised, their photos.

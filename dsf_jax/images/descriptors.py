@@ -18,7 +18,7 @@ BLOCK = 4  # pixels per side that are one raw pixel
 ORIENTATIONS = 9  # number of directions of a gradient without sign: dark on light is light on dark
 
 SIFT_CELLS = (4, 8, 12)  # pixels per side of SIFT's cells; a patch is 4 x 4 of them
-SIFT_STEP = 8  # pixels between the centres of patches
+SIFT_STEP = 4  # pixels between the centres of patches
 SIFT_DIRECTIONS = 8
 SIFT_SIZE = 16 * SIFT_DIRECTIONS
 FAINT = 0.1  # of the strongest patch: what is fainter shows nothing

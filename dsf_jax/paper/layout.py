@@ -251,12 +251,17 @@ def _notes(results: Sequence[Outcome]) -> tuple[str, ...]:
         for record in records
         for name, text in record.configuration.get("definitions", {}).items()
     }
+    zero_shot = {
+        f"Zero-shot: {record.configuration['zero_shot']['asked']}."
+        for record in records
+        if "zero_shot" in record.configuration
+    }
     data = {
         f"Data: {', '.join(names)}."
         for record in records
         if (names := sorted(set(_data_names(record.configuration))))
     }
-    return (*intervals, *counts, *sorted(data), *options, *sorted(definitions))
+    return (*intervals, *counts, *sorted(zero_shot), *sorted(data), *options, *sorted(definitions))
 
 
 def _data_names(configuration: Any) -> Iterator[str]:

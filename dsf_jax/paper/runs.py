@@ -18,6 +18,7 @@ from dsf_jax.evaluation.extractors import (
 from dsf_jax.evaluation.fisher_vectors import FISHER
 from dsf_jax.evaluation.protocols.tu_berlin import join_folds
 from dsf_jax.evaluation.results import ResultRecord, over_folds
+from dsf_jax.evaluation.zero_shot import ZeroShot
 from dsf_jax.images.descriptors import Descriptor
 from dsf_jax.paper import layout
 from dsf_jax.paper.numbers import EITZ, FEATURES, RUNS, SKETCH_A_NET, SKETCHES, TABLE_3, VOC
@@ -132,6 +133,7 @@ def compare_retrieval(
     checkpoints: Mapping[str, str],
     *,
     class_map: ClassMap | None,
+    zero_shot: ZeroShot | None = None,
 ) -> ResultTable:
     """Retrieves photos by sketches of their class, with baselines and checkpoints.
 
@@ -141,6 +143,7 @@ def compare_retrieval(
       photos: data sets of the gallery.
       checkpoints: {name: path}.
       class_map: see `mix`.
+      zero_shot: classes to ask for alone; None asks for all.
 
     Returns:
       The table.
@@ -152,6 +155,7 @@ def compare_retrieval(
             sketches,
             photos,
             class_map=class_map,
+            zero_shot=zero_shot,
             layers=layers or None,
             results=config.results,
         )

@@ -7,8 +7,10 @@ from dsf_jax.data.records import open_records
 from dsf_jax.data.unseen import UnseenClasses
 from dsf_jax.evaluation import evaluate
 from dsf_jax.evaluation.extractors import HandCrafted, NamedModel
+from dsf_jax.evaluation.summary import summary
 from dsf_jax.evaluation.zero_shot import ZeroShot
 from dsf_jax.models.model import ModelConfig, init_model
+from dsf_jax.paper.layout import retrieval_table
 from tests.backbones import TINY
 from tests.data_builders.drawn import write_tree
 from tests.data_builders.sketchy_test import CLASSES, both, official
@@ -46,7 +48,12 @@ def test_unseen_classes_are_asked_for_among_their_photos_or_all(sets, tmp_path):
     assert generalised.numbers["mAP"].value <= plain.numbers["mAP"].value
     assert len(list(tmp_path.glob("*.json"))) == 3
     told = plain.configuration["zero_shot"]
-    assert told == {"list": "mine", "classes": list(UNSEEN.classes), "generalised": False}
+    assert told | {"asked": ""} == {
+        "list": "mine", "classes": list(UNSEEN.classes), "generalised": False, "asked": "",
+    }  # fmt: skip
+    asked = "sketches of the unseen classes mine, among photos of"
+    assert f"zero-shot: {asked} these classes" in summary([plain])
+    assert f"Zero-shot: {asked} all classes." in retrieval_table({("RAW", ""): generalised}).notes
 
 
 def test_classes_that_are_not_there(sets):
