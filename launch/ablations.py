@@ -23,7 +23,6 @@ from absl import flags
 from dsf_jax.data import datasets
 from dsf_jax.data.mixtures import DRAWN, EDGE_PRESERVING
 from dsf_jax.data.records import Records
-from dsf_jax.evaluation.evaluate import all_classes
 from dsf_jax.evaluation.extractors import shown_to
 from dsf_jax.paper import ablations
 from dsf_jax.paper.tables import ResultTable, markdown
@@ -64,7 +63,7 @@ def _made() -> ResultTable:
     class_map = datasets.read_class_map(_CLASS_MAP.value)
     if _WHAT.value == "features":
         sets = [*_drawings(), *_photographs()]
-        mixture = shown_to(model, sets, all_classes(sets, class_map), class_map)
+        mixture = shown_to(model, sets, datasets.all_classes(sets, class_map), class_map)
         return ablations.compare_features(model, mixture)
     if model.config.resizing != EDGE_PRESERVING:
         raise ValueError(

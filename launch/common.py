@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 import jax
 from absl import app, flags, logging
 
+from dsf_jax.data.unseen import UNSEEN
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbones import BACKBONES
 from dsf_jax.models.model import Model
@@ -179,6 +180,28 @@ def define_classes() -> flags.FlagHolder[str | None]:
         "File of class names, one per line; records of others are omitted. By default the classes "
         "that the sketches show.",
     )
+
+
+def define_unseen(text: str) -> flags.FlagHolder[str | None]:
+    """Defines --unseen, classes that zero-shot retrieval keeps from training; `text` describes their use."""
+    return flags.DEFINE_string(
+        "unseen",
+        None,
+        f"Classes of zero-shot retrieval, {text}: {', '.join(UNSEEN)} (dsf_jax/data/unseen.py has their "
+        "sources), or a file of one class per line.",
+    )
+
+
+def define_generalised() -> flags.FlagHolder[bool]:
+    """Defines --generalised, which needs --unseen."""
+    text = "With --unseen, retrieve among the photos of all classes."
+    flag = flags.DEFINE_bool("generalised", False, text)
+    flags.register_multi_flags_validator(
+        ["generalised", "unseen"],
+        lambda values: not values["generalised"] or values["unseen"],
+        "--generalised needs --unseen; give it",
+    )
+    return flag
 
 
 def define_layer() -> flags.FlagHolder[str | None]:

@@ -3,6 +3,28 @@ r"""Scores a checkpoint on prepared data sets.
 python -m launch.evaluate --what=retrieval --checkpoint=runs/quickstart --data_dir=runs/quickstart/data \
     --sketches=openmoji/sketch --photo_sets=openmoji/photo --split=test
 
+Zero-shot, of a run that was trained with the same --unseen, as the literature scores it; with --generalised
+among the photos of all classes:
+
+python -m launch.evaluate --what=retrieval --checkpoint=runs/seen --data_dir=data --unseen=sketchy-25 \
+    --sketches=sketchy/sketch:train+test --photo_sets=sketchy/photo:train+test --at=100,200
+
+MIEB's SketchyI2IRetrieval, every sketch against every photo; its R@1 is P@1 here, its P@100 and mAP@1000 are
+P@100 and bounded mAP@1000:
+
+python -m launch.evaluate --what=retrieval --checkpoint=runs/any --data_dir=data --at=1,100,1000 \
+    --sketches=sketchy/sketch:train+test --photo_sets=sketchy/photo:train+test
+
+Each sketch's own photo, among the test photos of all classes and of its class (Sketchy, 2016):
+
+python -m launch.evaluate --what=instance_retrieval --checkpoint=runs/any --data_dir=data \
+    --sketches=sketchy/sketch --photo_sets=sketchy/photo
+
+How soon a search helps while one draws, on drawings that have strokes; launch.figures draws the curve:
+
+python -m launch.evaluate --what=early_drawings --checkpoint=runs/any --data_dir=data --out=scores \
+    --sketches=quickdraw/sketch --photo_sets=sketchy/photo --class_map=map.json
+
 It prints a small table; --json prints all of each result instead. With --out, each result is also kept in a
 file of its own, and a command that was killed goes on where it was.
 """
@@ -16,21 +38,31 @@ from absl import flags
 from dsf_jax.data import datasets
 from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records
+from dsf_jax.data.unseen import read_unseen
 from dsf_jax.evaluation import evaluate
 from dsf_jax.evaluation.cards import retrieval_score
 from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.evaluation.results import ResultRecord, as_dict
 from dsf_jax.evaluation.summary import summary
+from dsf_jax.evaluation.zero_shot import ZeroShot
 from dsf_jax.models.model import Model
 from dsf_jax.training.checkpoints import load_model, record_retrieval
 from launch import common
 
+PROTOCOLS = {
+    "retrieval": "category_retrieval",
+    "instance_retrieval": "instance_retrieval",
+    "early_drawings": "early_drawings",
+}
+
 _WHAT = flags.DEFINE_enum(
     "what",
     "retrieval",
-    ["recognition", "retrieval"],
+    ["recognition", "retrieval", "instance_retrieval", "early_drawings"],
     "recognition: accuracy on sketches of the checkpoint's classes, single angle "
-    "and voted. retrieval: sketches as queries against photos of the same classes.",
+    "and voted. retrieval: sketches as queries against photos of the same classes. instance_retrieval: the "
+    "photo that each sketch was drawn from, where that is known (sketchy). early_drawings: the first photo "
+    "of a sketch's class after a quarter, a half, three quarters and all of its strokes.",
 )
 _CHECKPOINT = common.define_checkpoint()
 _DATA_DIR = common.define_data_dir()
@@ -44,9 +76,13 @@ _OUT = flags.DEFINE_string(
 _AT = flags.DEFINE_list(
     "at",
     None,
-    "Each K of P@K, recall@K, NDCG@K and mAP@K of retrieval, 10,100,200 or the like; by default 1 and 10 "
-    "without mAP@K. mAP@K comes divided by min(K, all relevant) and by the relevant among the first K.",
+    "Each K of P@K, recall@K, NDCG@K and mAP@K of retrieval: 100,200 as tables of zero-shot retrieval have "
+    "it, 1,100,1000 as MIEB has it; by default 1 and 10 without mAP@K. mAP@K comes divided by min(K, all "
+    "relevant), by the relevant among the first K, and with interpolated precision. Of acc@K of "
+    "instance_retrieval; by default 1 and 5. Of early_drawings, the K first photos; by default 1 and 10.",
 )
+_UNSEEN = common.define_unseen("asked for alone, among photos of their own")
+_GENERALISED = common.define_generalised()
 _JSON = flags.DEFINE_bool("json", False, "Print all of each result as JSON, not a table.")
 _CUTOFFS = "must be whole numbers of at least 1, each once: 10,100,200; correct it"
 flags.register_validator("at", lambda ks: ks is None or _are_cutoffs(ks), _CUTOFFS)
@@ -71,15 +107,24 @@ def _evaluate(checkpoint: str, out: pathlib.Path | None) -> list[ResultRecord]:
     """Scores one checkpoint."""
     class_map = datasets.read_class_map(_CLASS_MAP.value)
     sketches = _sketches()
-    photos = _photos() if _WHAT.value == "retrieval" else []
+    photos = [] if _WHAT.value == "recognition" else _photos()
     name = "/".join(pathlib.Path(checkpoint).parts[-2:])  # the same from wherever it is named
     network = NamedModel(name, load_model(checkpoint))
     if photos:
-        ks = tuple(map(int, _AT.value)) if _AT.value else None
+        unseen = read_unseen(_UNSEEN.value)
         made = evaluate.retrieval(
-            network, sketches, photos, class_map=class_map, ks=ks, results=out
+            network,
+            sketches,
+            photos,
+            protocol=PROTOCOLS[_WHAT.value],
+            class_map=class_map,
+            zero_shot=ZeroShot(unseen, _GENERALISED.value) if unseen else None,
+            ks=tuple(map(int, _AT.value)) if _AT.value else None,
+            results=out,
         )
-        _record(checkpoint, network.model, made)
+        # A card says what to expect of a search among all pictures.
+        if _WHAT.value == "retrieval" and not unseen:
+            _record(checkpoint, network.model, made)
         return list(made.values())
     return [evaluate.recognise(network, sketches, class_map=class_map, results=out)]
 
@@ -101,4 +146,5 @@ def _photos() -> list[Records]:
 
 
 if __name__ == "__main__":
-    common.run(main, common.Choice(_WHAT, {"retrieval": (_PHOTOS, _AT)}))
+    own = (_PHOTOS, _AT, _UNSEEN, _GENERALISED)
+    common.run(main, common.Choice(_WHAT, dict.fromkeys(PROTOCOLS, own)))

@@ -5,12 +5,13 @@ python -m launch.figures --what=inversion --checkpoint=runs/quickstart --data_di
 python -m launch.figures --what=report --checkpoint=runs/S+I/fold2 --before=runs/ported --data_dir=data \
     --sketches=tu_berlin/sketch:fold2 --photo_sets=hust_si/photo:test --class_map=map.json --out=report.html
 
-Three more need no network: a sheet of prepared records, a run's curves, and how the library's times
-grow.
+Four more need no network: a sheet of prepared records, a run's curves, how the library's times grow, and
+how soon a search helps while one draws.
 
 python -m launch.figures --what=records --dataset=openmoji/sketch --data_dir=data --out=sheet.png
 python -m launch.figures --what=curves --run_dir=runs/quickstart --out=curves.png
 python -m launch.figures --what=benchmark --results=launch/benchmarks/recorded.json --out=growth.png
+python -m launch.figures --what=early_drawings --results=scores/early_drawings-run-L7-0123.json --out=early.png
 """
 
 import functools
@@ -27,10 +28,12 @@ from dsf_jax.data import datasets
 from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records, open_records
 from dsf_jax.evaluation.extractors import NamedModel
+from dsf_jax.evaluation.protocols.early_drawings import early_curves
+from dsf_jax.evaluation.results import read_result
 from dsf_jax.insight.benchmark_plots import recorded_growth
 from dsf_jax.insight.descent import InversionConfig, phases_of
 from dsf_jax.insight.overviews import records_sheet, run_curves
-from dsf_jax.insight.plots import save_figure
+from dsf_jax.insight.plots import retrieval_curves, save_figure
 from dsf_jax.paper import figures, network_figures
 from dsf_jax.paper.figure_inputs import FigureInputs, PaperFigure
 from dsf_jax.paper.figure_report import write_report
@@ -43,13 +46,13 @@ COUNTS = {"records": 50, "resizing": 3, "retrieval": 6, "inversion": 2}
 _WHAT = flags.DEFINE_enum(
     "what",
     None,
-    ["activations", "benchmark", "curves", "records", "filters", "inversion", "report", "resizing", "retrieval",
+    ["activations", "benchmark", "curves", "early_drawings", "records", "filters", "inversion", "report", "resizing", "retrieval",
      "views"],
     "resizing, views, retrieval, activations, filters, inversion: Figs. 1, 2, 5, 6, 7 and 8 of the "
     "paper; views without --checkpoint shows no votes. report: all of them as one HTML file. "
     "records: a sheet of random records, drawings next to "
     "the map that their points give. curves: loss and accuracy of a run. benchmark: time and memory against "
-    "size. With --help, lists its own flags only.",
+    "size. early_drawings: a result of launch.evaluate --what=early_drawings. With --help, lists its own flags only.",
     required=True,
 )  # fmt: skip
 _OUT = flags.DEFINE_string(
@@ -100,7 +103,9 @@ _SEED = common.define_seed()
 _DATASET = flags.DEFINE_string("dataset", None, "A prepared data set, openmoji/sketch.")
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run.")
 _RESULTS = flags.DEFINE_string(
-    "results", None, "File that launch.benchmark --what=growth --json=FILE wrote."
+    "results",
+    None,
+    "File that launch.benchmark --what=growth --json=FILE wrote, or launch.evaluate --out=FOLDER.",
 )
 
 _DRAWINGS = (_DATA_DIR, _SKETCHES, _SPLIT, _CLASS_MAP, _SHOWN_CLASSES, _SEED)
@@ -109,6 +114,7 @@ TAKES = {
     "records": (_DATA_DIR, _DATASET, _SPLIT, _COUNT, _SEED),
     "curves": (_RUN_DIR,),
     "benchmark": (_RESULTS,),
+    "early_drawings": (_RESULTS,),
     "resizing": (*_DRAWINGS, _COUNT),
     "views": (_CHECKPOINT, *_DRAWINGS),
     "retrieval": (*_INPUTS, _COUNT, _TOP, _LAYER),
@@ -199,6 +205,12 @@ def _without_network(what: str) -> Figure:
         return run_curves(common.given(_RUN_DIR, _WHAT))
     if what == "benchmark":
         return recorded_growth(common.given(_RESULTS, _WHAT))
+    if what == "early_drawings":
+        record = read_result(common.given(_RESULTS, _WHAT))
+        curves = {str(record.configuration["layer"]): early_curves(record)}
+        return retrieval_curves(
+            curves, score="share of drawings", along="% of the strokes that are drawn"
+        )
     dataset, split = common.given(_DATASET, _WHAT), _SPLIT.value or "train"
     records = open_records(_DATA_DIR.value, dataset, split)
     return records_sheet(records, count=_COUNT.value or COUNTS["records"], seed=_SEED.value)
@@ -225,7 +237,7 @@ def main() -> None:
     if out.suffix.lower() != ending:
         raise ValueError(f"--out={out} must end in {ending} for --what={what}; rename it")
     common.new_file(_OUT.value)
-    if what in ("benchmark", "curves", "records"):
+    if what in ("benchmark", "curves", "early_drawings", "records"):
         save_figure(_without_network(what), out)
         print(f"written to {out}")
         return

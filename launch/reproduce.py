@@ -11,6 +11,11 @@ Category retrieval on any prepared data, checkpoints next to hand-crafted descri
 python -m launch.reproduce --table=retrieval --sketches=tu_berlin/sketch:fold2 --photo_sets=sketchy/photo:test \
     --checkpoints=S=runs/S/fold2,S+I=runs/S+I/fold2 --pretrained=runs/ported --class_map=map.json
 
+The same among classes that the checkpoints were not trained on (launch.train --unseen=sketchy-25):
+
+python -m launch.reproduce --table=retrieval --unseen=sketchy-25 --checkpoints=S+I=runs/seen \
+    --sketches=sketchy/sketch:train+test --photo_sets=sketchy/photo:train+test
+
 Each result is kept in a file of its own, and a command that was killed goes on where it was.
 """
 
@@ -23,6 +28,8 @@ from dsf_jax.data import datasets
 from dsf_jax.data.files import write_atomic
 from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records
+from dsf_jax.data.unseen import read_unseen
+from dsf_jax.evaluation.zero_shot import ZeroShot
 from dsf_jax.insight.plots import retrieval_curves, save_figure
 from dsf_jax.paper import runs
 from dsf_jax.paper.numbers import FIGURE_4_NUMBER
@@ -53,6 +60,8 @@ _PHOTOS = flags.DEFINE_list(
 )
 _SPLIT = common.define_split("test")
 _CLASS_MAP = common.define_class_map()
+_UNSEEN = common.define_unseen("asked for alone, among photos of their own")
+_GENERALISED = common.define_generalised()
 _RUNS = flags.DEFINE_string(
     "runs", "runs", f"Folder of runs; results are kept in its folder {RESULTS}."
 )
@@ -72,9 +81,13 @@ flags.register_multi_flags_validator(
     ["table", "figure"], lambda values: not all(values.values()), "ask for one: --table or --figure"
 )
 flags.register_multi_flags_validator(
-    ["class_map", "checkpoints", "figure"],
-    lambda values: not (values["figure"] and (values["class_map"] or values["checkpoints"])),
-    "--class_map and --checkpoints are for --table=retrieval only; omit them",
+    ["class_map", "checkpoints", "unseen", "figure"],
+    lambda values: (
+        not (
+            values["figure"] and (values["class_map"] or values["checkpoints"] or values["unseen"])
+        )
+    ),
+    "--class_map, --checkpoints and --unseen are for --table=retrieval only; omit them",
 )
 flags.register_validator(
     "folds",
@@ -119,8 +132,10 @@ def _made() -> tuple[ResultTable, dict[str, Any]]:
         class_map = datasets.read_class_map(_CLASS_MAP.value)
         sketches = _opened(_SKETCHES.value or ["openmoji/sketch"], DRAWN)
         photos = _opened(_PHOTOS.value or ["openmoji/photo"], ("photo",))
+        unseen = read_unseen(_UNSEEN.value)
+        zero_shot = ZeroShot(unseen, _GENERALISED.value) if unseen else None
         return runs.compare_retrieval(
-            config, sketches, photos, checkpoints, class_map=class_map
+            config, sketches, photos, checkpoints, class_map=class_map, zero_shot=zero_shot
         ), {}
     own = _single("sketches", _SKETCHES)
     pair = own | _single("photos", _PHOTOS)
@@ -166,6 +181,6 @@ def _named_checkpoints() -> dict[str, str]:
 if __name__ == "__main__":
     takes = dict.fromkeys(("1", "2"), (_FOLDS,)) | {
         "3": (_FOLDS, _PHOTOS),
-        "retrieval": (_PHOTOS, _SPLIT, _CLASS_MAP, _CHECKPOINTS),
+        "retrieval": (_PHOTOS, _SPLIT, _CLASS_MAP, _CHECKPOINTS, _UNSEEN, _GENERALISED),
     }
     common.run(main, common.Choice(_TABLE, takes))

@@ -27,7 +27,7 @@ EXTRAS = {
     "pyarrow": "gallery",
     "resvg_py": "demo",
     "scipy": "gallery",
-    "sklearn": "bench",
+    "sklearn": "baselines",
     "svgelements": "builders",
     "torch": "bench",
     "uvicorn": "app",

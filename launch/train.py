@@ -28,6 +28,7 @@ from dsf_jax.data.datasets import (
 )
 from dsf_jax.data.files import write_atomic
 from dsf_jax.data.mixtures import MIXTURES, ClassMap, Mixture
+from dsf_jax.data.unseen import UnseenClasses, read_unseen
 from dsf_jax.evaluation.cards import held_out_score
 from dsf_jax.images.resize import BINARY_PEN, PEN
 from dsf_jax.images.views import Resizing
@@ -77,6 +78,7 @@ _MIXTURE = flags.DEFINE_enum(
 )
 _CLASSES = common.define_classes()
 _CLASS_MAP = common.define_class_map()
+_UNSEEN = common.define_unseen("not trained on")
 _INIT = flags.DEFINE_string(
     "init",
     None,
@@ -156,12 +158,19 @@ def _take_over(run: str | None) -> dict[str, Any]:
     return config
 
 
+def _repeated_unseen(repeated: Mapping[str, Any]) -> UnseenClasses | None:
+    """Returns the unseen classes of the run that is repeated, as its config.json keeps them."""
+    kept = repeated.get("command", {}).get("unseen")
+    return kept and UnseenClasses(**kept | {"classes": tuple(kept["classes"])})
+
+
 class _Job(NamedTuple):
     """What all folds of a run have in common."""
 
     config: TrainConfig
     class_names: list[str] | None
     class_map: ClassMap | None
+    unseen: UnseenClasses | None
 
 
 def _train_once(
@@ -187,8 +196,9 @@ def _train_once(
     }
     data_dir, split = _DATA_DIR.value, _SPLIT.value
     mixture = open_mixture(
-        data_dir, datasets, split, _MIXTURE.value, class_names=job.class_names, **seen
-    )
+        data_dir, datasets, split, _MIXTURE.value,
+        class_names=job.class_names, unseen=job.unseen, **seen,
+    )  # fmt: skip
     _print(f"{mixture.per_class()}\n{mixture}")
     names = mixture.class_names
     scored = open_held_out(data_dir, held_out, split, class_names=names, **seen)
@@ -200,7 +210,8 @@ def _train_once(
     devices = f"{jax.device_count()} {jax.default_backend()} device(s)"
     _print(f"{model.backbone.title} on {devices} of {jax.process_count()} process(es)")
     given = {flag.name: flag.value for flag in _KEPT} | {"fold": fold}
-    command = {"flags": given, "class_map": job.class_map}
+    unseen = job.unseen and job.unseen._asdict()
+    command = {"flags": given, "class_map": job.class_map, "unseen": unseen}
     result = start.train_on(
         config, mixture, model, run_dir,
         held_out=scored, command=command, watchdog=distributed.watchdog(),
@@ -270,10 +281,11 @@ def main() -> None:
         common.config_from_flags(TrainConfig),
         read_class_list(_CLASSES.value) or repeated.get("model", {}).get("class_names"),
         read_class_map(_CLASS_MAP.value) or repeated.get("command", {}).get("class_map"),
+        read_unseen(_UNSEEN.value) or _repeated_unseen(repeated),
     )
     # Their paths may differ from machine to machine; what lies there is compared as it is read.
     kept = {f"--{flag.name}": flag.value for flag in _KEPT if flag.name not in ("data_dir", "init")}
-    lists = {"--classes": job.class_names, "--class_map": job.class_map}
+    lists = {"--classes": job.class_names, "--class_map": job.class_map, "--unseen": job.unseen}
     check_agreement(dataclasses.asdict(job.config) | kept | lists)
     run_dir = pathlib.Path(cast(str, _RUN_DIR.value))
     datasets = _DATASETS.value

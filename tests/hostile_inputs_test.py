@@ -21,6 +21,7 @@ from dsf_jax.app.query import query_from_picture
 from dsf_jax.app.request_body import RequestBody, parse_query
 from dsf_jax.data.datasets import read_class_list, read_class_map
 from dsf_jax.data.pictures import decode_picture
+from dsf_jax.data.unseen import read_unseen
 from dsf_jax.models.weight_files.reading import read_weights
 from tests.models.weight_files.encoders import object_npy, small_net, torch_stream, torch_zip
 
@@ -102,6 +103,7 @@ SEEDS = {
     "svg": (lambda p: strokes_from_svg(p.read_bytes(), str(p)), SVG),
     "ndjson": (read_quickdraw, json.dumps(DRAWING).encode() + b"\n"),
     "class list": (lambda p: read_class_list(str(p)), "cat\nÄffchen\nalarm clock\n".encode()),
+    "unseen classes": (lambda p: read_unseen(str(p)), "cat\nÄffchen\nalarm clock\n".encode()),
     "class map": (lambda p: read_class_map(str(p)), b'{"cat": {"sketchy": ["kitten", "tom"]}}'),
     "caffemodel": (read_weights, small_net("v2")[0]),
     "old caffemodel": (read_weights, small_net("v1", legacy=True)[0]),

@@ -143,6 +143,7 @@ OWNERS = {
     "tensorflow_datasets": "dsf_jax.data.records",
     "orbax": "dsf_jax.training.checkpoints",
     "skimage": "dsf_jax.images.thinning",
+    "sklearn": "dsf_jax.evaluation.fisher_vectors",
     "cv2": "dsf_jax.models.edge_detector",
     "matplotlib": "dsf_jax.insight.plots",
     "grain": "dsf_jax.data.training_batches",
@@ -157,7 +158,7 @@ OWNERS = {
 ALSO = {
     "grain": {"dsf_jax.training.feature_cache", "dsf_jax.training.loop", "dsf_jax.training.start"},
     "safetensors": {"dsf_jax.export.write"},
-    "skimage": {"dsf_jax.images.descriptors"},
+    "skimage": {"dsf_jax.images.descriptors", "dsf_jax.evaluation.fisher_vectors"},
     "pyarrow": {"dsf_jax.gallery.snapshot"},
     "matplotlib": {
         "dsf_jax.insight.benchmark_plots",

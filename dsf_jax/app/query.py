@@ -9,15 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from dsf_jax.data.drawings import (
-    FILLED,
-    MIN_EXTENT,
     PictureKind,
     Query,
     RequestedKind,
+    framed_points,
     query_from_pixels,
 )
 from dsf_jax.data.pictures import decode_picture
-from dsf_jax.images.points import CANVAS, check_pressure, points_from_strokes
+from dsf_jax.images.points import check_pressure
 
 Box = tuple[float, float, float, float]
 
@@ -57,16 +56,7 @@ def query_from_strokes(strokes: Sequence[Sequence[Sequence[float]]], box: Box) -
     hardest = max((float(stroke[:, 2].max()) for stroke in arrays if len(stroke)), default=0.0)
     for stroke in arrays:  # a hand that presses lightly draws as dark as any other
         stroke[:, 2] = LIGHTEST + (1.0 - LIGHTEST) * stroke[:, 2] / (hardest or 1.0)
-    drawn = points_from_strokes(arrays, (left, top, width, height))  # checks every point
-    if not len(drawn):
-        raise ValueError("nothing is drawn inside of the box; draw a stroke")
-    unit = max(width, height) / CANVAS  # the box lies in the middle of the canvas
-    corner = np.array([left + width / 2, top + height / 2]) - CANVAS * unit / 2
-    places = drawn[:, :2]
-    low, high = places.min(axis=0) * unit, (places.max(axis=0) + 1.0) * unit
-    side = max(*(high - low), MIN_EXTENT * CANVAS * unit) / FILLED
-    x, y = corner + (low + high - side) / 2
-    return Query(points=points_from_strokes(arrays, (x, y, side, side)))
+    return Query(points=framed_points(arrays, (left, top, width, height)))
 
 
 def query_from_picture(data: bytes, kind: RequestedKind = "auto") -> tuple[Query, PictureKind]:

@@ -12,8 +12,10 @@ from dsf_jax.data.mixtures import (
     check_class_map,
     domains_of,
     mix,
+    names_in_mixture,
 )
 from dsf_jax.data.records import DataSet, Records, list_datasets, open_dataset
+from dsf_jax.data.unseen import UnseenClasses
 from dsf_jax.images.resize import SIZE
 from dsf_jax.images.views import Resizing
 
@@ -66,6 +68,13 @@ def open_datasets(
     return opened
 
 
+def all_classes(sets: Sequence[DataSet], class_map: ClassMap | None) -> list[str]:
+    """Returns all classes that data sets have, by the names that a class map gives them, sorted: a photo
+    whose class no sketch shows stays in a gallery, and a sketch without photos is counted.
+    """
+    return sorted({name for one in sets for name in names_in_mixture(one, class_map or {})})
+
+
 def open_mixture(
     data_dir: str,
     datasets: Sequence[str],
@@ -74,6 +83,7 @@ def open_mixture(
     *,
     class_names: Sequence[str] | None = None,
     class_map: ClassMap | None = None,
+    unseen: UnseenClasses | None = None,
     resizing: Resizing = EDGE_PRESERVING,
     size: int = SIZE,
 ) -> Mixture:
@@ -86,6 +96,7 @@ def open_mixture(
       mixture: a name of `MIXTURES`.
       class_names: see `mix`.
       class_map: see `mix`.
+      unseen: classes to omit.
       resizing: see `mix`.
       size: see `mix`.
 
@@ -93,7 +104,8 @@ def open_mixture(
       The mixture.
 
     Raises:
-      ValueError: when a domain of the mixture has no data set, or the map speaks of none of them.
+      ValueError: when a domain of the mixture has no data set, the map speaks of none of them, or an
+        unseen class is unknown.
     """
     wanted = domains_of(mixture)
     opened = [DataSetSpec.parse(text).open(data_dir, split) for text in datasets]
@@ -106,14 +118,20 @@ def open_mixture(
             f"{', '.join(given) or 'none'}; add a data set or choose another mixture"
         )
     used = [data_set for data_set in opened if data_set.domain in wanted]
-    mixed = mix(used, class_names, class_map=class_map, resizing=resizing, size=size)
-    not_used = tuple(
-        f"{one.domain:>6}: none of {len(one)} from {one.name} [{one.split}]; mixture {mixture} has "
-        f"no {one.domain}"
-        for one in opened
-        if one.domain not in wanted
+    hidden = unseen.known(all_classes(used, class_map), class_map) if unseen else ()
+    mixed = mix(
+        used, class_names, class_map=class_map, without=hidden, resizing=resizing, size=size
     )
-    return mixed._replace(not_used=not_used)
+    not_used = [one for one in opened if one.domain not in wanted]
+    return mixed._replace(not_used=tuple(_not_used(one, mixture) for one in not_used))
+
+
+def _not_used(data_set: DataSet, mixture: str) -> str:
+    """Formats a data set that a mixture does not take."""
+    return (
+        f"{data_set.domain:>6}: none of {len(data_set)} from {data_set.name} [{data_set.split}]; mixture "
+        f"{mixture} has no {data_set.domain}"
+    )
 
 
 def open_held_out(

@@ -1,13 +1,19 @@
-"""A picture of a drawing -> what a network is shown of it: the one reading, of the command line and of
-the page.
+"""A picture of a drawing, or pen strokes -> what a network is shown of it: the one reading, of the command
+line and of the page.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from dsf_jax.data.mixtures import square_photo
-from dsf_jax.images.points import Polarity, points_from_image
+from dsf_jax.images.points import (
+    CANVAS,
+    Polarity,
+    points_from_image,
+    points_from_strokes,
+)
 from dsf_jax.images.scan import SCANNED, is_blank, looks_drawn, scanned, shrunk
 
 PictureKind = Literal["drawing", "photo"]
@@ -65,6 +71,35 @@ def query_from_pixels(
     pen = np.where(scan.darkness < FAINT, 0.0, scan.darkness)
     drawing = 255 - np.rint(255 * _framed(pen, scan.ink)).astype(np.uint8)
     return Query(points=points_from_image(drawing), drawing=drawing, notes=scan.notes)
+
+
+def framed_points(
+    strokes: Sequence[np.ndarray], box: tuple[float, float, float, float]
+) -> np.ndarray:
+    """Lists the canvas points of pen strokes; the drawing is moved to the middle and scaled to the size of
+    the sketches that networks are trained on, wherever and however small it was drawn.
+
+    Args:
+      strokes: see `points_from_strokes`.
+      box: left, top, width and height of the surface drawn on, in the same units.
+
+    Returns:
+      [p, 3] uint16 canvas points, at least one.
+
+    Raises:
+      ValueError: when nothing is drawn inside of the box, or as `points_from_strokes` does.
+    """
+    drawn = points_from_strokes(strokes, box)  # checks every point
+    if not len(drawn):
+        raise ValueError("nothing is drawn inside of the box; draw a stroke")
+    left, top, width, height = box
+    unit = max(width, height) / CANVAS  # the box lies in the middle of the canvas
+    corner = np.array([left + width / 2, top + height / 2]) - CANVAS * unit / 2
+    places = drawn[:, :2]
+    low, high = places.min(axis=0) * unit, (places.max(axis=0) + 1.0) * unit
+    side = max(*(high - low), MIN_EXTENT * CANVAS * unit) / FILLED
+    x, y = corner + (low + high - side) / 2
+    return points_from_strokes(strokes, (x, y, side, side))
 
 
 def _framed(values: np.ndarray, ink: np.ndarray) -> np.ndarray:

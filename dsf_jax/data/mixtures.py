@@ -4,7 +4,7 @@ import collections
 import copy
 import functools
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,6 +75,26 @@ class Examples(Sequence[dict[str, Any]]):
         other._resize_drawing = resize_drawing
         other._records = [records.read("image", "label") for records in self._records]
         return other
+
+    def where(self, kept: np.ndarray) -> "Examples":
+        """Returns the examples that a mask [n] bool keeps, in the same order."""
+        other = copy.copy(self)
+        other._source, other._row = self._source[kept], self._row[kept]
+        other.labels = self.labels[kept]
+        return other
+
+    def values(self, field: str) -> list[tuple[str, Any]]:
+        """Reads a field of each example's record that networks are not shown, `strokes` or the like.
+
+        Args:
+          field: name of the field; every source must have it.
+
+        Returns:
+          [n] pairs: the name of the example's data set, and the value.
+        """
+        readers = [records.read(field) for records in self._records]
+        places = zip(self._source.tolist(), self._row.tolist(), strict=True)
+        return [(readers[source].name, readers[source][row][field]) for source, row in places]
 
     def __len__(self) -> int:
         """Returns the number of examples."""
@@ -231,6 +251,7 @@ def mix(
     class_names: Sequence[str] | None = None,
     *,
     class_map: ClassMap | None = None,
+    without: Collection[str] = (),
     resizing: Resizing = EDGE_PRESERVING,
     size: int = SIZE,
 ) -> Mixture:
@@ -243,6 +264,7 @@ def mix(
       class_map: synonyms, {class: {data set: [its names of the class]}}, the data set without its
         configuration: "sketchy", not "sketchy/photo". A name that is not in the map stands for
         itself.
+      without: classes to omit all the same, by the mixture's names.
       resizing: how drawings get to the network's size, as the model's configuration has it.
       size: h = w of the network's input, for the resizings that interpolate.
 
@@ -258,9 +280,8 @@ def mix(
     names = [names_in_mixture(data_set, class_map or {}) for data_set in data_sets]
     if class_names is None:
         class_names = _shown_classes(data_sets, labels, names)
-    same = collections.Counter(map(_composed, class_names))
-    if repeated := [name for name in class_names if same[_composed(name)] > 1]:
-        raise ValueError(f"class {repeated[0]!r} is listed twice; list each class once")
+    class_names = [name for name in class_names if _composed(name) not in without]
+    _check_once(class_names)
     parts = [_take(*one, class_names) for one in zip(data_sets, labels, names, strict=True)]
     interpolate = None
     if resizing != EDGE_PRESERVING:
@@ -274,6 +295,12 @@ def mix(
             f"{len(class_names)} classes wanted; choose data sets and classes that match"
         )
     return Mixture(tuple(class_names), drawings, photos, counts)
+
+
+def _check_once(class_names: Sequence[str]) -> None:
+    same = collections.Counter(map(_composed, class_names))
+    if repeated := [name for name in class_names if same[_composed(name)] > 1]:
+        raise ValueError(f"class {repeated[0]!r} is listed twice; list each class once")
 
 
 def names_in_mixture(data_set: DataSet, class_map: ClassMap) -> list[str]:

@@ -2,7 +2,7 @@
 classifier.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,26 +44,58 @@ def describe_blocks(
       ValueError: for an unknown descriptor, or no examples.
     """
     check_descriptor(descriptor)
-    if not len(examples):
-        raise ValueError("there are no examples to describe; choose a split that has some")
-    yield from mapped(
+    yield from described(
         examples,
-        lambda batch: {descriptor: _described(batch, descriptor)},
-        batch_size=BATCH_SIZE,
-        label=f"{descriptor} of {label}",
+        lambda picture, drawn: describe(picture, descriptor, drawn=drawn),
+        descriptor,
+        label=label,
         numbers=numbers,
     )
 
 
-def _described(batch: Batch, descriptor: Descriptor) -> np.ndarray:
-    """Describes the examples of a batch that are not padding: [r, d] float32."""
+def described(
+    examples: Sequence[dict[str, Any]],
+    function: Callable[[np.ndarray, bool], np.ndarray],
+    name: str,
+    *,
+    label: str,
+    numbers: Sequence[int] | None = None,
+) -> Iterator[Block]:
+    """Applies a function to the picture of each example, with a progress bar.
+
+    Args:
+      examples: see `describe_blocks`.
+      function: (picture [SIDE, SIDE] uint8, whether it is drawn) -> array of one shape.
+      name: name of what it computes.
+      label: see `describe_blocks`.
+      numbers: see `describe_blocks`.
+
+    Yields:
+      Blocks with outputs {name: [b, ...]}.
+
+    Raises:
+      ValueError: when there are no examples.
+    """
+    if not len(examples):
+        raise ValueError("there are no examples to describe; choose a split that has some")
+    yield from mapped(
+        examples,
+        lambda batch: {name: np.stack([function(*one) for one in _pictures(batch)])},
+        batch_size=BATCH_SIZE,
+        label=f"{name} of {label}",
+        numbers=numbers,
+    )
+
+
+def _pictures(batch: Batch) -> Iterator[tuple[np.ndarray, bool]]:
+    """Yields the picture of each example that is not padding, and whether it is drawn."""
     real = int(batch["weight"].sum())
-    drawn = "points" in batch
-    if drawn:
-        pictures = np.asarray(plain_view({"points": batch["points"]}, size=SIDE))[:real]
+    if "points" in batch:
+        for picture in np.asarray(plain_view({"points": batch["points"]}, size=SIDE))[:real]:
+            yield picture, True
     else:
-        pictures = np.stack([grey_picture(photo) for photo in batch["photo"][:real]])
-    return np.stack([describe(picture, descriptor, drawn=drawn) for picture in pictures])
+        for photo in batch["photo"][:real]:
+            yield grey_picture(photo), False
 
 
 class LinearClassifier(NamedTuple):

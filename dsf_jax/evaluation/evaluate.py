@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dsf_jax.data.mixtures import ClassMap, Mixture, check_class_map, mix, names_in_mixture
+from dsf_jax.data.datasets import all_classes
+from dsf_jax.data.mixtures import ClassMap, Examples, Mixture, check_class_map, mix
+from dsf_jax.data.partial_drawings import partial_drawings
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation.baselines import fit_linear
 from dsf_jax.evaluation.extractors import (
@@ -16,24 +18,21 @@ from dsf_jax.evaluation.extractors import (
     NamedModel,
     class_probabilities,
 )
-from dsf_jax.evaluation.protocols.category_retrieval import category_retrieval
+from dsf_jax.evaluation.protocols.category_retrieval import (
+    AT_CUTOFFS,
+    BOUNDED,
+    category_retrieval,
+)
+from dsf_jax.evaluation.protocols.early_drawings import SHARES, early_drawings
 from dsf_jax.evaluation.protocols.eitz_sbir import eitz_sbir
+from dsf_jax.evaluation.protocols.instance_retrieval import instance_retrieval
 from dsf_jax.evaluation.protocols.tu_berlin import accuracies, tu_berlin
 from dsf_jax.evaluation.protocols.voc_retrieval import shown_classes, voc_retrieval
 from dsf_jax.evaluation.results import ResultRecord
 from dsf_jax.evaluation.store import METHOD, data_identity, map_identity, stored
+from dsf_jax.evaluation.zero_shot import ZeroShot
 
 VOC_NEGATIVES = (0, 1000, 5000)  # besides all: the points of Fig. 4
-
-
-def all_classes(sets: Sequence[Records], class_map: ClassMap | None) -> list[str]:
-    """Returns all classes that data sets have, by the names that a class map gives them: a photo whose class
-    no sketch shows stays in the gallery, and a sketch without photos is counted.
-    """
-    names: set[str] = set()
-    for records in sets:
-        names.update(names_in_mixture(records, class_map or {}))
-    return sorted(names)
 
 
 class Protocol(NamedTuple):
@@ -44,11 +43,15 @@ class Protocol(NamedTuple):
       options: function that reads gallery_labels and the options of `score` from the data sets.
       by_name: whether classes of any data sets are matched by name; otherwise there is one data set of
         each, with the same classes.
+      bounded: whether mAP@K comes with chosen K.
+      shares: parts of the sketches that are asked with, one array of features each; empty for whole ones.
     """
 
     score: Callable[..., ResultRecord]
     options: Callable[[Mixture, Sequence[Records], Sequence[Records]], dict[str, Any]]
     by_name: bool = False
+    bounded: bool = False
+    shares: tuple[float, ...] = ()
 
 
 def _labels(
@@ -56,6 +59,22 @@ def _labels(
 ) -> dict[str, Any]:
     del sketches, photos
     return {"gallery_labels": mixture.photos.labels}
+
+
+def _own_photos(
+    mixture: Mixture, sketches: Sequence[Records], photos: Sequence[Records]
+) -> dict[str, Any]:
+    """Reads which photo each sketch was drawn from, from what sketchy prepares."""
+    return {
+        **_labels(mixture, sketches, photos),
+        "query_photos": _names(mixture.drawings, "photo_id"),
+        "gallery_photos": _names(mixture.photos, "source_id"),
+    }
+
+
+def _names(examples: Examples, field: str) -> list[str]:
+    """Names examples by a field and their data set, sketch and photo of one set alike."""
+    return [f"{name.partition('/')[0]}/{value}" for name, value in examples.values(field)]
 
 
 def _ratings(
@@ -90,7 +109,9 @@ def _shown(
 
 
 PROTOCOLS = {
-    "category_retrieval": Protocol(category_retrieval, _labels, by_name=True),
+    "category_retrieval": Protocol(category_retrieval, _labels, by_name=True, bounded=True),
+    "early_drawings": Protocol(early_drawings, _labels, by_name=True, shares=SHARES),
+    "instance_retrieval": Protocol(instance_retrieval, _own_photos, by_name=True),
     "eitz_sbir": Protocol(eitz_sbir, _ratings),
     "voc_retrieval": Protocol(voc_retrieval, _shown),
 }
@@ -103,6 +124,7 @@ def retrieval(
     *,
     protocol: str = "category_retrieval",
     class_map: ClassMap | None = None,
+    zero_shot: ZeroShot | None = None,
     layers: tuple[str, ...] | None = None,
     ks: tuple[int, ...] | None = None,
     results: pathlib.Path | None = None,
@@ -115,38 +137,73 @@ def retrieval(
       photos: data sets of the gallery.
       protocol: name of one of `PROTOCOLS`.
       class_map: synonyms, see `mix`; for protocols that match classes by name.
+      zero_shot: classes to ask for alone, for such protocols; None asks for all.
       layers: names of features; None takes those that the extractor compares.
-      ks: each K of P@K, mAP@K and the like, for category_retrieval; None takes the protocol's own,
-        without mAP@K.
+      ks: each K of P@K, acc@K and the like, for such protocols; None takes their own, without mAP@K.
       results: folder, see `stored`.
 
     Returns:
       {layer: result}. A sketch whose class no photo shows is omitted and counted.
     """
+    if zero_shot and isinstance(extractor, NamedModel):
+        zero_shot.check_untrained(extractor.model, class_map)
     layers = layers or extractor.layers
-    score, options, by_name = PROTOCOLS[protocol]
+    score, options, by_name, bounded, shares = PROTOCOLS[protocol]
     names = {layer: "-".join(filter(None, (protocol, extractor.name, layer))) for layer in layers}
-    shared = _shared_configuration(extractor, sketches, photos, class_map, by_name, ks)
+    shared = _shared_configuration(extractor, sketches, photos, class_map, by_name)
+    shared |= _cutoffs(ks, bounded) | (zero_shot.configuration() if zero_shot else {})
     wanted = {name: {"layer": layer, **shared} for layer, name in names.items()}
 
     def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
-        sets = [*sketches, *photos]
-        check_class_map(class_map, sets)
-        classes = all_classes(sets, class_map) if by_name else sketches[0].class_names
-        mixture = extractor.mixture(sets, classes, class_map)
-        queries = extractor.features(mixture.drawings, layers, "sketches", progress)
-        gallery = extractor.features(mixture.photos, layers, "photos", progress)
+        mixture = _mixture_of(extractor, sketches, photos, class_map, by_name, zero_shot)
         given = {"query_labels": mixture.drawings.labels, **options(mixture, sketches, photos)}
-        given |= _checked_cutoffs(ks, len(mixture.photos)) if ks else {}
+        given |= _checked_ks(ks, len(mixture.photos), bounded)
+        fitted = extractor.fitted_to(mixture)
+        queries, gallery = _features(fitted, mixture, layers, shares, progress)
         return {
-            name: score(
-                queries=queries[layer], gallery=gallery[layer], configuration=wanted[name], **given
-            )
+            name: score(queries[layer], gallery=gallery[layer], configuration=wanted[name], **given)
             for layer, name in names.items()
         }
 
     made = stored(results, wanted, make)
     return {layer: made[name] for layer, name in names.items()}
+
+
+def _mixture_of(
+    extractor: FeatureExtractor,
+    sketches: Sequence[Records],
+    photos: Sequence[Records],
+    class_map: ClassMap | None,
+    by_name: bool,
+    zero_shot: ZeroShot | None,
+) -> Mixture:
+    """Mixes queries and gallery, with all of their classes; of zero-shot retrieval what it takes of them."""
+    sets = [*sketches, *photos]
+    check_class_map(class_map, sets)
+    classes = all_classes(sets, class_map) if by_name else sketches[0].class_names
+    mixture = extractor.mixture(sets, classes, class_map)
+    return zero_shot.of(mixture, class_map) if zero_shot else mixture
+
+
+def _features(
+    extractor: FeatureExtractor,
+    mixture: Mixture,
+    layers: tuple[str, ...],
+    shares: Sequence[float],
+    progress: pathlib.Path,
+) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:
+    """Computes the features of queries and gallery, {layer: [n, d]}; where parts of drawings are asked with,
+    of queries {layer: [q, d] per share}.
+    """
+    if shares:
+        parts = [
+            extractor.features(part, layers, f"sketches, {share:.0%}", progress)
+            for share, part in zip(shares, partial_drawings(mixture.drawings, shares), strict=True)
+        ]
+        queries: Mapping[str, Any] = {layer: [part[layer] for part in parts] for layer in layers}
+    else:
+        queries = extractor.features(mixture.drawings, layers, "sketches", progress)
+    return queries, extractor.features(mixture.photos, layers, "photos", progress)
 
 
 def _shared_configuration(
@@ -155,27 +212,31 @@ def _shared_configuration(
     photos: Sequence[Records],
     class_map: ClassMap | None,
     by_name: bool,
-    ks: Sequence[int] | None,
 ) -> dict[str, Any]:
     """Returns what the results of all layers depend on."""
-    return (
-        {
-            "method": METHOD,
-            **extractor.configuration(),
-            "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
-        }
-        | ({"class_map": map_identity(class_map)} if by_name else {})
-        | ({"cutoffs": [*ks]} if ks else {})
-    )
+    return {
+        "method": METHOD,
+        **extractor.configuration(),
+        "data": {"sketches": data_identity(sketches), "photos": data_identity(photos)},
+    } | ({"class_map": map_identity(class_map)} if by_name else {})
 
 
-def _checked_cutoffs(ks: tuple[int, ...], photos: int) -> dict[str, Any]:
-    """Returns the options of category_retrieval that the K give."""
+def _cutoffs(ks: Sequence[int] | None, bounded: bool) -> dict[str, Any]:
+    """Returns what results depend on besides, where K are chosen."""
+    if ks is None:
+        return {}
+    return {"cutoffs": {"ks": [*ks]} | ({"metrics": [*BOUNDED, *AT_CUTOFFS]} if bounded else {})}
+
+
+def _checked_ks(ks: tuple[int, ...] | None, photos: int, bounded: bool) -> dict[str, Any]:
+    """Returns the chosen K as options of a protocol."""
+    if ks is None:
+        return {}
     if max(ks) > photos:
         raise ValueError(
             f"K = {max(ks)} is above the {photos} photos of the gallery; choose a K of at most {photos}"
         )
-    return {"ks": ks, "bounded": True}
+    return {"ks": ks} | ({"bounded": True} if bounded else {})
 
 
 def recognition(
@@ -280,11 +341,12 @@ def linear_recognition(
 
     def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
         class_names = mix(train).class_names
-        known = extractor.mixture(train, class_names).drawings
-        unseen = extractor.mixture(test, class_names).drawings
-        fitted = extractor.features(known, (layer,), "training sketches", progress)[layer]
-        classifier = fit_linear(fitted, known.labels, classes=len(class_names))
-        tested = extractor.features(unseen, (layer,), "test sketches", progress)[layer]
+        mixture = extractor.mixture(train, class_names)
+        known, unseen = mixture.drawings, extractor.mixture(test, class_names).drawings
+        fitted = extractor.fitted_to(mixture)
+        trained = fitted.features(known, (layer,), "training sketches", progress)[layer]
+        classifier = fit_linear(trained, known.labels, classes=len(class_names))
+        tested = fitted.features(unseen, (layer,), "test sketches", progress)[layer]
         result = accuracies(
             {"linear": classifier.classes(tested).astype(np.int32)},
             unseen.labels,

@@ -1,4 +1,4 @@
-"""What is evaluated: a model or a hand-crafted descriptor, each a `FeatureExtractor`."""
+"""What is evaluated: a model, a hand-crafted descriptor or Fisher vectors, each a `FeatureExtractor`."""
 
 import functools
 import pathlib
@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dsf_jax.data.batches import content, mapped
-from dsf_jax.data.mixtures import ClassMap, Examples, Mixture, mix
+from dsf_jax.data.mixtures import ClassMap, Mixture, mix
 from dsf_jax.data.records import Records
+from dsf_jax.evaluation import fisher_vectors
 from dsf_jax.evaluation.baselines import BATCH_SIZE, describe_blocks, described_size
+from dsf_jax.evaluation.fisher_vectors import FISHER, Vocabulary
 from dsf_jax.images.descriptors import Descriptor
 from dsf_jax.models.model import Model
 from dsf_jax.recognition.voting import single_angle, vote
@@ -51,7 +53,11 @@ class HandCrafted(NamedTuple):
         return mix(sets, class_names, class_map=class_map)
 
     def features(
-        self, examples: Examples, layers: tuple[str, ...], label: str, progress: pathlib.Path
+        self,
+        examples: Sequence[dict[str, Any]],
+        layers: tuple[str, ...],
+        label: str,
+        progress: pathlib.Path,
     ) -> Mapping[str, np.ndarray]:
         """Computes features of drawings or photos, {NO_LAYER: [n, d]}, block by block into files of a
         folder.
@@ -67,6 +73,72 @@ class HandCrafted(NamedTuple):
             batch_size=BATCH_SIZE,
         )
         return {NO_LAYER: open_features(folder).features[self.descriptor]}
+
+    def fitted_to(self, mixture: Mixture) -> "HandCrafted":
+        """Returns itself: it learns nothing."""
+        del mixture
+        return self
+
+
+class FisherSift(NamedTuple):
+    """Fisher vectors of SIFT, with one layer, `NO_LAYER`.
+
+    Attributes:
+      vocabulary: what `fitted_to` learned; None before.
+    """
+
+    vocabulary: Vocabulary | None = None
+
+    @property
+    def name(self) -> str:
+        """Returns its name in results."""
+        return FISHER
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Returns the features that are compared by default."""
+        return (NO_LAYER,)
+
+    def configuration(self) -> dict[str, Any]:
+        """Describes it for a result's configuration."""
+        return fisher_vectors.configuration()
+
+    def mixture(
+        self,
+        sets: Sequence[Records],
+        class_names: Sequence[str],
+        class_map: ClassMap | None = None,
+    ) -> Mixture:
+        """Mixes data sets in the form that it describes."""
+        return mix(sets, class_names, class_map=class_map)
+
+    def fitted_to(self, mixture: Mixture) -> "FisherSift":
+        """Returns it with a vocabulary of a mixture's pictures."""
+        return FisherSift(fisher_vectors.fit_vocabulary([mixture.drawings, mixture.photos]))
+
+    def features(
+        self,
+        examples: Sequence[dict[str, Any]],
+        layers: tuple[str, ...],
+        label: str,
+        progress: pathlib.Path,
+    ) -> Mapping[str, np.ndarray]:
+        """Computes features of drawings or photos, {NO_LAYER: [n, d]}, block by block into files of a
+        folder.
+        """
+        del layers  # it has one
+        if self.vocabulary is None:
+            raise ValueError(f"{FISHER} has no vocabulary; call fitted_to first")
+        folder = progress / label
+        write_blocks(
+            folder,
+            functools.partial(fisher_vectors.fisher_blocks, examples, self.vocabulary, label=label),
+            {FISHER: fisher_vectors.LENGTH},
+            _numbers(examples),
+            configuration={},  # the folder is this evaluation's own
+            batch_size=BATCH_SIZE,
+        )
+        return {NO_LAYER: open_features(folder).features[FISHER]}
 
 
 class NamedModel(NamedTuple):
@@ -105,7 +177,11 @@ class NamedModel(NamedTuple):
         return shown_to(self.model, sets, class_names, class_map)
 
     def features(
-        self, examples: Examples, layers: tuple[str, ...], label: str, progress: pathlib.Path
+        self,
+        examples: Sequence[dict[str, Any]],
+        layers: tuple[str, ...],
+        label: str,
+        progress: pathlib.Path,
     ) -> Mapping[str, np.ndarray]:
         """Computes features of drawings or photos, {layer: [n, d]}, block by block into files of a
         folder.
@@ -122,8 +198,13 @@ class NamedModel(NamedTuple):
         )
         return open_features(folder).features
 
+    def fitted_to(self, mixture: Mixture) -> "NamedModel":
+        """Returns itself: it was trained before."""
+        del mixture
+        return self
 
-FeatureExtractor = NamedModel | HandCrafted
+
+FeatureExtractor = NamedModel | HandCrafted | FisherSift
 
 
 def shown_to(

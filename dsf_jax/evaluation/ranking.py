@@ -1,5 +1,5 @@
-"""Scores of rankings: average precision and its bounded forms, and precision, recall and NDCG in the
-first K.
+"""Scores of rankings: average precision, bounded and interpolated or not, and precision, recall and NDCG
+in the first K.
 
 Each query has its own ranking of the whole gallery. Scores come query by query, for intervals, and
 blocks of queries of any size are joined. Queries without a relevant item have no average precision
@@ -63,6 +63,26 @@ def bounded_average_precision(
     else:
         raise ValueError(f"divisor={divisor!r} is unknown; choose possible or retrieved")
     return jnp.sum(jnp.where(first, hits / ranks, 0.0)) / jnp.maximum(best, 1)
+
+
+def interpolated_average_precision(relevance: Array, k: int | None = None) -> jax.Array:
+    """Computes AP@K with interpolated precision: at each relevant rank the highest P at that rank or a later
+    one up to K, summed and divided by min(K, R). It is never below `bounded_average_precision`.
+
+    Args:
+      relevance: [n] bool, or grades of at least 0, in rank order; above 0 is relevant.
+      k: the K; one above n is as good as n, and None stands for the whole gallery.
+
+    Returns:
+      [] float32; 0 where nothing relevant is found.
+    """
+    relevant = jnp.asarray(relevance) > 0
+    first = relevant[:k]
+    ranks = jnp.arange(1, len(first) + 1, dtype=jnp.int32)
+    precision = jnp.cumsum(first, dtype=jnp.int32) / ranks
+    highest = jax.lax.cummax(precision, reverse=True)
+    best = jnp.minimum(len(relevant) if k is None else k, jnp.sum(relevant))
+    return jnp.sum(jnp.where(first, highest, 0.0)) / jnp.maximum(best, 1)
 
 
 def recall_at_k(relevance: Array, k: int) -> jax.Array:
@@ -133,7 +153,13 @@ class Metric(NamedTuple):
 METRICS = {
     "mAP": Metric(
         average_precision,
-        "non-interpolated average precision over the whole gallery, equal distances in gallery order",
+        "mAP@all, non-interpolated average precision over the whole gallery, equal distances in gallery order",
+        cutoff=False,
+    ),
+    "mAP (interpolated)": Metric(
+        interpolated_average_precision,
+        "mAP@all with the precision at a relevant rank raised to the highest at or after it, as SAKE and "
+        "ZSE-SBIR have it",
         cutoff=False,
     ),
     "P": Metric(precision_at_k, "relevant among the first K, divided by K"),
@@ -149,7 +175,14 @@ METRICS = {
     ),
     "bounded mAP (retrieved)": Metric(
         functools.partial(bounded_average_precision, divisor="retrieved"),
-        "the same sum, divided by the relevant among the first K",
+        "the same sum, divided by the relevant among the first K, as SEM-PCYC and doodle2search have mAP@K; "
+        "0 where none is",
+        beyond=True,
+    ),
+    "bounded mAP (interpolated)": Metric(
+        interpolated_average_precision,
+        "sum of the highest P(j), k <= j <= K, over the relevant ranks k <= K, divided by min(K, all relevant), "
+        "as SAKE and ZSE-SBIR have mAP@K",
         beyond=True,
     ),
 }

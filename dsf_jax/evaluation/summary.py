@@ -22,11 +22,13 @@ def summary(records: Sequence[ResultRecord]) -> str:
     lines += [[name, *(_cell(record.numbers.get(name)) for record in records)] for name in names]
     counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in first.counts.items())
     definitions = first.configuration.get("definitions", {})
+    zero_shot = first.configuration.get("zero_shot")
     return "\n".join(
         [
             *_aligned(lines),
             "",
             f"{counts}; in brackets: {first.interval}",
+            *([f"zero-shot: {zero_shot['asked']}"] if zero_shot else []),
             *(f"{name}: {text}" for name, text in definitions.items()),
         ]
     )

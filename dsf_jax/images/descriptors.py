@@ -1,4 +1,4 @@
-"""Hand-crafted descriptors that the network's features are compared with: HOG and raw pixels.
+"""Hand-crafted descriptors that the network's features are compared with: HOG, raw pixels and dense SIFT.
 
 A sketch enters as its edge-preserving map, a photo in grey. HOG sees where brightness changes, and
 takes both as they are. Raw pixels are compared as lines: the ink of a sketch, the strength of the
@@ -9,12 +9,20 @@ from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import uniform_filter
 from skimage.feature import hog
 
 SIDE = 128  # h = w of the pictures that are described
 CELL = 16  # pixels per side of HOG's cells
 BLOCK = 4  # pixels per side that are one raw pixel
 ORIENTATIONS = 9  # number of directions of a gradient without sign: dark on light is light on dark
+
+SIFT_CELLS = (4, 8, 12)  # pixels per side of SIFT's cells; a patch is 4 x 4 of them
+SIFT_STEP = 4  # pixels between the centres of patches
+SIFT_DIRECTIONS = 8
+SIFT_SIZE = 16 * SIFT_DIRECTIONS
+FAINT = 0.1  # of the strongest patch: what is fainter shows nothing
+CLIPPED = 0.2  # the most that one number of a patch counts, as in Lowe's
 
 Descriptor = Literal["HOG", "raw pixels"]
 
@@ -86,3 +94,51 @@ def gradient_strength(picture: np.ndarray) -> np.ndarray:
       [h, w] float64.
     """
     return np.hypot(*np.gradient(picture.astype(np.float64)))
+
+
+def dense_sift(picture: np.ndarray) -> np.ndarray:
+    """Describes patches of three sizes all over a picture by SIFT (Lowe 2004), without turning them.
+
+    scikit-image's SIFT looks for points of interest, of which a drawing has few; what was published of
+    sketches (Schneider and Tuytelaars 2014) is of patches on a grid.
+
+    Args:
+      picture: [SIDE, SIDE] uint8, grey.
+
+    Returns:
+      [m, 130] float32: SIFT of length 1, and x and y of the patch's centre from -0.5 to 0.5. Patches that
+      show nothing are omitted.
+    """
+    maps = _direction_maps(picture)
+    patches = np.concatenate([_patches(maps, cell) for cell in SIFT_CELLS])
+    length = np.linalg.norm(patches[:, :SIFT_SIZE], axis=1)
+    shown = length > FAINT * length.max(initial=0.0)
+    sift = np.minimum(patches[shown, :SIFT_SIZE] / length[shown, None], CLIPPED)
+    sift /= np.linalg.norm(sift, axis=1, keepdims=True)
+    return np.concatenate([sift, patches[shown, SIFT_SIZE:]], axis=1).astype(np.float32)
+
+
+def _direction_maps(picture: np.ndarray) -> np.ndarray:
+    """Shares each gradient between the two directions next to its own: [8, h, w] float32."""
+    down, right = np.gradient(picture.astype(np.float32))
+    strength = np.hypot(down, right)
+    direction = np.arctan2(down, right) % (2 * np.pi) * (SIFT_DIRECTIONS / (2 * np.pi))
+    offset = direction - np.arange(SIFT_DIRECTIONS)[:, None, None]
+    distance = np.abs((offset + SIFT_DIRECTIONS / 2) % SIFT_DIRECTIONS - SIFT_DIRECTIONS / 2)
+    shares: np.ndarray = strength * np.maximum(1 - distance, 0)
+    return shares
+
+
+def _patches(maps: np.ndarray, cell: int) -> np.ndarray:
+    """Describes patches of 4 x 4 cells on a grid: [m, 128] directions by cells, and [m, 2] centres."""
+    # Twice the mean over a cell: gradients count the less for it the further they are from its middle.
+    blurred = maps
+    for _ in range(2):
+        blurred = uniform_filter(blurred, (0, cell, cell), mode="constant")
+    side = maps.shape[1]
+    centres = np.arange(2 * cell, side - 2 * cell + 1, SIFT_STEP)
+    cells = centres[:, None] + ((np.arange(4) - 1.5) * cell).astype(int)  # [n, 4]
+    found = blurred[:, cells[:, None, :, None], cells[None, :, None, :]]  # [8, n, n, 4, 4]
+    sift = found.transpose(1, 2, 3, 4, 0).reshape(-1, SIFT_SIZE)
+    y, x = np.meshgrid(centres, centres, indexing="ij")
+    return np.concatenate([sift, np.stack([x, y], axis=-1).reshape(-1, 2) / side - 0.5], axis=1)

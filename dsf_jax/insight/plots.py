@@ -283,13 +283,18 @@ def training_curves(metrics: Sequence[dict[str, float]]) -> Figure:
 
 
 def retrieval_curves(
-    curves: Mapping[str, Mapping[str, Sequence[tuple[int, float, float, float]]]], *, score: str
+    curves: Mapping[str, Mapping[str, Sequence[tuple[int, float, float, float]]]],
+    *,
+    score: str,
+    along: str = "negatives",
 ) -> Figure:
-    """Draws Fig. 4: how retrieval suffers as negatives join, one panel per class, one line per network.
+    """Draws Fig. 4: how retrieval suffers as negatives join, one panel per class, one line per network; or
+    other scores between 0 and 1 along something else.
 
     Args:
       curves: {network: {class: [(negatives, value, low, high)], ascending}}.
       score: name of the values, for the axis.
+      along: name of what the values are drawn along, for the other axis.
 
     Returns:
       The figure.
@@ -303,7 +308,7 @@ def retrieval_curves(
             negatives, values, low, high = zip(*own[name], strict=True)
             (line,) = axes.plot(negatives, values, marker="o", label=network)
             axes.fill_between(negatives, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-        axes.set(title=name, xlabel="negatives", ylabel=score, ylim=(0, 1.02))
+        axes.set(title=name, xlabel=along, ylabel=score, ylim=(0, 1.02))
         axes.grid(alpha=0.3)
         axes.legend(loc="lower left", fontsize=8)
     return figure

@@ -3,9 +3,10 @@
 from dsf_jax.models.alexnet import CAFFE, TORCHVISION
 from dsf_jax.models.backbone import Backbone
 from dsf_jax.models.efficientnet_lite import LITE0, LITE1, LITE2
+from dsf_jax.models.sketch_a_net import SKETCH_A_NET
 
 BACKBONES: dict[str, Backbone] = {
-    backbone.name: backbone for backbone in (CAFFE, TORCHVISION, LITE0, LITE1, LITE2)
+    backbone.name: backbone for backbone in (CAFFE, TORCHVISION, SKETCH_A_NET, LITE0, LITE1, LITE2)
 }
 
 

@@ -65,25 +65,36 @@ def table_1(results: Mapping[str, Outcome]) -> ResultTable:
     )
 
 
-def table_2(ours: Outcome, baselines: Mapping[str, Outcome]) -> ResultTable:
+def table_2(
+    ours: Outcome, rivals: Mapping[str, Outcome], baselines: Mapping[str, Outcome]
+) -> ResultTable:
     """Lays out recognition, compared with other methods.
 
     Args:
       ours: the result of the run S, joined over folds.
-      baselines: classifiers that are run on the same sketches, accuracy "linear".
+      rivals: results of other networks of `TABLE_2`, as ours, voted.
+      baselines: classifiers that are run on the same sketches, accuracy "linear"; some are of `TABLE_2`.
     """
-    rows = [ResultRow(name, (Cell(paper, missing=OTHERS),)) for name, paper in TABLE_2.items()]
+    rows = []
+    for name, paper in TABLE_2.items():
+        own = Cell(paper, missing=OTHERS)
+        if name in rivals:
+            own = cell(rivals[name], "accuracy/voting", paper)
+        elif name in baselines:
+            own = cell(baselines[name], "accuracy/linear", paper)
+        rows.append(ResultRow(name, (own,)))
     rows.append(ResultRow("S, 18-angle voting", (cell(ours, "accuracy/voting", TABLE_1["S"][1]),)))
     rows += [
         ResultRow(f"{name} + linear classifier", (cell(outcome, "accuracy/linear"),))
         for name, outcome in baselines.items()
+        if name not in TABLE_2
     ]
     return ResultTable(
         "Table 2: accuracy of sketch recognition, other methods",
         ("accuracy",),
         tuple(rows),
         3,
-        _notes([ours, *baselines.values()]),
+        _notes([ours, *rivals.values(), *baselines.values()]),
     )
 
 
@@ -240,12 +251,17 @@ def _notes(results: Sequence[Outcome]) -> tuple[str, ...]:
         for record in records
         for name, text in record.configuration.get("definitions", {}).items()
     }
+    zero_shot = {
+        f"Zero-shot: {record.configuration['zero_shot']['asked']}."
+        for record in records
+        if "zero_shot" in record.configuration
+    }
     data = {
         f"Data: {', '.join(names)}."
         for record in records
         if (names := sorted(set(_data_names(record.configuration))))
     }
-    return (*intervals, *counts, *sorted(data), *options, *sorted(definitions))
+    return (*intervals, *counts, *sorted(zero_shot), *sorted(data), *options, *sorted(definitions))
 
 
 def _data_names(configuration: Any) -> Iterator[str]:

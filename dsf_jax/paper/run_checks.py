@@ -13,7 +13,7 @@ from dsf_jax.data.datasets import DataSetSpec
 from dsf_jax.data.mixtures import EDGE_PRESERVING
 from dsf_jax.data.records import Records, list_datasets
 from dsf_jax.evaluation.extractors import NamedModel
-from dsf_jax.paper.numbers import EDGES, PHOTOS, RESIZED, SKETCHES
+from dsf_jax.paper.numbers import EDGES, PHOTOS, RESIZED, SKETCH_A_NET, SKETCHES
 from dsf_jax.training.checkpoints import FOLDER, last_step
 from dsf_jax.training.run_directory import read_config
 
@@ -77,19 +77,24 @@ def _unfinished(
 
 
 def train_command(config: ReproductionConfig, run: str) -> str:
-    """Formats the command that trains a run of the paper, all folds."""
-    mixture = "S" if run in RESIZED else run
+    """Formats the command that trains a run of the paper, or its rival, all folds."""
+    init = "random --backbone=sketch_a_net" if run == SKETCH_A_NET else "runs/ported"
     return (
-        f"python -m launch.train --data_dir={config.data_dir} --init=runs/ported --run_dir={config.runs / run} "
-        f"--fold=all --datasets={','.join(_training_sets(run))} --mixture={mixture}"
+        f"python -m launch.train --data_dir={config.data_dir} --init={init} --run_dir={config.runs / run} "
+        f"--fold=all --datasets={','.join(_training_sets(run))} --mixture={_mixture(run)}"
         + (f" --resizing={RESIZED[run]}" if run in RESIZED else "")
     )
 
 
+def _mixture(run: str) -> str:
+    """Returns the mixture that a run is trained on."""
+    return "S" if run in RESIZED or run == SKETCH_A_NET else run
+
+
 def _training_sets(run: str) -> list[str]:
-    """Names the data sets that a run of the paper is trained on."""
+    """Names the data sets that a run is trained on."""
     by_letter = {"S": SKETCHES, "I": PHOTOS, "E": EDGES}
-    return [by_letter[letter] for letter in ("S" if run in RESIZED else run).split("+")]
+    return [by_letter[letter] for letter in _mixture(run).split("+")]
 
 
 def check_classes(named: NamedModel, test: Records) -> None:

@@ -7,13 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dsf_jax.data.datasets import DataSetSpec
 from dsf_jax.data.mixtures import ClassMap
 from dsf_jax.data.records import Records, list_datasets, open_records
-from dsf_jax.evaluation import evaluate
-from dsf_jax.evaluation.extractors import NO_LAYER, FeatureExtractor, HandCrafted, NamedModel
+from dsf_jax.evaluation import evaluate, fisher_vectors
+from dsf_jax.evaluation.extractors import (
+    NO_LAYER,
+    FeatureExtractor,
+    FisherSift,
+    HandCrafted,
+    NamedModel,
+)
+from dsf_jax.evaluation.fisher_vectors import FISHER
 from dsf_jax.evaluation.protocols.tu_berlin import join_folds
 from dsf_jax.evaluation.results import ResultRecord, over_folds
+from dsf_jax.evaluation.zero_shot import ZeroShot
 from dsf_jax.images.descriptors import Descriptor
 from dsf_jax.paper import layout
-from dsf_jax.paper.numbers import EITZ, FEATURES, RUNS, SKETCHES, TABLE_3, VOC
+from dsf_jax.paper.numbers import EITZ, FEATURES, RUNS, SKETCH_A_NET, SKETCHES, TABLE_3, VOC
 from dsf_jax.paper.run_checks import (
     ReproductionConfig,
     check_classes,
@@ -39,13 +47,14 @@ def reproduce_table_1(config: ReproductionConfig, sketches: str = SKETCHES) -> R
 
 
 def reproduce_table_2(config: ReproductionConfig, sketches: str = SKETCHES) -> ResultTable:
-    """Recognises sketches with the run S and with linear classifiers of features that were not learned
-    from sketches.
+    """Recognises sketches with the run S, with Sketch-a-Net, and with linear classifiers of features that
+    were not learned from sketches.
     """
     baselines = _over_baselines(
         config, [sketches], lambda extractor, layer: _linear(config, extractor, layer, sketches)
     )
-    return layout.table_2(_recognition(config, "S", sketches), baselines)
+    rivals = {SKETCH_A_NET: _recognition(config, SKETCH_A_NET, sketches)}
+    return layout.table_2(_recognition(config, "S", sketches), rivals, baselines)
 
 
 def reproduce_table_3(
@@ -124,6 +133,7 @@ def compare_retrieval(
     checkpoints: Mapping[str, str],
     *,
     class_map: ClassMap | None,
+    zero_shot: ZeroShot | None = None,
 ) -> ResultTable:
     """Retrieves photos by sketches of their class, with baselines and checkpoints.
 
@@ -133,6 +143,7 @@ def compare_retrieval(
       photos: data sets of the gallery.
       checkpoints: {name: path}.
       class_map: see `mix`.
+      zero_shot: classes to ask for alone; None asks for all.
 
     Returns:
       The table.
@@ -144,6 +155,7 @@ def compare_retrieval(
             sketches,
             photos,
             class_map=class_map,
+            zero_shot=zero_shot,
             layers=layers or None,
             results=config.results,
         )
@@ -165,8 +177,13 @@ def _over_baselines(
     network.
     """
     if missing := missing_data(config, datasets):
-        return dict.fromkeys((*BASELINES, POOL5), NotRun("; ".join(missing)))
-    found = {name: make(HandCrafted(name), NO_LAYER) for name in BASELINES}
+        return dict.fromkeys((*BASELINES, FISHER, POOL5), NotRun("; ".join(missing)))
+    found: dict[str, Outcome] = {name: make(HandCrafted(name), NO_LAYER) for name in BASELINES}
+    try:
+        fisher_vectors.check_installed()
+        found[FISHER] = make(FisherSift(), NO_LAYER)
+    except ImportError as error:
+        found[FISHER] = NotRun(str(error))
     if config.pretrained is None:
         return found | {POOL5: NOT_PRETRAINED}
     return found | {POOL5: make(NamedModel(POOL5, load_model(config.pretrained)), "pool5")}

@@ -16,6 +16,7 @@ from dsf_jax.data.datasets import (
     read_class_map,
     read_folds,
 )
+from dsf_jax.data.unseen import UnseenClasses
 from tests.data.zoo import prepare_zoo
 
 
@@ -151,3 +152,12 @@ def test_class_lists_and_maps_of_windows_and_macos(tmp_path: Path) -> None:
     path.write_bytes(b'{"caf\xe9": {"s": ["dog"]}}')
     with pytest.raises(ValueError, match=r"classes\.txt is not UTF-8 text"):
         read_class_map(str(path))
+
+
+def test_unseen_classes_are_omitted_and_must_be_known(data_dir: str) -> None:
+    names = ["zoo/sketch", "zoo/photo"]
+    unseen = UnseenClasses("mine", None, ("Dog", "yak"))
+    mixture = open_mixture(data_dir, names, "train", "S+I", unseen=unseen)
+    assert mixture.class_names == ("cat", "Äffchen 🐒")
+    with pytest.raises(ValueError, match=r"1 of the 1 unseen classes of mine .*'axe' for one"):
+        open_mixture(data_dir, names, "train", "S+I", unseen=unseen._replace(classes=("axe",)))

@@ -106,6 +106,28 @@ def test_given_classes_keep_their_order_and_unshown_ones_their_number(zoo: Any) 
     ]
 
 
+def test_classes_are_omitted_on_request_whether_listed_or_shown(zoo: Any) -> None:
+    for listed in (None, ["yak", "dog", "cat", "Äffchen 🐒"]):
+        mixture = mix(zoo("sketch", "photo"), listed, without={"dog", "yak"})
+        assert set(mixture.class_names) == {"cat", "Äffchen 🐒"}
+        assert sorted(shown(mixture.photos, mixture.class_names)) == of("photo", {"cat"})
+        assert ("dog", 2) in mixture.counts[0].left_out
+
+
+def test_examples_are_chosen_and_tell_other_fields(zoo: Any) -> None:
+    """Also of two sources at once, one of which loses all."""
+    photos = mix([*zoo("photo"), *zoo("photo")], ["cat", "yak"]).photos
+    kept = np.arange(len(photos)) >= len(photos) // 2 + 1  # the second source's, but its first
+    some = photos.where(kept)
+    assert [which(one) for one in some] == [which(one) for one in photos][len(photos) - len(some) :]
+    assert some.labels.tolist() == photos.labels[kept].tolist()
+    names = ["cat" if label == 0 else "yak" for label in some.labels]
+    assert some.values("class_name") == [("zoo/photo", name) for name in names]
+    assert len(photos) == 2 * (len(some) + 1)  # as it was
+    with pytest.raises(ValueError, match="no field 'strokes'; its fields are"):
+        some.values("strokes")
+
+
 def test_a_split_shows_its_own_classes(zoo: Any) -> None:
     parts = [mix(zoo("sketch", split=split)) for split in ("train[:2]", "train[2:]")]
     both = [which(example) for part in parts for example in part.drawings]

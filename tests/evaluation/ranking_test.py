@@ -29,6 +29,15 @@ def loop_bounded(relevant, k, divisor) -> float:
     return float(total / best) if best else 0.0
 
 
+def loop_interpolated(relevant, k) -> float:
+    """AP@K of interpolated precision, in exact fractions."""
+    found = [bool(hit) for hit in relevant[:k]]
+    precision = [fractions.Fraction(sum(found[:rank]), rank) for rank in range(1, len(found) + 1)]
+    total = sum(max(precision[i:]) for i, hit in enumerate(found) if hit)
+    best = min(k, sum(map(bool, relevant)))
+    return float(total / best) if best else 0.0
+
+
 def loop_average_precision(relevant) -> float:
     hits, total = 0, 0.0
     for rank, hit in enumerate(relevant, start=1):
@@ -47,8 +56,9 @@ def loop_ndcg(grades, k) -> float:
 
 
 def loop_sums(order, query_labels, gallery_labels, k) -> dict[str, float]:
-    names = ("mAP", f"recall@{k}", f"P@{k}", f"NDCG@{k}", f"bounded mAP@{k}")
-    sums = dict.fromkeys((*names, f"bounded mAP@{k} (retrieved)"), 0.0)
+    names = ("mAP", "mAP (interpolated)", f"recall@{k}", f"P@{k}", f"NDCG@{k}", f"bounded mAP@{k}")
+    ways = (f"bounded mAP@{k} (retrieved)", f"bounded mAP@{k} (interpolated)")
+    sums = dict.fromkeys((*names, *ways), 0.0)
     for row, label in zip(order, query_labels, strict=True):
         relevant = [bool(gallery_labels[i] == label) for i in row]
         if not any(relevant):
@@ -59,6 +69,8 @@ def loop_sums(order, query_labels, gallery_labels, k) -> dict[str, float]:
         sums[f"NDCG@{k}"] += loop_ndcg(relevant, k)
         sums[f"bounded mAP@{k}"] += loop_bounded(relevant, k, "possible")
         sums[f"bounded mAP@{k} (retrieved)"] += loop_bounded(relevant, k, "retrieved")
+        sums[f"bounded mAP@{k} (interpolated)"] += loop_interpolated(relevant, k)
+        sums["mAP (interpolated)"] += loop_interpolated(relevant, len(relevant))
     return sums
 
 
@@ -119,6 +131,24 @@ def test_bounded_average_precision_equals_exact_fractions(relevant, k) -> None:
     for divisor in ("possible", "retrieved"):
         found = ranking.bounded_average_precision(np.array(relevant), k, divisor=divisor)
         assert float(found) == pytest.approx(loop_bounded(relevant, k, divisor), rel=1e-5)
+
+
+@hypothesis.given(
+    relevant=st.lists(st.booleans(), min_size=12, max_size=12), k=st.sampled_from([1, 3, 12, 20])
+)
+@RANDOMLY
+def test_interpolated_average_precision_equals_exact_fractions(relevant, k) -> None:
+    found = float(ranking.interpolated_average_precision(np.array(relevant), k))
+    assert found == pytest.approx(loop_interpolated(relevant, k), rel=1e-5)
+    assert found >= loop_bounded(relevant, k, "possible") - 1e-6
+
+
+def test_interpolated_average_precision_by_hand() -> None:
+    # P is 1/2 at rank 2 and 3/4 at rank 4: the first two are raised to the latter.
+    relevant = np.array([0, 1, 1, 1, 0, 0], bool)
+    assert float(ranking.interpolated_average_precision(relevant)) == pytest.approx(3 / 4)
+    # Within K = 2 there is nothing later to raise it to, and two of three could be found.
+    assert float(ranking.interpolated_average_precision(relevant, 2)) == pytest.approx(1 / 2 / 2)
 
 
 def test_an_unknown_divisor_is_refused() -> None:
@@ -206,7 +236,10 @@ def case() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return order, query_labels, rng.integers(0, 9, 60)
 
 
-FIVE = ("mAP", *(ranking.at_cutoff(name, 5) for name in ranking.METRICS if name != "mAP"))
+FIVE = tuple(
+    ranking.at_cutoff(name, 5) if metric.cutoff else name
+    for name, metric in ranking.METRICS.items()
+)
 
 
 def test_sums_equal_a_plain_loop(case) -> None:

@@ -1,4 +1,6 @@
-"""HOG and raw pixels: where the lines are and how they run, in cases that can be worked by hand."""
+"""HOG, raw pixels and SIFT: where the lines are and how they run, in cases that can be worked by hand."""
+
+import math
 
 import numpy as np
 import pytest
@@ -8,6 +10,9 @@ from dsf_jax.images.descriptors import (
     CELL,
     ORIENTATIONS,
     SIDE,
+    SIFT_CELLS,
+    SIFT_STEP,
+    dense_sift,
     describe,
     gradient_strength,
     grey_picture,
@@ -96,3 +101,57 @@ def test_what_is_wrong_is_named():
         describe(paper() / 255, "HOG", drawn=True)
     with pytest.raises(ValueError, match=r"uint8 \[64, 128\], expected"):
         describe(paper()[:64], "HOG", drawn=True)
+
+
+def sift_by_hand(picture, x, y, cell):
+    """One patch of SIFT around (x, y), pixel by pixel: a gradient counts for the two directions next to its
+    own, and for a cell by the overlap of two of them.
+    """
+    grey = picture.astype(float)
+    weights = np.convolve(np.ones(cell), np.ones(cell)) / cell**2  # over 2 cell - 1 pixels
+    reach = range(-2 * (cell // 2), -2 * (cell // 2) + len(weights))
+    found = np.zeros((4, 4, 8))
+    for row, column in np.ndindex(4, 4):
+        centre_y, centre_x = (int(c + (i - 1.5) * cell) for c, i in ((y, row), (x, column)))
+        for (i, dy), (j, dx) in ((a, b) for a in enumerate(reach) for b in enumerate(reach)):
+            v, u = centre_y + dy, centre_x + dx
+            if not (1 <= v < SIDE - 1 and 1 <= u < SIDE - 1):
+                continue
+            down = (grey[v + 1, u] - grey[v - 1, u]) / 2
+            right = (grey[v, u + 1] - grey[v, u - 1]) / 2
+            turn = (math.atan2(down, right) / (2 * math.pi) * 8) % 8
+            near = int(turn) % 8
+            strength = math.hypot(down, right) * weights[i] * weights[j]
+            found[row, column, near] += strength * (1 - turn % 1)
+            found[row, column, (near + 1) % 8] += strength * (turn % 1)
+    vector = found.ravel() / np.linalg.norm(found)
+    vector = np.minimum(vector, 0.2)
+    return vector / np.linalg.norm(vector)
+
+
+@pytest.mark.parametrize("cell", SIFT_CELLS)
+def test_sift_equals_plain_loops(cell):
+    picture = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE)).astype(np.uint8)
+    patches = dense_sift(picture)  # where all is noise, none is omitted
+    counts = [(SIDE - 4 * c) // SIFT_STEP + 1 for c in SIFT_CELLS]
+    assert patches.shape == (sum(n * n for n in counts), 130) and patches.dtype == np.float32
+    at = SIFT_CELLS.index(cell)
+    row, column = 3, 5
+    got = patches[sum(n * n for n in counts[:at]) + row * counts[at] + column]
+    y, x = 2 * cell + SIFT_STEP * row, 2 * cell + SIFT_STEP * column
+    np.testing.assert_allclose(got[128:], [x / SIDE - 0.5, y / SIDE - 0.5], atol=1e-6)
+    np.testing.assert_allclose(got[:128], sift_by_hand(picture, x, y, cell), atol=1e-4)
+
+
+def test_sift_sees_how_lines_run_not_how_dark_they_are_and_nothing_on_white_paper():
+    assert dense_sift(paper()).shape == (0, 130)
+    upright, level = (dense_sift(paper(**lines)) for lines in ({"columns": [64]}, {"rows": [64]}))
+    assert 0 < len(upright) == len(level)
+    # Only the patches that the line crosses, or whose outer cells reach to it.
+    assert np.abs(upright[:, 128]).max() <= 2.5 * max(SIFT_CELLS) / SIDE + 0.01
+    assert np.abs(upright[:, 129]).max() > 0.3
+    # To the right and to the left of an upright line: directions 0 and 4, and no others.
+    assert set(np.flatnonzero(upright[:, :128].sum(axis=0) > 1e-3) % 8) == {0, 4}
+    assert set(np.flatnonzero(level[:, :128].sum(axis=0) > 1e-3) % 8) == {2, 6}
+    faint = 255 - (255 - paper(columns=[64])) // 5
+    np.testing.assert_allclose(dense_sift(faint), upright, atol=1e-6)

@@ -135,7 +135,10 @@ def test_help_shows_only_the_flags_of_what_is_chosen(launch):
 
 def test_flags_of_another_choice_are_refused(launch):
     wrong = launch("evaluate", what="recognition", photo_sets="x", checkpoint="nowhere")
-    wrong.failed("--photo_sets is for --what=retrieval only; omit it", status=2)
+    wrong.failed(
+        "--photo_sets is for --what=retrieval, instance_retrieval, early_drawings only; omit it",
+        status=2,
+    )
 
 
 def test_which_flags_a_choice_takes():

@@ -10,6 +10,8 @@ import pytest
 from dsf_jax.data.batches import collate, content
 from dsf_jax.data.mixtures import mix
 from dsf_jax.data.records import open_records
+from dsf_jax.evaluation.protocols.early_drawings import early_drawings
+from dsf_jax.evaluation.results import write_result
 from dsf_jax.images.views import plain_view
 from dsf_jax.insight.inversion import mean_distance
 from dsf_jax.models.model import ModelConfig, init_model
@@ -184,6 +186,17 @@ def test_resizing_knows_the_names_of_a_class_map(launch, data_dir, tmp_path):
     given = {"class_map": tmp_path / "map.json", "shown_classes": "renamed", "data_dir": data_dir}
     told = launch("figures", what="resizing", out=tmp_path / "a.png", **given).succeeded()
     assert json.loads(told)["classes"] == ["renamed"]
+
+
+def test_early_drawings_are_drawn_from_their_result(launch, tmp_path):
+    features, labels = np.eye(4, dtype=np.float32), np.arange(4)
+    record = early_drawings(
+        [features] * 4, labels, features, labels, configuration={"layer": "L7"}, ks=(1,)
+    )
+    write_result(tmp_path / "early.json", record)
+    flags = {"what": "early_drawings", "results": tmp_path / "early.json"}
+    launch("figures", out=tmp_path / "early.png", **flags).succeeded()
+    assert (tmp_path / "early.png").stat().st_size > 5000
 
 
 def test_growth_is_drawn_from_what_a_benchmark_kept(launch, tmp_path):

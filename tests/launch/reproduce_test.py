@@ -150,7 +150,10 @@ def test_table_2_runs_baselines_on_the_same_sketches(launch, given, runs):
     told = launch("reproduce", table="2", **given)
     assert told.status == 0, told.err
     table = table_of(told.out)
-    assert table["Sketch-a-Net"] == ["0.749 / not run (1)"]
+    assert table["MKL"] == ["0.658 / not run (1)"]
+    assert table["Sketch-a-Net"] == ["0.749 / not run (2)"]
+    assert "--init=random --backbone=sketch_a_net " in told.out and "Sketch-a-Net/fold1" in told.out
+    assert re.match(r"0.689 / [01].\d+ \[", table["SIFT + Fisher"][0])
     assert re.match(r"0.773 / 0.\d+ \[", table["S, 18-angle voting"][0])
     # Balls and boxes in other places: HOG tells them apart.
     assert table["HOG + linear classifier"] == ["– / 1.000 [1.000, 1.000]"]
@@ -158,7 +161,7 @@ def test_table_2_runs_baselines_on_the_same_sketches(launch, given, runs):
     assert (
         "needs the pretrained network: name what launch.port_weights wrote with --pretr" in told.out
     )
-    assert len(results_in(runs)) == 2 + 2 * 2
+    assert len(results_in(runs)) == 2 + 2 * 3
 
 
 def test_table_3(launch, given, runs):
@@ -167,9 +170,9 @@ def test_table_3(launch, given, runs):
     assert all(re.match(r"0.2\d{3} / -?[01].\d{4} \[", cell) for cell in table["S"])
     assert table["S+I+E"][2].startswith("0.4773 / not run (")
     assert table["content-aware"][2].startswith("0.3520 / not run (")
-    for baseline in ("HOG", "raw pixels", "pool5, not fine-tuned"):
+    for baseline in ("HOG", "raw pixels", "SIFT + Fisher", "pool5, not fine-tuned"):
         assert re.match(r"– / -?[01].\d{4} \[", table[baseline][2])
-    assert len(results_in(runs)) == 2 * 3 + 3
+    assert len(results_in(runs)) == 2 * 3 + 4
     assert not any((runs / "results" / "progress").iterdir())
 
 
@@ -188,7 +191,7 @@ def test_figure_4(launch, given, runs, tmp_path):
     assert re.match(r"– / [01].\d{3} \[", table["HOG"][0])
     assert table["pool5, not fine-tuned"][0].startswith("– / not run (")
     results = [read_result(path) for path in results_in(runs)]
-    assert [result.counts["gallery"] for result in results] == [6] * 4  # all three splits
+    assert [result.counts["gallery"] for result in results] == [6] * 5  # all three splits
 
 
 @pytest.mark.parametrize(
@@ -259,6 +262,7 @@ def test_a_table_of_checkpoints_and_baselines(launch, data_dir, run, port, tmp_p
     names = [
         "HOG",
         "raw pixels",
+        "SIFT + Fisher",
         "pool5, not fine-tuned",
         "trained L6",
         "trained L7",

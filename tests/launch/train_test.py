@@ -353,6 +353,28 @@ def test_what_is_held_out_is_scored_and_a_repeat_takes_changed_flags(launch, ske
     assert two["command"]["flags"] == one["command"]["flags"] | {"held_out": []}
 
 
+def test_unseen_classes_are_not_trained_on_and_retrieved(launch, tiny_run, tiny_training, tmp_path):
+    """Written down with the run, so that a repeat needs no list."""
+    names = list(load_model(tiny_run[1]).class_names)
+    unseen, one, two = (tmp_path / name for name in ("unseen.txt", "one", "two"))
+    unseen.write_text("\n".join(name.upper() for name in names[:2]))
+    launch("train", run_dir=one, unseen=unseen, **tiny_training).succeeded()
+    assert list(load_model(one).class_names) == names[2:]
+    given = {
+        "data_dir": tiny_training["data_dir"], "split": "train", "unseen": unseen,
+        "generalised": True, "json": True,
+    }  # fmt: skip
+    (result,) = json.loads(launch("evaluate", checkpoint=one, **given).succeeded())
+    assert (result["counts"]["queries"], result["counts"]["gallery"]) == (2, 5)
+    assert not load_model(one).card.retrieval  # a card is of a search among all
+    told = launch("evaluate", checkpoint=tiny_run[1], **given)
+    told.failed("trained on 2 of the unseen classes", f"--unseen={unseen}")
+    unseen.unlink()
+    launch("train", repeat=one, run_dir=two).succeeded()
+    first, second = (read_config(run) for run in (one, two))
+    assert first["command"] == second["command"] and first["command"]["unseen"]["classes"]
+
+
 def test_a_run_of_an_earlier_version_is_repeated(launch, tiny_run, tmp_path):
     """It called the backbone a variant."""
     config = read_config(tiny_run[1])

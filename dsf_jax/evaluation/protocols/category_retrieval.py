@@ -19,8 +19,13 @@ from dsf_jax.retrieval.distances import distance_blocks, rank_by_distance
 
 PROTOCOL = "category_retrieval"
 AT_CUTOFFS = ("P", "recall", "NDCG")  # metrics besides mAP, each at every K
-# What others call mAP@K: they divide by one or the other.
-BOUNDED = ("bounded mAP", "bounded mAP (retrieved)")
+# What others call mAP@K: they divide by one or the other, or interpolate.
+BOUNDED = ("bounded mAP", "bounded mAP (retrieved)", "bounded mAP (interpolated)")
+INTERPOLATED = "mAP (interpolated)"  # what others of these call mAP@all
+WITHOUT_RELEVANT = {
+    "queries without relevant": "a query of whose class there is no photo is omitted from every mean, and "
+    "counted"
+}
 
 
 def category_retrieval(
@@ -42,25 +47,28 @@ def category_retrieval(
       gallery_labels: [n] int, in the same numbering.
       configuration: everything else that the result depends on, for the record: layer, data, ...
       ks: the K of P@K, recall@K and NDCG@K; those above n are omitted.
-      bounded: whether mAP@K is computed too, divided in either way.
+      bounded: whether mAP@K is computed too, in each of the ways that it is defined in, and mAP with
+        interpolated precision.
 
     Returns:
-      Numbers "mAP", "P@K", "recall@K", "NDCG@K" and those of `BOUNDED`, with bootstrap intervals over
-      the queries.
+      Numbers "mAP", "P@K", "recall@K", "NDCG@K" and, if bounded, those of `BOUNDED` and `INTERPOLATED`,
+      with bootstrap intervals over the queries.
 
     Raises:
       ValueError: when no query has a relevant photo, or shapes do not fit.
     """
     n = len(gallery)
     ks = tuple(k for k in ks if k <= n)
+    whole = ("mAP", INTERPOLATED) if bounded else ("mAP",)
     kinds = (*BOUNDED, *AT_CUTOFFS) if bounded else AT_CUTOFFS
-    metrics = ("mAP", *(at_cutoff(name, k) for name in kinds for k in ks))
+    metrics = (*whole, *(at_cutoff(name, k) for name in kinds for k in ks))
+    defined = definitions((*whole, *kinds)) | WITHOUT_RELEVANT
     scores = category_scores(queries, query_labels, gallery, gallery_labels, metrics=metrics)
     used = scores.counted
     return ResultRecord(
         PROTOCOL,
         {name: bootstrap(x[used]) for name, x in scores.values.items()},
-        own_configuration(configuration, ks=list(ks), definitions=definitions(("mAP", *kinds))),
+        own_configuration(configuration, ks=list(ks), definitions=defined),
         {
             "queries": int(used.sum()),
             "queries_without_relevant": int((~used).sum()),

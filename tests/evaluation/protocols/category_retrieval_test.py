@@ -212,7 +212,7 @@ def test_the_record_says_what_it_measured():
         category_retrieval(*args, configuration={"ks": 3})
 
 
-def test_map_at_k_is_divided_in_both_ways():
+def test_map_at_k_is_defined_in_every_way():
     """One query, relevant at ranks 1 and 4 of 5: by pencil."""
     gallery = np.arange(1, 6, dtype=np.float32)[:, None]
     labels = np.array([1, 0, 0, 1, 0])
@@ -224,6 +224,11 @@ def test_map_at_k_is_divided_in_both_ways():
     assert found["bounded mAP@3"] == pytest.approx(1 / 2)
     assert found["bounded mAP@3 (retrieved)"] == pytest.approx(1)
     assert found["bounded mAP@5"] == pytest.approx((1 + 2 / 4) / 2) == pytest.approx(found["mAP"])
+    # Hits at ranks 1 and 4, whose precision falls: there is nothing to raise.
+    assert found["bounded mAP@5 (interpolated)"] == pytest.approx((1 + 2 / 4) / 2)
+    assert found["mAP (interpolated)"] == pytest.approx((1 + 2 / 4) / 2)
     definitions = result.configuration["definitions"]
+    assert {name.partition("@")[0] for name in result.numbers} - {"bounded mAP"} <= {*definitions}
+    assert "omitted from every mean, and counted" in definitions["queries without relevant"]
     assert "divided by min(K, all relevant)" in definitions["bounded mAP"]
     assert "divided by the relevant among the first K" in definitions["bounded mAP (retrieved)"]
