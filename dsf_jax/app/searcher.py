@@ -186,8 +186,11 @@ class Searcher:
           probabilities: [k].
 
         Returns:
-          The likeliest of the gallery's classes, then those of the likeliest of all that it does not have.
+          The likeliest of the gallery's classes, then those of the likeliest of all that it does not have;
+          none where the layer of classes has random values still.
         """
+        if self.model.backbone.classifier in self.model.config.fresh_layers:
+            return []
         labels = self.gallery.labels()
         by_name = {normalised_name(label): label for label in labels}
         order = np.argsort(-probabilities, kind="stable")

@@ -39,7 +39,9 @@ class TrainConfig:
       fresh_multiplier: layers that start from random values learn this many times faster.
       bias_multiplier: biases learn this many times faster than their kernel.
       dropout_rate: probability in [0, 1) of dropping a value.
-      train_layers: layers that learn: all, fc (convolutions frozen) or last (the classifier only).
+      train_layers: layers that learn: all; fc (convolutions frozen) or last (the classifier only) of
+        AlexNet; norms (layer norms and classifier) or head (the classifier only) of a vision
+        transformer.
       loss: what is minimised: softmax (cross-entropy on the class label).
       cached_views: 0 makes a new random view of each example at each step; n > 0, with frozen
         layers only, makes n random views of each example once and keeps what the frozen layers give.
@@ -111,7 +113,7 @@ class TrainConfig:
         if self.cached_views < 0 or (self.cached_views and self.train_layers == "all"):
             raise ValueError(
                 f"cached_views={self.cached_views} needs frozen layers, not "
-                f"train_layers={self.train_layers!r}; take train_layers=fc, or cached_views=0"
+                f"train_layers={self.train_layers!r}; take train_layers=fc or head, or cached_views=0"
             )
 
     @property
