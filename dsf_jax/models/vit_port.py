@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from dsf_jax.images.views import PHOTO_SIZE
 from dsf_jax.models.model import Model, ModelConfig, init_layer, init_model
 from dsf_jax.models.transformer_port import (
     CLIP_BLOCK,
@@ -94,7 +95,9 @@ def ported_folder(folder: HuggingFaceFolder, *, seed: int) -> tuple[Model, PortR
     loaded = {layer: leaves for layer, leaves in shapes.items() if layer != HEAD}
     params = ported_params(folder, loaded, origins, lambda name: belongs(name, others))
     head = init_layer(config, HEAD, seed)
-    report = PortReport(folder.path, family.name, _parts(origins), {HEAD: "not in the folder"})
+    report = PortReport(
+        folder.path, family.name, _parts(origins, tower), {HEAD: "not in the folder"}
+    )
     return Model(params | {HEAD: head}, config), report
 
 
@@ -103,14 +106,18 @@ def image_tower(folder: HuggingFaceFolder) -> ImageTower:
     return _family(folder).tower(folder)
 
 
-def _parts(origins: Mapping[str, Origin]) -> dict[str, str]:
-    """Sums up where layers come from, one line per block."""
+def _parts(origins: Mapping[str, Origin], tower: ImageTower) -> dict[str, str]:
+    """Sums up where layers come from, one line per block, and what becomes of the positions."""
     parts: dict[str, str] = {}
     for layer, origin in origins.items():
         block, _, rest = layer.partition("_")
         whole = block.startswith("block") and rest
         path = origin.name.removesuffix(".{}").removesuffix("_{}")
         parts[block if whole else layer] = ".".join(path.split(".")[:-2]) if whole else path
+    side = tower.size // tower.patch
+    if side != tower.grid:
+        learned = f"{tower.grid} x {tower.grid}"
+        parts["positions"] += f", of {learned} patches, interpolated for {side} x {side}"
     return parts
 
 
@@ -202,12 +209,16 @@ def _common(
         "epsilon": config["layer_norm_eps"],
         "patch": patch,
         "grid": image // patch,
-        **_prepared(folder, pixels, image),
+        **_prepared(folder, pixels, image, patch),
     }
 
 
-def _prepared(folder: HuggingFaceFolder, pixels: tuple[Any, Any], size: int) -> dict[str, Any]:
-    """Reads how pictures become the input: as the folder says, or as its family does."""
+def _prepared(
+    folder: HuggingFaceFolder, pixels: tuple[Any, Any], image: int, patch: int
+) -> dict[str, Any]:
+    """Reads how pictures become the input: as the folder says, or as its family does; they are no larger
+    than photos are, and then hold whole patches.
+    """
     own = folder.preprocessing
     mean, deviation = (
         tuple(map(float, own.get(name) or usual))
@@ -217,8 +228,9 @@ def _prepared(folder: HuggingFaceFolder, pixels: tuple[Any, Any], size: int) -> 
         mean, deviation = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     scale = 1.0 if own.get("do_rescale") is False else 1 / own.get("rescale_factor", 1 / 255)
     name = "size" if own.get("do_center_crop") is False or "crop_size" not in own else "crop_size"
+    size = _side(folder, own.get(name) or image, name)
     return {
-        "size": _side(folder, own.get(name) or size, name),
+        "size": size if size <= PHOTO_SIZE else PHOTO_SIZE // patch * patch,
         "scale": round(scale, 6),
         "mean": mean,
         "deviation": deviation,

@@ -1,7 +1,5 @@
 """A tiny CLIP, in a folder as the Hugging Face hub has it, through every script."""
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -49,25 +47,6 @@ def test_it_is_ported(ported):
     model = load_model(ported)
     assert model.config.backbone == "clip" and model.config.fresh_layers == ("head",)
     assert dict(model.config.architecture)["projection"] == PROJECTED and model.size == SIZE
-
-
-def test_the_other_backbone(launch, folder, tmp_path):
-    given = {"source": folder, "backbone": "siglip", "out": tmp_path / "out"}
-    launch("port_weights", **given).failed("holds clip weights, expected siglip", "omit --backbone")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("flags", [("--partial",), ("--num_classes=7",)])
-def test_what_is_said_of_files_only(flags, launch, folder, tmp_path):
-    name = flags[0].partition("=")[0]
-    launch("port_weights", *flags, source=folder, out=tmp_path / "out").failed(f"omit {name}")
-
-
-def test_a_family_has_no_random_start(launch, data_dir, tmp_path):
-    launch(
-        "train", data_dir=data_dir, datasets=ALL, init="random", backbone="clip",
-        run_dir=tmp_path / "run",
-    ).failed("backbone=clip is a family", "launch.port_weights --source=FOLDER")  # fmt: skip
 
 
 def test_it_trains_and_resumes(trained, ported):
@@ -118,15 +97,6 @@ def test_the_page_explains_and_names_no_class_that_it_has_not_learned(ported, ga
     for side in searcher.explain(query, result.picture.id):
         assert side.view.shape[:2] == (SIZE, SIZE) and side.strength.shape == (GRID, GRID)
     assert searcher.vote(query) == []
-
-
-def test_it_is_looked_into(launch, trained, data_dir, tmp_path):
-    facts = launch(
-        "figures", what="activations", checkpoint=trained, out=tmp_path / "figure.png", pairs=3,
-        data_dir=data_dir, sketches="openmoji/sketch:test", photo_sets="openmoji/photo:test",
-    ).succeeded()  # fmt: skip
-    found = [row["layer"] for row in json.loads(facts)["rows"] if "layer" in row]
-    assert found == ["map1", "map2", "patches", "projected"]
 
 
 def test_it_is_exported(launch, trained, tmp_path):

@@ -22,7 +22,6 @@ from tests.models.hugging_face_folders import (
 )
 from tests.models.transformers_values import IMAGE_VALUES, SIZES, summary
 
-KINDS = tuple(CONFIGS)
 VISION = "vision_model."
 
 
@@ -35,7 +34,11 @@ def run(model, inputs):
     return model.apply(inputs)[1]
 
 
-@pytest.fixture(scope="module", params=KINDS)
+# The gated DINOv2 has all that the plain one has but its perceptron.
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(k, marks=[pytest.mark.slow] * (k == "dinov2")) for k in CONFIGS],
+)
 def kind(request):
     return request.param
 
@@ -74,7 +77,9 @@ def test_its_default_feature_and_size(kind, model):
     assert model.class_names == ("",)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize(
+    "dtype", [np.float16, pytest.param(ml_dtypes.bfloat16, marks=pytest.mark.slow)]
+)
 def test_files_of_half_precision(dtype, tmp_path):
     params = model_of(write_folder(tmp_path / "half", "clip", dtype=dtype)).params
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
@@ -114,11 +119,18 @@ def test_an_image_classifier_of_dinov2(tmp_path):
 
 
 def test_the_report_sums_blocks_up(tmp_path):
-    folder = write_folder(tmp_path / "clip", "clip")
+    extra = {"preprocessor_config.json": {"crop_size": 32}}
+    tensors = tensors_of("clip")  # and a table of numbers, which is not of the weights
+    tensors[f"{VISION}embeddings.position_ids"] = np.arange(10.0, dtype=np.float32)[None]
+    folder = write_folder(tmp_path / "clip", "clip", extra=extra, tensors=tensors)
     lines = str(ported_folder(read_folder(folder), seed=0)[1]).splitlines()
     assert lines[0] == f"{folder} -> clip: 8 of 9 layers loaded"
     assert "  block2 loaded from vision_model.encoder.layers.1" in lines
     assert "  projection loaded from visual_projection" in lines
+    positions = (
+        "vision_model.embeddings.position_embedding, of 3 x 3 patches, interpolated for 4 x 4"
+    )
+    assert f"  positions loaded from {positions}" in lines
     assert lines[-1] == "  head   random: not in the folder"
 
 
@@ -148,12 +160,6 @@ def test_tensors_of_another_shape_are_listed(tmp_path):
         ValueError, match=r"expected \[9, 16\] for positions/embedding, got \[4, 16"
     ):
         model_of(folder)
-
-
-def test_tables_of_position_numbers_are_no_weights(tmp_path):
-    tensors = tensors_of("clip")
-    tensors[f"{VISION}embeddings.position_ids"] = np.arange(10.0, dtype=np.float32)[None]
-    model_of(write_folder(tmp_path / "folder", "clip", tensors=tensors))
 
 
 @pytest.mark.parametrize(
@@ -201,6 +207,8 @@ def test_preparation_as_the_folder_says(tmp_path):
 @pytest.mark.parametrize(
     ("preprocessing", "size"),
     [
+        ({"size": 384}, 256),  # as large as photos are
+        ({"size": 256}, 256),
         ({"size": {"height": 40, "width": 40}}, 40),
         ({"size": 32}, 32),
         ({"size": {"shortest_edge": 64}, "crop_size": 40}, 40),
@@ -223,6 +231,7 @@ def test_preparation_as_the_family_does(tmp_path):
         assert (found.order, found.scale, found.mean[0], size) == ("RGB", 255.0, mean, SIZE)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_close(tmp_path):
     model = model_of(write_folder(tmp_path / "siglip", "siglip"))
     inputs = pixels(SIZES[1])
