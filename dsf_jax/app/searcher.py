@@ -206,8 +206,8 @@ class Searcher:
         return guesses
 
     def explain(self, query: Query | str, id: str) -> tuple[MatchMap, MatchMap]:
-        """Shows where the last convolution finds the same in query and result: for each place, how
-        well the best place of the other picture fits it.
+        """Shows where the backbone's explained maps find the same in query and result: for each place,
+        how well the best place of the other picture fits it.
 
         Args:
           query: what was shown, or the id of a picture of the gallery.

@@ -3,6 +3,7 @@
 import re
 import string
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,13 +75,6 @@ def read_tokenizer(folder: HuggingFaceFolder) -> Tokenizer:
       FileNotFoundError: when one of the files is missing.
       ValueError: when one is damaged, or for another kind of network.
     """
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise ImportError(
-            "words are tokenized with the package tokenizers; pip install tokenizers, or install this "
-            "package with its extra 'text'"
-        ) from error
     kind = folder.config.get("model_type")
     if kind not in _LENGTHS:
         raise ValueError(
@@ -89,14 +83,7 @@ def read_tokenizer(folder: HuggingFaceFolder) -> Tokenizer:
         )
     config = read_json(folder.path / TOKENIZER_CONFIG)
     content = read_json(folder.path / TOKENIZER)
-    try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(folder.path / TOKENIZER))
-    except Exception as error:  # the type that the library raises
-        raise ValueError(
-            f"{folder.path / TOKENIZER}: is damaged ({error}); fetch the folder again"
-        ) from error
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
+    tokenizer = _opened(folder.path / TOKENIZER)
 
     def id_of(name: str) -> int:
         return _special_id(folder, tokenizer, config, name)
@@ -112,6 +99,24 @@ def read_tokenizer(folder: HuggingFaceFolder) -> Tokenizer:
         # SigLIP's SentencePiece is a unigram model; SigLIP 2 has Gemma's, which keeps punctuation.
         plain=siglip and content["model"]["type"] == "Unigram",
     )
+
+
+def _opened(path: Path) -> Any:
+    """Opens a tokenizer, without the lengths that it was saved with."""
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise ImportError(
+            "words are tokenized with the package tokenizers; pip install tokenizers, or install this "
+            "package with its extra 'text'"
+        ) from error
+    try:
+        tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the type that the library raises
+        raise ValueError(f"{path}: is damaged ({error}); fetch the folder again") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def _special_id(

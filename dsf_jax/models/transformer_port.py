@@ -1,6 +1,6 @@
 """Tensors of a Hugging Face folder -> the parameters of a transformer, every name accounted for."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,23 +83,16 @@ def ported_params(
       ValueError: for missing, unknown or wrong-shape tensors, all of them in one message; for values
         that are not finite.
     """
-    wanted = {
-        (layer, leaf): (origins[layer], origins[layer].name.format(_LEAVES[leaf]))
+    names = {
+        (layer, leaf): origins[layer].name.format(_LEAVES[leaf])
         for layer, leaves in shapes.items()
         for leaf in leaves
     }
-    names = {name for _, name in wanted.values()}
-    problems = [f"- {name}: missing" for name in sorted(names - folder.tensors.keys())]
-    problems += [
-        f"+ {name} {list(tensor.shape)}: unknown"
-        for name, tensor in sorted(folder.tensors.items())
-        if name not in names and not known(name)
-    ]
-    _check(folder, problems)
-    arrays = folder.read(names)
+    _check(folder, _missing_or_unknown(folder, set(names.values()), known))
+    arrays, problems = folder.read(names.values()), []
     params: dict[str, dict[str, Any]] = {}
-    for (layer, leaf), (origin, name) in wanted.items():
-        array, expected = _taken(arrays[name], origin, leaf), shapes[layer][leaf].shape
+    for (layer, leaf), name in names.items():
+        array, expected = _taken(arrays[name], origins[layer], leaf), shapes[layer][leaf].shape
         if array.shape != expected:
             problems.append(
                 f"-+ {name}: expected {list(expected)} for {layer}/{leaf}, got {list(array.shape)}"
@@ -107,6 +100,18 @@ def ported_params(
         params.setdefault(layer, {})[leaf] = np.ascontiguousarray(array)
     _check(folder, problems)
     return params
+
+
+def _missing_or_unknown(
+    folder: HuggingFaceFolder, names: Set[str], known: Callable[[str], bool]
+) -> list[str]:
+    missing = [f"- {name}: missing" for name in sorted(names - folder.tensors.keys())]
+    unknown = [
+        f"+ {name} {list(tensor.shape)}: unknown"
+        for name, tensor in sorted(folder.tensors.items())
+        if name not in names and not known(name)
+    ]
+    return missing + unknown
 
 
 def _check(folder: HuggingFaceFolder, problems: list[str]) -> None:

@@ -76,7 +76,7 @@ def gallery(launch, ported, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     for colour in ("red", "green", "white"):
         Image.new("RGB", (60, 40), colour).save(folder / f"{colour}.png")
-    flags = {"checkpoint": ported, "photos": folder, "gallery": folder.parent / "gallery"}
+    flags = {"checkpoint": ported, "photos": folder, "gallery": ported.parent / "gallery"}
     assert "3 pictures" in launch("index", **flags).succeeded()
     return flags["gallery"]
 

@@ -91,7 +91,7 @@ def test_files_that_are_missing_or_damaged(unigram, tmp_path):
         read_tokenizer(folder)
 
 
-def test_networks_without_words(tokenizers, tmp_path):
+def test_networks_without_words(tmp_path):
     folder = read_folder(write_folder(tmp_path / "folder", "dinov2"))
     with pytest.raises(
         ValueError, match="model_type='dinov2', and tokenizers are read of siglip and"
@@ -101,6 +101,7 @@ def test_networks_without_words(tokenizers, tmp_path):
 
 def test_without_the_package(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    folder = read_folder(write_folder(tmp_path / "folder", "clip"))
+    files = {"tokenizer_config.json": SPECIAL, "tokenizer.json": {}}
+    folder = read_folder(write_folder(tmp_path / "folder", "clip", extra=files))
     with pytest.raises(ImportError, match=r"pip install tokenizers, or .* extra 'text'"):
         read_tokenizer(folder)
