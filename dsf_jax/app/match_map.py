@@ -1,4 +1,4 @@
-"""Where two pictures agree, by the activations of a convolution."""
+"""Where two pictures agree, by a network's maps."""
 
 from typing import NamedTuple
 
@@ -27,8 +27,8 @@ def match_strengths(
     best agreement.
 
     Args:
-      first: [h, w, c] float32, not negative.
-      second: [h, w, c] float32, not negative.
+      first: [h, w, c] float32.
+      second: [h, w, c] float32.
       paper: [h, w, c] float32, activations of white paper.
 
     Returns:

@@ -186,8 +186,11 @@ class Searcher:
           probabilities: [k].
 
         Returns:
-          The likeliest of the gallery's classes, then those of the likeliest of all that it does not have.
+          The likeliest of the gallery's classes, then those of the likeliest of all that it does not have;
+          none where the layer of classes has random values still.
         """
+        if self.model.backbone.classifier in self.model.config.fresh_layers:
+            return []
         labels = self.gallery.labels()
         by_name = {normalised_name(label): label for label in labels}
         order = np.argsort(-probabilities, kind="stable")
@@ -203,8 +206,8 @@ class Searcher:
         return guesses
 
     def explain(self, query: Query | str, id: str) -> tuple[MatchMap, MatchMap]:
-        """Shows where the last convolution finds the same in query and result: for each place, how
-        well the best place of the other picture fits it.
+        """Shows where the backbone's explained maps find the same in query and result: for each place,
+        how well the best place of the other picture fits it.
 
         Args:
           query: what was shown, or the id of a picture of the gallery.

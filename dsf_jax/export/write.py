@@ -228,11 +228,11 @@ def _file_of(name: str) -> str:
 def _config(model: Model, functions: Mapping[str, export.Exported], folder: pathlib.Path) -> str:
     """Describes what lies in the folder, and takes every file's digest."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    backbone, digest = model.backbone, model.digest()
+    backbone = model.backbone
     config = {
         "format": load.FORMAT,
         "variant": backbone.name,  # what earlier versions called the backbone
-        **model.config._asdict(),
+        **model.config.to_json(),
         "feature_layers": {
             name: backbone.features[name].activations for name in _exported_features(model)
         },
@@ -249,8 +249,8 @@ def _config(model: Model, functions: Mapping[str, export.Exported], folder: path
         "versions": {name: _version(name) for name in _PACKAGES}
         | {"python": platform.python_version()},
         "params": {name: _described(x) for name, x in load.flat(model.params).items()},
-        "fingerprint": digest,
-        "checkpoint_fingerprint": digest,  # digest of the checkpoint in the folder
+        "fingerprint": load.digest_of_parameters(model.params),
+        "checkpoint_fingerprint": model.digest(),  # digest of the checkpoint in the folder
         "files": {path.relative_to(folder).as_posix(): load.file_digest(path) for path in files},
     }
     config["checksum"] = load.checksum(config)

@@ -12,6 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 Params = dict[str, dict[str, jax.Array]]
+# The configuration of a network whose family has many: (name, value) pairs; none for a network that its
+# name says all of.
+Architecture = tuple[tuple[str, Any], ...]
 INPUT = "input"  # where a network begins, beside its named activations
 
 
@@ -74,7 +77,7 @@ class Backbone:
     """All that the library must know of an architecture.
 
     Attributes:
-      name: name in `dsf_jax.models.backbones.BACKBONES`, in checkpoints and flags.
+      name: name in `dsf_jax.models.backbones`, in checkpoints and flags.
       title: name in text for people.
       build: makes the Flax module, `build(num_classes, dropout_rate=..., dtype=...)`. Its call takes
         inputs [b, h, w, 3] float32, [b] dropout keys or None, and the name of the activation that

@@ -2,9 +2,9 @@
 and grad: the only place that preprocesses and applies.
 """
 
-import functools
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax
@@ -17,7 +17,7 @@ from dsf_jax.images import views
 from dsf_jax.images.hand import STEADY, Hand
 from dsf_jax.images.resize import BINARY_PEN, PEN
 from dsf_jax.images.views import Resizing
-from dsf_jax.models.backbone import INPUT, Backbone, Params
+from dsf_jax.models.backbone import INPUT, Architecture, Backbone, Params
 from dsf_jax.models.backbones import backbone_named
 from dsf_jax.models.model_card import ModelCard
 
@@ -32,6 +32,7 @@ class ModelConfig(NamedTuple):
       fresh_layers: layers whose values are random still.
       resizing: how drawings are resized before the network sees them.
       pen: width of the pen that draws points, in pixels of the input; `BINARY_PEN` is the paper's map.
+      architecture: configuration of the backbone, where its name is that of a family.
     """
 
     backbone: str
@@ -40,6 +41,11 @@ class ModelConfig(NamedTuple):
     fresh_layers: tuple[str, ...]
     resizing: Resizing = "edge_preserving"
     pen: float = PEN
+    architecture: Architecture = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as JSON values."""
+        return self._asdict() | {"architecture": dict(self.architecture)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "ModelConfig":
@@ -52,6 +58,10 @@ class ModelConfig(NamedTuple):
         own |= {name: content[name] for name in cls._fields if name in content}
         for name in ("class_names", "fresh_layers"):
             own[name] = tuple(own[name])
+        own["architecture"] = tuple(
+            (name, tuple(value) if isinstance(value, list) else value)
+            for name, value in dict(own.get("architecture", ())).items()
+        )
         return cls(**own)
 
 
@@ -73,7 +83,7 @@ class Model(flax.struct.PyTreeNode):
     @property
     def backbone(self) -> Backbone:
         """Returns what the library knows of the architecture."""
-        return backbone_named(self.config.backbone)
+        return backbone_named(self.config.backbone, self.config.architecture)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -175,11 +185,17 @@ class Model(flax.struct.PyTreeNode):
         return {name: x.shape[1:] for name, x in activations.items()}
 
     def digest(self) -> str:
-        """Digests the parameters: names, types, shapes and values."""
-        return digest_of_parameters(jax.device_get(self.params))
+        """Digests the parameters: names, types, shapes and values; and the architecture, where the name
+        of the backbone does not say it: equal parameters do not give equal features there.
+        """
+        own = digest_of_parameters(jax.device_get(self.params))
+        if not self.config.architecture:
+            return own
+        architecture = json.dumps(dict(self.config.architecture), sort_keys=True)
+        return hashlib.sha256(f"{own} {architecture}".encode()).hexdigest()
 
     def digest_matches(self, text: str) -> bool:
-        """Returns whether a digest is that of the parameters, by this version or an earlier one."""
+        """Returns whether a digest is that of the model, by this version or an earlier one."""
         return text == (self.digest() if len(text) == 64 else _values_digest(self.params))
 
 
@@ -207,14 +223,32 @@ def init_model(config: ModelConfig, seed: int) -> Model:
     Returns:
       The model.
     """
-    return Model(jax.jit(functools.partial(_drawn, config))(jax.random.key(seed)), config)
+    return Model(jax.jit(_init_of(config))(jax.random.key(seed)), config)
 
 
-def _drawn(config: ModelConfig, key: jax.Array) -> Params:
-    module = backbone_named(config.backbone).build(len(config.class_names))
+def init_layer(config: ModelConfig, layer: str, seed: int) -> dict[str, jax.Array]:
+    """Draws the parameters of one layer, as `init_model` does.
+
+    Args:
+      config: what the model is.
+      layer: name of the layer.
+      seed: seed of the generator.
+
+    Returns:
+      {name: array} of the layer.
+    """
+    init = _init_of(config)
+    # Compiled for what is asked for, and no other layer is drawn.
+    drawn: dict[str, jax.Array] = jax.jit(lambda key: init(key)[layer])(jax.random.key(seed))
+    return drawn
+
+
+def _init_of(config: ModelConfig) -> Callable[[jax.Array], Params]:
+    """Returns the function that draws all parameters by a key."""
+    backbone = backbone_named(config.backbone, config.architecture)
+    module = backbone.build(len(config.class_names))
     pictures = jnp.zeros((1, config.size, config.size, 3), jnp.float32)
-    drawn: Any = module.init(key, pictures)
-    return drawn["params"]
+    return lambda key: module.init(key, pictures)["params"]
 
 
 def with_classes(model: Model, class_names: tuple[str, ...], *, seed: int) -> Model:
@@ -234,6 +268,5 @@ def with_classes(model: Model, class_names: tuple[str, ...], *, seed: int) -> Mo
     last = model.backbone.classifier
     fresh = tuple(dict.fromkeys((*model.config.fresh_layers, last)))
     config = model.config._replace(class_names=class_names, fresh_layers=fresh)
-    # Of all layers only this one is computed.
-    draw = jax.jit(lambda key: _drawn(config, key)[last])
-    return model.replace(params=model.params | {last: draw(jax.random.key(seed))}, config=config)
+    drawn = init_layer(config, last, seed)
+    return model.replace(params=model.params | {last: drawn}, config=config)

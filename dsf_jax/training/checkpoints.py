@@ -116,7 +116,7 @@ def save(
 def _described(model: Model) -> ocp.args.JsonSave:
     """Describes a checkpoint's parameters: what model they are of, and their digest."""
     told = {"fingerprint": model.digest(), "card": model.card._asdict()}
-    return ocp.args.JsonSave(model.config._asdict() | told)
+    return ocp.args.JsonSave(model.config.to_json() | told)
 
 
 def _storable(tree: Any) -> Any:

@@ -41,7 +41,7 @@ class TrainConfig:
       dropout_rate: probability in [0, 1) of dropping a value.
       train_layers: layers that learn: all; of AlexNet fc (convolutions frozen) or last (the classifier
         only); of EfficientNet-Lite late (the first five of seven stages frozen) or head (the
-        classifier only).
+        classifier only); of vision transformers norms (layer norms and the classifier) or head.
       loss: what is minimised: softmax (cross-entropy on the class label).
       cached_views: 0 makes a new random view of each example at each step; n > 0, with frozen
         layers only, makes n random views of each example once and keeps what the frozen layers give.

@@ -111,7 +111,7 @@ def _check_agreement(
     """Raises ValueError unless all processes were started alike."""
     check_agreement(
         dataclasses.asdict(config)
-        | {f"the model's {name}": value for name, value in model.config._asdict().items()}
+        | {f"the model's {name}": value for name, value in model.config.to_json().items()}
         | {
             "data": list(data),
             "digest of the start values": model.digest(),

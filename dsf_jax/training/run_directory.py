@@ -55,7 +55,7 @@ def claim(
       ValueError: naming what differs, with both values.
     """
     start = {"data": data, _START: model.digest()}
-    parts = {"train": dataclasses.asdict(config), "model": model.config._asdict(), "start": start}
+    parts = {"train": dataclasses.asdict(config), "model": model.config.to_json(), "start": start}
     wanted = json.loads(json.dumps(parts))
     path = run_dir / CONFIG_FILE
     begun = path.exists() and checkpoints.has_checkpoint(run_dir / checkpoints.FOLDER)
@@ -87,7 +87,7 @@ def _as_written_now(content: dict[str, Any], model: Model) -> dict[str, Any]:
     there = copy.deepcopy(content)
     there["train"] = _SINCE | there.get("train", {})
     if "model" in there:
-        own = ModelConfig.from_json({"pen": BINARY_PEN} | there["model"])._asdict()
+        own = ModelConfig.from_json({"pen": BINARY_PEN} | there["model"]).to_json()
         there["model"] = json.loads(json.dumps(own))
     start = there.get("start", {})
     written = start.pop(_START_BEFORE, None) or start.get(_START)

@@ -15,9 +15,12 @@ from dsf_jax.data.training_batches import held_out_batches, training_batches
 from dsf_jax.images.hand import check_hand
 from dsf_jax.images.resize import check_pen
 from dsf_jax.images.views import Resizing
+from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbones import backbone_named
 from dsf_jax.models.model import Model, ModelConfig, init_model
 from dsf_jax.models.model_card import ModelCard, TrainingSet
+from dsf_jax.models.vit_port import ported_folder
+from dsf_jax.models.weight_files import hugging_face
 from dsf_jax.models.weight_files.efficientnet_lite import NETWORKS, packaged_weights_path
 from dsf_jax.models.weight_files.lpips import lpips_weights_path
 from dsf_jax.models.weight_files.reading import read_weights
@@ -38,27 +41,51 @@ RANDOM = "random"
 
 
 def ported(
-    source: str, backbone: str, *, num_classes: int, partial: bool, seed: int
+    source: str, backbone: str | None, *, num_classes: int | None, partial: bool, seed: int
 ) -> tuple[Model, PortReport]:
     """Reads weights into a model.
 
     Args:
-      source: path of a file, or a name in `PACKAGES`.
-      backbone: name of the architecture.
-      num_classes: number of outputs of the classifier.
-      partial: whether missing layers are allowed.
-      seed: seed of their random values.
+      source: path of a file, a name in `PACKAGES`, or a folder of the Hugging Face hub: its path or
+        OWNER/NAME.
+      backbone: name of the architecture; None for that of the folder, or Caffe's AlexNet.
+      num_classes: number of outputs of the classifier in a file; None for ImageNet's. Folders hold none.
+      partial: whether a file's missing layers are allowed.
+      seed: seed of random values.
 
     Returns:
       The model and the report of what was loaded.
+
+    Raises:
+      ValueError: for what does not fit the network or the other arguments.
     """
+    if source not in PACKAGES and hugging_face.is_folder(source):
+        return _ported_folder(source, backbone, num_classes, partial, seed)
     weights = read_weights(PACKAGES[source]() if source in PACKAGES else pathlib.Path(source))
-    names = tuple(f"class {i}" for i in range(num_classes))
-    draw = functools.partial(_random_model, backbone, names, seed)
+    names = tuple(f"class {i}" for i in range(num_classes or IMAGENET_CLASSES))
+    draw = functools.partial(_random_model, backbone or CAFFE.name, names, seed)
     # A whole network needs no random values, which take seconds to compile.
     model, report = port_weights(
         weights, draw() if partial else jax.eval_shape(draw), partial=partial
     )
+    return jax.device_put(model), report
+
+
+def _ported_folder(
+    source: str, backbone: str | None, num_classes: int | None, partial: bool, seed: int
+) -> tuple[Model, PortReport]:
+    """Reads a folder's image tower into a model, whose classifier is random."""
+    if partial or num_classes is not None:
+        raise ValueError(
+            f"{source} is a folder, which is read completely and holds no classes; omit "
+            f"{'--partial' if partial else '--num_classes'}"
+        )
+    model, report = ported_folder(hugging_face.read_folder(hugging_face.fetched(source)), seed=seed)
+    if backbone not in (None, model.config.backbone):
+        raise ValueError(
+            f"{source} holds {model.config.backbone} weights, expected {backbone}; omit --backbone: the "
+            "folder says what it holds"
+        )
     return jax.device_put(model), report
 
 

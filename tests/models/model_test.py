@@ -1,18 +1,21 @@
 """A model is one object: it goes through jit and grad, and its digest knows names, types and shapes."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dsf_jax.export.load import digest_of_parameters
 from dsf_jax.images.points import pad_points
 from dsf_jax.images.resize import BINARY_PEN, PEN
 from dsf_jax.models.alexnet import CAFFE, TORCHVISION
 from dsf_jax.models.backbones import BACKBONES, backbone_named
-from dsf_jax.models.model import Model, ModelConfig, init_model, with_classes
-from tests.backbones import TINY
+from dsf_jax.models.model import Model, ModelConfig, init_layer, init_model, with_classes
+from dsf_jax.models.vit import architecture_of
+from tests.backbones import TINY, TINY_CLIP, TOWER
 from tests.images.drawn import random_points
 from tests.training import tiny
 
@@ -148,3 +151,33 @@ def test_what_a_backbone_names_is_there(backbone):
 def test_a_backbone_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         CAFFE.size = 1
+
+
+def test_a_familys_configuration_travels_as_json():
+    config = TINY_CLIP
+    assert ModelConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    assert config.to_json()["architecture"]["mean"] == (0.5, 0.5, 0.5)
+    assert ModelConfig("caffe", ("a",), 227, ()).to_json()["architecture"] == {}
+
+
+def test_a_family_needs_a_configuration():
+    with pytest.raises(ValueError, match=r"backbone=clip is a family of networks.*port it with"):
+        backbone_named("clip")
+    one, same = (backbone_named("clip", TINY_CLIP.architecture) for _ in range(2))
+    assert one is same and one.name == "clip"
+
+
+def test_a_familys_digest_is_of_its_configuration_too():
+    params = {"head": {"kernel": jnp.zeros((5, 2)), "bias": jnp.zeros(2)}}
+    model = Model(params, TINY_CLIP)
+    darker = dataclasses.replace(TOWER, mean=(0.4, 0.5, 0.5))
+    other = model.config._replace(architecture=architecture_of(darker))
+    digests = {model.digest(), Model(params, other).digest(), digest_of_parameters(params)}
+    assert len(digests) == 3 and {len(digest) for digest in digests} == {64}
+    assert model.digest_matches(model.digest())
+
+
+def test_a_layer_is_drawn_as_with_the_others():
+    config = ModelConfig("tiny", ("a", "b"), 35, ())
+    alone, whole = init_layer(config, "fc8", 3), init_model(config, 3).params["fc8"]
+    jax.tree.map(np.testing.assert_array_equal, alone, whole)
