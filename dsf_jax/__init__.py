@@ -45,11 +45,12 @@ data.picture_folders     a folder -> its picture files, and what else lies there
 data.batches             examples -> padded arrays, the unit that travels to the device
 data.records             prepared data sets on disk -> random access
 data.quickstart          where the quickstart keeps what
+data.class_maps          synonyms: what one class is called in each data set
 data.mixtures            which domains and classes a network is trained on
 data.unseen              classes kept from training: the published lists of zero-shot retrieval
 data.drawings            a picture of a drawing, or pen strokes -> what a network is shown of it
 data.partial_drawings    drawings as they look while they are drawn, from their strokes
-data.datasets            which data sets a command names: NAME:SPLIT, folds, class lists, class maps
+data.datasets            which data sets a command names: NAME:SPLIT, folds, class lists
 data.training_batches    examples -> shuffled training batches, random access by step
 training.rendezvous      where the processes of a run meet, counted, before JAX joins them
 training.parallel        one step on all devices of all processes

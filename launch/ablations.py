@@ -21,6 +21,7 @@ python -m launch.ablations --what=edges --checkpoint=runs/S/fold2 --photo_sets=s
 from absl import flags
 
 from dsf_jax.data import datasets
+from dsf_jax.data.class_maps import read_class_map
 from dsf_jax.data.mixtures import DRAWN, EDGE_PRESERVING
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation.extractors import shown_to
@@ -60,7 +61,7 @@ def _made() -> ResultTable:
         classes = datasets.read_class_list(_CLASSES.value)
         folds = ablations.open_folds(_DATA_DIR.value, _SKETCHES.value)
         return ablations.compare_inputs(model, folds, classes)
-    class_map = datasets.read_class_map(_CLASS_MAP.value)
+    class_map = read_class_map(_CLASS_MAP.value)
     if _WHAT.value == "features":
         sets = [*_drawings(), *_photographs()]
         mixture = shown_to(model, sets, datasets.all_classes(sets, class_map), class_map)

@@ -36,6 +36,7 @@ from collections.abc import Mapping, Sequence
 from absl import flags
 
 from dsf_jax.data import datasets
+from dsf_jax.data.class_maps import read_class_map
 from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records
 from dsf_jax.data.unseen import read_unseen
@@ -105,7 +106,7 @@ def main() -> None:
 
 def _evaluate(checkpoint: str, out: pathlib.Path | None) -> list[ResultRecord]:
     """Scores one checkpoint."""
-    class_map = datasets.read_class_map(_CLASS_MAP.value)
+    class_map = read_class_map(_CLASS_MAP.value)
     sketches = _sketches()
     photos = [] if _WHAT.value == "recognition" else _photos()
     name = "/".join(pathlib.Path(checkpoint).parts[-2:])  # the same from wherever it is named

@@ -25,6 +25,7 @@ from absl import flags
 from matplotlib.figure import Figure
 
 from dsf_jax.data import datasets
+from dsf_jax.data.class_maps import read_class_map
 from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records, open_records
 from dsf_jax.evaluation.extractors import NamedModel
@@ -148,7 +149,7 @@ def _inputs() -> FigureInputs:
         sketches=[] if what == "filters" else _sketches(),
         photos=[] if what in ("filters", "views") else _photos(),
         before=_network(_BEFORE.value) if _BEFORE.value else None,
-        class_map=datasets.read_class_map(_CLASS_MAP.value),
+        class_map=read_class_map(_CLASS_MAP.value),
         classes=_shown_classes(),
         seed=_SEED.value,
     )
@@ -163,7 +164,7 @@ def _without_checkpoint(what: str) -> PaperFigure:
     """Makes the figures of the paper that show drawings only."""
     sketches = _sketches()
     options: dict[str, Any] = {
-        "class_map": datasets.read_class_map(_CLASS_MAP.value),
+        "class_map": read_class_map(_CLASS_MAP.value),
         "classes": _shown_classes(),
         "seed": _SEED.value,
     }

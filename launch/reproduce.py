@@ -25,6 +25,7 @@ from typing import Any
 from absl import flags
 
 from dsf_jax.data import datasets
+from dsf_jax.data.class_maps import read_class_map
 from dsf_jax.data.files import write_atomic
 from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records
@@ -129,7 +130,7 @@ def _made() -> tuple[ResultTable, dict[str, Any]]:
     )
     if _TABLE.value == "retrieval":
         checkpoints = _named_checkpoints()
-        class_map = datasets.read_class_map(_CLASS_MAP.value)
+        class_map = read_class_map(_CLASS_MAP.value)
         sketches = _opened(_SKETCHES.value or ["openmoji/sketch"], DRAWN)
         photos = _opened(_PHOTOS.value or ["openmoji/photo"], ("photo",))
         unseen = read_unseen(_UNSEEN.value)

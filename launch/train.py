@@ -19,15 +19,10 @@ from typing import Any, NamedTuple, cast, get_args
 import jax
 from absl import flags
 
-from dsf_jax.data.datasets import (
-    open_held_out,
-    open_mixture,
-    read_class_list,
-    read_class_map,
-    read_folds,
-)
+from dsf_jax.data.class_maps import ClassMap, read_class_map
+from dsf_jax.data.datasets import open_held_out, open_mixture, read_class_list, read_folds
 from dsf_jax.data.files import write_atomic
-from dsf_jax.data.mixtures import MIXTURES, ClassMap, Mixture
+from dsf_jax.data.mixtures import MIXTURES, Mixture
 from dsf_jax.data.unseen import UnseenClasses, read_unseen
 from dsf_jax.evaluation.cards import held_out_score
 from dsf_jax.images.resize import BINARY_PEN, PEN

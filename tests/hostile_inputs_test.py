@@ -19,7 +19,8 @@ from data_builders.sources import SourceFile
 from data_builders.svg import strokes_from_svg
 from dsf_jax.app.query import query_from_picture
 from dsf_jax.app.request_body import RequestBody, parse_query
-from dsf_jax.data.datasets import read_class_list, read_class_map
+from dsf_jax.data.class_maps import read_class_map
+from dsf_jax.data.datasets import read_class_list
 from dsf_jax.data.pictures import decode_picture
 from dsf_jax.data.unseen import read_unseen
 from dsf_jax.models.weight_files.reading import read_weights

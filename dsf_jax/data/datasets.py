@@ -1,19 +1,11 @@
 """Which data sets a command names: NAME:SPLIT, folds, class lists, class maps."""
 
-import json
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
+from dsf_jax.data.class_maps import ClassMap, check_class_map, names_in_mixture
 from dsf_jax.data.files import read_text
-from dsf_jax.data.mixtures import (
-    EDGE_PRESERVING,
-    ClassMap,
-    Mixture,
-    check_class_map,
-    domains_of,
-    mix,
-    names_in_mixture,
-)
+from dsf_jax.data.mixtures import EDGE_PRESERVING, Mixture, domains_of, mix
 from dsf_jax.data.records import DataSet, Records, list_datasets, open_dataset
 from dsf_jax.data.unseen import UnseenClasses
 from dsf_jax.images.resize import SIZE
@@ -195,22 +187,3 @@ def read_class_list(path: str | None) -> list[str] | None:
     if not names:
         raise ValueError(f"{path} lists no class; write one name per line")
     return names
-
-
-def read_class_map(path: str | None) -> ClassMap | None:
-    """Reads synonyms, JSON {class: {data set: [its names]}}; None for no file."""
-    if path is None:
-        return None
-    text = read_text(path)
-    try:
-        content = json.loads(text)
-        names = [n for sets in content.values() for own in sets.values() for n in own]
-        if not all(isinstance(own, list) for sets in content.values() for own in sets.values()):
-            raise TypeError
-        if not all(isinstance(name, str) for name in names):
-            raise TypeError
-    except (ValueError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f'{path} is no class map; write JSON: {{"class": {{"data set": ["its name"]}}}}'
-        ) from error
-    return cast(ClassMap, content)

@@ -3,13 +3,13 @@
 import collections
 import copy
 import functools
-import unicodedata
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from dsf_jax.data.class_maps import ClassMap, check_mapped_classes, composed, names_in_mixture
 from dsf_jax.data.records import DataSet, Records
 from dsf_jax.images.resize import SIZE
 from dsf_jax.images.views import PHOTO_SIZE, Resizing, check_resizing
@@ -20,7 +20,6 @@ MIXTURES = {
     "S+E": ("sketch", "edge"),
     "S+I+E": ("sketch", "photo", "edge"),
 }
-ClassMap = Mapping[str, Mapping[str, Sequence[str]]]
 
 DRAWN = ("sketch", "edge")  # domains of drawings
 EDGE_PRESERVING: Resizing = "edge_preserving"
@@ -275,12 +274,12 @@ def mix(
       ValueError: when nothing is left, a class is listed twice, or the map contradicts itself.
     """
     check_resizing(resizing)
-    _check_mapped_classes(class_map or {}, data_sets)
+    check_mapped_classes(class_map or {}, data_sets)
     labels = [_labels_of(data_set) for data_set in data_sets]
     names = [names_in_mixture(data_set, class_map or {}) for data_set in data_sets]
     if class_names is None:
         class_names = _shown_classes(data_sets, labels, names)
-    class_names = [name for name in class_names if _composed(name) not in without]
+    class_names = [name for name in class_names if composed(name) not in without]
     _check_once(class_names)
     parts = [_take(*one, class_names) for one in zip(data_sets, labels, names, strict=True)]
     interpolate = None
@@ -298,69 +297,9 @@ def mix(
 
 
 def _check_once(class_names: Sequence[str]) -> None:
-    same = collections.Counter(map(_composed, class_names))
-    if repeated := [name for name in class_names if same[_composed(name)] > 1]:
+    same = collections.Counter(map(composed, class_names))
+    if repeated := [name for name in class_names if same[composed(name)] > 1]:
         raise ValueError(f"class {repeated[0]!r} is listed twice; list each class once")
-
-
-def names_in_mixture(data_set: DataSet, class_map: ClassMap) -> list[str]:
-    """Returns the mixture's name of each of a data set's classes, in its own order; see `mix`."""
-    set_name = _set_name(data_set)
-    synonyms: dict[str, str] = {}
-    for name, sets in class_map.items():
-        for own in map(_composed, sets.get(set_name, ())):
-            if synonyms.setdefault(own, name) != name:
-                raise ValueError(
-                    f"the class map takes {own!r} of {set_name} for both {synonyms[own]!r} and "
-                    f"{name!r}; keep one"
-                )
-    composed = map(_composed, data_set.class_names)
-    return [_composed(synonyms.get(own, own)) for own in composed]
-
-
-def _composed(name: str) -> str:
-    """Returns a name in NFC: macOS and some keyboards write an accent as a character of its own."""
-    return unicodedata.normalize("NFC", name)
-
-
-def check_class_map(class_map: ClassMap | None, data_sets: Sequence[DataSet]) -> None:
-    """Refuses a map that speaks of none of the data sets that it was given for.
-
-    Args:
-      class_map: see `mix`.
-      data_sets: all of them; a mixture may take a part, of which the map need not speak.
-
-    Raises:
-      ValueError: when all its data sets are others.
-    """
-    mapped = {set_name for sets in (class_map or {}).values() for set_name in sets}
-    known = {_set_name(data_set): None for data_set in data_sets}
-    if class_map and not mapped & known.keys():
-        raise ValueError(
-            f"the class map names {_listed(sorted(mapped))}, but the data sets are "
-            f"{', '.join(known)}; use their names"
-        )
-
-
-def _set_name(data_set: DataSet) -> str:
-    """Returns a data set's name without its configuration, as class maps have it."""
-    return data_set.name.partition("/")[0]
-
-
-def _check_mapped_classes(class_map: ClassMap, data_sets: Sequence[DataSet]) -> None:
-    """Refuses a map that speaks of classes that the data sets do not have."""
-    known: dict[str, set[str]] = collections.defaultdict(set)
-    for data_set in data_sets:
-        known[_set_name(data_set)].update(map(_composed, data_set.class_names))
-    for sets in class_map.values():
-        for set_name, own in sets.items():
-            wrong = [
-                name for name in own if set_name in known and _composed(name) not in known[set_name]
-            ]
-            if wrong:
-                raise ValueError(
-                    f"the class map names {wrong[0]!r} of {set_name}, which has no such class; correct it"
-                )
 
 
 def _labels_of(data_set: DataSet) -> np.ndarray:
@@ -388,7 +327,7 @@ def _take(
       names: the mixture's name of each of its classes.
       class_names: the mixture's classes.
     """
-    index = {_composed(name): label for label, name in enumerate(class_names)}
+    index = {composed(name): label for label, name in enumerate(class_names)}
     translated = np.array([index.get(name, -1) for name in names], np.int32)[labels]
     rows = np.flatnonzero(translated >= 0)
     others = collections.Counter(names[label] for label in labels[translated < 0])

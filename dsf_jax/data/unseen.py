@@ -21,8 +21,8 @@ import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from dsf_jax.data.class_maps import ClassMap
 from dsf_jax.data.files import read_text
-from dsf_jax.data.mixtures import ClassMap
 
 
 class UnseenClasses(NamedTuple):

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dsf_jax.data.class_maps import ClassMap, check_class_map
 from dsf_jax.data.datasets import all_classes
-from dsf_jax.data.mixtures import ClassMap, Examples, Mixture, check_class_map, mix
+from dsf_jax.data.mixtures import Examples, Mixture, mix
 from dsf_jax.data.partial_drawings import partial_drawings
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation.baselines import fit_linear

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dsf_jax.data.batches import content, mapped
-from dsf_jax.data.mixtures import ClassMap, Mixture, mix
+from dsf_jax.data.class_maps import ClassMap
+from dsf_jax.data.mixtures import Mixture, mix
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation import fisher_vectors
 from dsf_jax.evaluation.baselines import BATCH_SIZE, describe_blocks, described_size

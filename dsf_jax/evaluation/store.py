@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dsf_jax.data.class_maps import ClassMap
 from dsf_jax.data.files import directory_lock
-from dsf_jax.data.mixtures import ClassMap
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation.results import ResultRecord, read_result, write_result
 

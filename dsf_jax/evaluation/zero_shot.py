@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dsf_jax.data.mixtures import ClassMap, Mixture
+from dsf_jax.data.class_maps import ClassMap
+from dsf_jax.data.mixtures import Mixture
 from dsf_jax.data.unseen import UnseenClasses
 from dsf_jax.models.model import Model
 

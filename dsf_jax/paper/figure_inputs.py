@@ -11,8 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dsf_jax.data.batches import collate, content
+from dsf_jax.data.class_maps import ClassMap
 from dsf_jax.data.datasets import all_classes
-from dsf_jax.data.mixtures import ClassMap, Examples, Mixture
+from dsf_jax.data.mixtures import Examples, Mixture
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.insight.plots import png_bytes

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dsf_jax.data.batches import collate, content
-from dsf_jax.data.mixtures import ClassMap, names_in_mixture
+from dsf_jax.data.class_maps import ClassMap, names_in_mixture
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation.ranking import METRICS, ranking_scores
 from dsf_jax.evaluation.statistics import bootstrap

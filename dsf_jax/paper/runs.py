@@ -4,8 +4,8 @@ the reason is given.
 
 from collections.abc import Callable, Mapping, Sequence
 
+from dsf_jax.data.class_maps import ClassMap
 from dsf_jax.data.datasets import DataSetSpec
-from dsf_jax.data.mixtures import ClassMap
 from dsf_jax.data.records import Records, list_datasets, open_records
 from dsf_jax.evaluation import evaluate, fisher_vectors
 from dsf_jax.evaluation.extractors import (

@@ -13,7 +13,6 @@ from dsf_jax.data.datasets import (
     open_held_out,
     open_mixture,
     read_class_list,
-    read_class_map,
     read_folds,
 )
 from dsf_jax.data.unseen import UnseenClasses
@@ -140,18 +139,13 @@ def test_class_lists_have_one_name_per_line(tmp_path: Path) -> None:
         read_class_list(str(path))
 
 
-def test_class_lists_and_maps_of_windows_and_macos(tmp_path: Path) -> None:
+def test_class_lists_of_windows_and_macos(tmp_path: Path) -> None:
     path = tmp_path / "classes.txt"
     path.write_bytes("\ufeffcafe\u0301\r\ndog\r\n".encode())
     assert read_class_list(str(path)) == ["caf\u00e9", "dog"]
     path.write_bytes(b"caf\xe9\n")
     with pytest.raises(ValueError, match=r"classes\.txt is not UTF-8 text"):
         read_class_list(str(path))
-    path.write_bytes('\ufeff{"cafe\u0301": {"s": ["cafe\u0301"]}}'.encode())
-    assert read_class_map(str(path)) == {"caf\u00e9": {"s": ["caf\u00e9"]}}
-    path.write_bytes(b'{"caf\xe9": {"s": ["dog"]}}')
-    with pytest.raises(ValueError, match=r"classes\.txt is not UTF-8 text"):
-        read_class_map(str(path))
 
 
 def test_unseen_classes_are_omitted_and_must_be_known(data_dir: str) -> None:

@@ -10,7 +10,6 @@ import tensorflow_datasets as tfds
 from dsf_jax.data.mixtures import (
     MIXTURES,
     Count,
-    check_class_map,
     domains_of,
     mix,
     small_drawing,
@@ -168,26 +167,6 @@ def test_a_map_of_synonyms_joins_classes_of_different_names(zoo: Any) -> None:
     assert mixture.class_names == ("cat", "dog", "monkey")
     assert [count.per_class for count in mixture.counts] == [(2, 2, 1), (3, 2, 2), (1, 0, 2)]
     assert all(count.left_out == () for count in mixture.counts)
-
-
-def test_a_map_that_contradicts_itself_is_an_error(zoo: Any) -> None:
-    class_map = {"monkey": {"zoo": ["yak"]}, "ape": {"zoo": ["yak"]}}
-    with pytest.raises(
-        ValueError, match="takes 'yak' of zoo for both 'monkey' and 'ape'; keep one"
-    ):
-        mix(zoo("photo"), class_map=class_map)
-
-
-def test_a_map_of_classes_that_a_data_set_lacks_is_an_error(zoo: Any) -> None:
-    with pytest.raises(ValueError, match="names 'cow' of zoo, which has no such class; correct it"):
-        mix(zoo("photo"), class_map={"ox": {"zoo": ["cow"], "farm": ["ox"]}})
-
-
-def test_a_map_need_speak_of_one_of_the_data_sets(zoo: Any) -> None:
-    for map_ in (None, {}, {"monkey": {"zoo": ["yak"], "farm": ["ape"]}}):
-        check_class_map(map_, zoo("photo"))
-    with pytest.raises(ValueError, match="names farm, zoo/photo, but the data sets are zoo; use"):
-        check_class_map({"ape": {"zoo/photo": ["yak"], "farm": ["ape"]}}, zoo("photo"))
 
 
 def test_a_class_listed_twice_is_an_error(zoo: Any) -> None:
