@@ -10,6 +10,8 @@ import os
 import runpy
 import sys
 
+import lance_namespace  # noqa: F401  # most of what importing lancedb takes, which starts threads
+
 import tests.backbones  # noqa: F401  # registers them
 from data_builders.openmoji import openmoji_dataset_builder  # noqa: F401
 from dsf_jax.evaluation import evaluate  # noqa: F401

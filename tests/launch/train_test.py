@@ -18,9 +18,9 @@ from data_builders.prepare import prepare
 from data_builders.tu_berlin.tu_berlin_dataset_builder import Builder, Options
 from dsf_jax.images.resize import BINARY_PEN
 from dsf_jax.models.alexnet import CAFFE
-from dsf_jax.models.model import Model, ModelConfig
+from dsf_jax.models.model import Model, ModelConfig, init_model
 from dsf_jax.training import checkpoints, start
-from dsf_jax.training.checkpoints import load_model
+from dsf_jax.training.checkpoints import load_model, save_model
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.metrics_log import read_metrics
 from dsf_jax.training.run_directory import read_config
@@ -196,13 +196,15 @@ def test_sigterm_saves_and_the_same_command_goes_on(launch, tiny_training, tmp_p
     assert [line["step"] for line in read_metrics(run_dir)] == list(range(1, 301))
 
 
-def test_a_disk_that_fills_up_keeps_the_earlier_checkpoint(launch, training, port, small_disk):
-    disk = small_disk(300)  # one checkpoint takes 196 MiB
-    given = training | {"init": port[1], "run_dir": disk / "run", "save_every": 2}
+def test_a_disk_that_fills_up_keeps_the_earlier_checkpoint(launch, training, tmp_path, small_disk):
+    large = ModelConfig("caffe", ("one", "two"), 67, ("fc6", "fc7", "fc8"))
+    save_model(tmp_path / "large", init_model(large, seed=0))
+    disk = small_disk(120)  # one checkpoint takes 76 MiB
+    given = training | {"init": tmp_path / "large", "run_dir": disk / "run", "save_every": 2}
     line = launch("train", **given).failed(disk / "run" / "checkpoints", "free some")
-    assert re.search(r"takes up to \d+ MiB, and 1\d\d MiB are free", line)
+    assert re.search(r"takes up to \d+ MiB, and \d\d MiB are free", line)
     assert steps_in(disk / "run") == [2]
-    subprocess.run(["mount", "-o", "remount,size=900m", disk], check=True)
+    subprocess.run(["mount", "-o", "remount,size=400m", disk], check=True)
     assert "step 4: trained" in launch("train", **given).succeeded()
     assert steps_in(disk / "run") == [2, 4]
 
