@@ -4,10 +4,12 @@ import collections
 import json
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from dsf_jax.data.files import read_text
-from dsf_jax.data.records import DataSet
+
+if TYPE_CHECKING:  # names of flags need no TFDS
+    from dsf_jax.data.records import DataSet
 
 ClassMap = Mapping[str, Mapping[str, Sequence[str]]]  # {class: {data set: [its names of it]}}
 
@@ -31,7 +33,7 @@ def read_class_map(path: str | None) -> ClassMap | None:
     return cast(ClassMap, content)
 
 
-def names_in_mixture(data_set: DataSet, class_map: ClassMap) -> list[str]:
+def names_in_mixture(data_set: "DataSet", class_map: ClassMap) -> list[str]:
     """Returns the mixture's name of each of a data set's classes, in its own order; see `mix`."""
     set_name = _set_name(data_set)
     synonyms: dict[str, str] = {}
@@ -51,7 +53,7 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def check_class_map(class_map: ClassMap | None, data_sets: Sequence[DataSet]) -> None:
+def check_class_map(class_map: ClassMap | None, data_sets: "Sequence[DataSet]") -> None:
     """Refuses a map that speaks of none of the data sets that it was given for.
 
     Args:
@@ -70,12 +72,12 @@ def check_class_map(class_map: ClassMap | None, data_sets: Sequence[DataSet]) ->
         )
 
 
-def _set_name(data_set: DataSet) -> str:
+def _set_name(data_set: "DataSet") -> str:
     """Returns a data set's name without its configuration, as class maps have it."""
     return data_set.name.partition("/")[0]
 
 
-def check_mapped_classes(class_map: ClassMap, data_sets: Sequence[DataSet]) -> None:
+def check_mapped_classes(class_map: ClassMap, data_sets: "Sequence[DataSet]") -> None:
     """Refuses a map that speaks of classes that the data sets do not have.
 
     Args:

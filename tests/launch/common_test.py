@@ -118,7 +118,7 @@ def test_missing_flags_are_all_named(name, launch):
         ("search", "top", "0", "positive"),
         ("search", "polarity", "grey", "black_on_white|white_on_black"),
         ("search", "figure", "ranking.pdf", ".png"),
-        ("figures", "what", "weights", "curves|records"),
+        ("figures", "what", "weights", "curves|early_drawings|records"),
     ],
 )
 def test_wrong_values_are_named(name, flag, value, known, launch):

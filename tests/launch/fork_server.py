@@ -5,6 +5,7 @@ Reads one JSON object a line from standard input, {"arguments", "folder", "out",
 with the process id, and after its end with the exit status.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -26,6 +27,7 @@ def run(module, *arguments):
 
 
 if __name__ == "__main__":
+    gc.freeze()  # a fork that counts these references anew copies their pages
     for line in sys.stdin:
         job = json.loads(line)
         child = os.fork()

@@ -117,7 +117,7 @@ def test_running_again_changes_nothing(launch, tiny_run, tiny_training):
         ({"epochs": 0}, ("epochs=0",)),
         ({"dropout_rate": 1}, ("dropout_rate=1.0",)),
         ({"train_layers": "none"}, ("train_layers='none' is unknown", "all, fc, last")),
-        ({"train_layers": "all"}, ("cached_views=1 needs frozen layers", "train_layers=fc")),
+        ({"train_layers": "all"}, ("cached_views=1 needs frozen layers", "such as fc or head")),
         ({"repeat": "/nowhere"}, ("/nowhere/config.json is not there", "name the folder of a run")),
         ({"held_out": "openmoji/sketch:val"}, ("no split 'val'", "train, test")),
         ({"held_out": "openmoji/sketch:test"}, ("none of the examples", "choose data sets")),
