@@ -128,14 +128,16 @@ def mapped(
 
     Args:
       examples: n drawings or photos.
-      function: maps a batch of `batch_size` examples to a tree of arrays [batch_size, ...].
-      batch_size: examples per batch; the last one is padded.
+      function: maps a batch of b examples to a tree of arrays [b, ...].
+      batch_size: examples per batch, b; the last one is padded. Fewer examples are a batch of their own
+        size.
       label: title of a progress bar, or a bar that counts the examples of several calls.
       numbers: numbers of the blocks wanted, in order; all by default.
 
     Yields:
       The blocks, their outputs NumPy arrays without padding.
     """
+    batch_size = max(1, min(batch_size, len(examples)))
     if numbers is None:
         numbers = range(batch_count(len(examples), batch_size))
     total = sum(min(batch_size, len(examples) - number * batch_size) for number in numbers)

@@ -240,18 +240,19 @@ def class_probabilities(
     """
     if not len(examples):
         raise ValueError("there are no examples to classify; choose a split that has some")
-    batch_size = min(CLASSIFIED_AT_ONCE, len(examples))
 
     def classify(batch: dict[str, np.ndarray]) -> dict[str, Any]:
         return {name: classifier(model, content(batch)) for name, classifier in CLASSIFIERS.items()}
 
     write_blocks(
         folder,
-        functools.partial(mapped, examples, classify, batch_size=batch_size, label="recognition"),
+        functools.partial(
+            mapped, examples, classify, batch_size=CLASSIFIED_AT_ONCE, label="recognition"
+        ),
         dict.fromkeys(CLASSIFIERS, len(model.class_names)),
         _numbers(examples),
         configuration=model_identity(model),
-        batch_size=batch_size,
+        batch_size=CLASSIFIED_AT_ONCE,
     )
     return open_blocks(folder).arrays
 
