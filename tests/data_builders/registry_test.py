@@ -10,6 +10,8 @@ from data_builders.registry import DATASETS, builder_class
 from dsf_jax.data.records import list_datasets
 from tests.data_builders.drawn import drawing, write_tree
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from dsf_jax.models.depthwise import depthwise, same_padding
 from tests.models.alexnet_test import relative_error
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-5
 
 

@@ -22,6 +22,8 @@ from tests.models import numpy_efficientnet_lite as original
 from tests.models.alexnet_test import relative_error
 from tests.models.weight_files.encoders import state_dict, written
 
+pytestmark = pytest.mark.slow
+
 NAMES = list(original.NETWORKS)
 LITE0 = "efficientnet-lite0"
 CLASSES = 7

@@ -14,6 +14,8 @@ from tests.models import numpy_efficientnet_lite as original
 from tests.models.efficientnet_lite_test import CLASSES, LITE0, shapes_of
 from tests.models.weight_files.encoders import state_dict, written
 
+pytestmark = pytest.mark.slow
+
 STEM = {
     "_conv_stem.weight": np.ones((2, 3, 3, 3), np.float32),
     "_bn0.weight": np.array([2, 4], np.float32),
