@@ -57,7 +57,6 @@ def test_values_and_gradients(height, width, side, stride):
     assert_same(noise(3, height, width, 4, side), stride)
 
 
-@pytest.mark.slow
 @given(
     batch=st.integers(1, 40),
     height=st.integers(1, 13),

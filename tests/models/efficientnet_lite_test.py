@@ -76,7 +76,6 @@ def test_the_published_shapes(name):
     ]
 
 
-@pytest.mark.slow
 def test_what_the_library_knows_of_them_are_their_activations():
     for name in NAMES:
         model = shapes_of(name)
@@ -91,7 +90,6 @@ def test_what_the_library_knows_of_them_are_their_activations():
             assert backbone.layers[-len(choice.layers) :] == choice.layers
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_activation_is_that_of_the_original(name, folder):
     model, images = model_of_state(name, folder), pictures(*ODD)
@@ -102,7 +100,6 @@ def test_every_activation_is_that_of_the_original(name, folder):
         assert relative_error(np.asarray(ours[key]), value) < TOLERANCE, key
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "margins",
     [lambda missing: (missing - missing // 2, missing // 2), lambda missing: (missing, 0)],
@@ -118,7 +115,6 @@ def test_other_padding_stands_out(margins, monkeypatch):
         assert relative_error(wrong[key], right[key]) > 100 * TOLERANCE, key
 
 
-@pytest.mark.slow
 def test_it_starts_in_the_middle_and_drops_by_example(folder):
     """Each choice of frozen layers gives what the whole network gives; masks follow from keys alone."""
     model, images = model_of_state(LITE0, folder), pictures(33, 33, 2)
@@ -188,7 +184,6 @@ def torch_activations(torch, network, inputs):
     return maps | {"logits": logits}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_block_is_that_of_pytorch(name):
     """With the published weights, at the published sizes and at odd ones."""
