@@ -6,6 +6,8 @@ from dsf_jax.images.hand import STEADY, Hand, bend, check_hand, drawn_by_hand
 from dsf_jax.images.points import CANVAS, pad_points, points_from_strokes
 from dsf_jax.images.resize import BINARY_PEN, edge_preserving_resize
 
+pytestmark = pytest.mark.slow
+
 SIZE = 101
 CIRCLE = np.stack([f(np.linspace(0, 2 * np.pi, 400)) for f in (np.cos, np.sin)], axis=1)
 POINTS = pad_points([points_from_strokes([CIRCLE], (-1.3, -1.3, 2.6, 2.6))])[0]

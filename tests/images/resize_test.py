@@ -104,6 +104,7 @@ def test_no_stroke_is_broken(side, thinned):
         assert pieces(ink_at(points, 30.0, scale=0.7, size=LARGEST_SIZE)) == 1
 
 
+@pytest.mark.slow
 @given(st.floats(-180, 180), st.floats(0.2, 1.0), st.integers(16, LARGEST_SIZE))
 @settings(max_examples=25, deadline=None)
 def test_a_line_never_tears(angle, scale, size):

@@ -32,6 +32,7 @@ def assert_equal(a, b):
         np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.slow
 def test_parameters_are_leaves_and_all_else_is_static():
     one, traces = model(), []
 
