@@ -28,7 +28,7 @@ from dsf_jax.evaluation.extractors import shown_to
 from dsf_jax.paper import ablations
 from dsf_jax.paper.tables import ResultTable, markdown
 from dsf_jax.training.checkpoints import load_model
-from launch import common
+from launch import common, shared_flags
 
 _WHAT = flags.DEFINE_enum(
     "what",
@@ -39,13 +39,13 @@ _WHAT = flags.DEFINE_enum(
     "threshold.",
     required=True,
 )
-_CHECKPOINT = common.define_checkpoint()
-_DATA_DIR = common.define_data_dir()
-_SKETCHES = common.define_sketches(("tu_berlin/sketch",))
-_PHOTOS = common.define_photo_sets(())
-_SPLIT = common.define_split("test")
-_CLASSES = common.define_classes()
-_CLASS_MAP = common.define_class_map()
+_CHECKPOINT = shared_flags.define_checkpoint()
+_DATA_DIR = shared_flags.define_data_dir()
+_SKETCHES = shared_flags.define_sketches(("tu_berlin/sketch",))
+_PHOTOS = shared_flags.define_photo_sets(())
+_SPLIT = shared_flags.define_split("test")
+_CLASSES = shared_flags.define_classes()
+_CLASS_MAP = shared_flags.define_class_map()
 TAKES = {
     "input": (_SKETCHES, _CLASSES),
     "angles": (_SKETCHES, _SPLIT, _CLASS_MAP),

@@ -16,7 +16,7 @@ from data_builders.builder import NoOptions, RecordsBuilder
 from data_builders.faults import OnError
 from data_builders.prepare import build
 from data_builders.registry import DATASETS, builder_class
-from launch import common
+from launch import common, shared_flags
 
 _DATASET = flags.DEFINE_enum(
     "dataset",
@@ -25,10 +25,10 @@ _DATASET = flags.DEFINE_enum(
     "Which data set; with --help, lists its own flags too.",
     required=True,
 )
-_SOURCE = common.define_source(
+_SOURCE = shared_flags.define_source(
     "a path or an address, see the data set's README in data_builders.", required=False
 )
-_DATA_DIR = common.define_data_dir()
+_DATA_DIR = shared_flags.define_data_dir()
 _ON_ERROR = flags.DEFINE_enum(
     "on_error",
     "raise",
@@ -66,7 +66,7 @@ def builder_options() -> dict[str, Any]:
         return {}
     return {
         "source": _SOURCE.value,
-        "options": common.config_from_flags(builder.OPTIONS),
+        "options": shared_flags.config_from_flags(builder.OPTIONS),
         "on_error": _ON_ERROR.value,
         "processes": _WORKERS.value,
         "beam": _BEAM.value,
@@ -88,5 +88,5 @@ def options_class(arguments: Sequence[str]) -> type:
 
 
 if __name__ == "__main__":
-    common.define_flags(options_class(sys.argv))
+    shared_flags.define_flags(options_class(sys.argv))
     common.run(main)

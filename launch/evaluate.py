@@ -48,7 +48,7 @@ from dsf_jax.evaluation.summary import summary
 from dsf_jax.evaluation.zero_shot import ZeroShot
 from dsf_jax.models.model import Model
 from dsf_jax.training.checkpoints import load_model, record_retrieval
-from launch import common
+from launch import common, shared_flags
 
 PROTOCOLS = {
     "retrieval": "category_retrieval",
@@ -65,12 +65,12 @@ _WHAT = flags.DEFINE_enum(
     "photo that each sketch was drawn from, where that is known (sketchy). early_drawings: the first photo "
     "of a sketch's class after a quarter, a half, three quarters and all of its strokes.",
 )
-_CHECKPOINT = common.define_checkpoint()
-_DATA_DIR = common.define_data_dir()
-_SKETCHES = common.define_sketches()
-_PHOTOS = common.define_photo_sets()
-_SPLIT = common.define_split("test")
-_CLASS_MAP = common.define_class_map()
+_CHECKPOINT = shared_flags.define_checkpoint()
+_DATA_DIR = shared_flags.define_data_dir()
+_SKETCHES = shared_flags.define_sketches()
+_PHOTOS = shared_flags.define_photo_sets()
+_SPLIT = shared_flags.define_split("test")
+_CLASS_MAP = shared_flags.define_class_map()
 _OUT = flags.DEFINE_string(
     "out", None, "Folder of the results, one JSON file each; nothing is overwritten."
 )
@@ -82,8 +82,8 @@ _AT = flags.DEFINE_list(
     "relevant), by the relevant among the first K, and with interpolated precision. Of acc@K of "
     "instance_retrieval; by default 1 and 5. Of early_drawings, the K first photos; by default 1 and 10.",
 )
-_UNSEEN = common.define_unseen("asked for alone, among photos of their own")
-_GENERALISED = common.define_generalised()
+_UNSEEN = shared_flags.define_unseen("asked for alone, among photos of their own")
+_GENERALISED = shared_flags.define_generalised()
 _JSON = flags.DEFINE_bool("json", False, "Print all of each result as JSON, not a table.")
 _CUTOFFS = "must be whole numbers of at least 1, each once: 10,100,200; correct it"
 flags.register_validator("at", lambda ks: ks is None or _are_cutoffs(ks), _CUTOFFS)

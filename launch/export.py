@@ -8,7 +8,7 @@ from absl import flags
 
 from dsf_jax.export.write import write_caffemodel, write_export, write_state_dict
 from dsf_jax.training.checkpoints import load_model
-from launch import common
+from launch import common, shared_flags
 
 # What is written, and the endings that its name may have.
 _FORMATS = {
@@ -17,7 +17,7 @@ _FORMATS = {
     "pytorch": (write_state_dict, (".pth", ".pt")),
 }
 
-_CHECKPOINT = common.define_checkpoint()
+_CHECKPOINT = shared_flags.define_checkpoint()
 _OUT = flags.DEFINE_string("out", None, "New folder or file; never overwritten.", required=True)
 _FORMAT = flags.DEFINE_enum(
     "format",

@@ -17,15 +17,15 @@ from dsf_jax.retrieval.feature_files import extract_records
 from dsf_jax.retrieval.features import feature_sizes
 from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.parallel import is_primary
-from launch import common, distributed
+from launch import common, distributed, shared_flags
 
-_CHECKPOINT = common.define_checkpoint()
-_DATA_DIR = common.define_data_dir()
-_DATASETS = common.define_datasets()
-_SPLIT = common.define_split("test")
-_LAYERS = common.define_layers()
+_CHECKPOINT = shared_flags.define_checkpoint()
+_DATA_DIR = shared_flags.define_data_dir()
+_DATASETS = shared_flags.define_datasets()
+_SPLIT = shared_flags.define_split("test")
+_LAYERS = shared_flags.define_layers()
 _OUT = flags.DEFINE_string("out", None, "Folder that gets a folder per data set.", required=True)
-_BATCH_SIZE = common.define_batch_size()
+_BATCH_SIZE = shared_flags.define_batch_size()
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ from dsf_jax.paper.figure_inputs import FigureInputs, PaperFigure
 from dsf_jax.paper.figure_report import write_report
 from dsf_jax.paper.inversion_figure import inversion
 from dsf_jax.training.checkpoints import load_model
-from launch import common
+from launch import common, shared_flags
 
 COUNTS = {"records": 50, "resizing": 3, "retrieval": 6, "inversion": 2}
 
@@ -59,17 +59,17 @@ _WHAT = flags.DEFINE_enum(
 _OUT = flags.DEFINE_string(
     "out", None, "PNG file, of a report HTML; never overwritten.", required=True
 )
-_CHECKPOINT = common.define_checkpoint(required=False)
+_CHECKPOINT = shared_flags.define_checkpoint(required=False)
 _BEFORE = flags.DEFINE_string(
     "before", None, "Checkpoint that fine-tuning started from, to compare with."
 )
-_DATA_DIR = common.define_data_dir()
-_SKETCHES = common.define_sketches()
-_PHOTOS = common.define_photo_sets()
+_DATA_DIR = shared_flags.define_data_dir()
+_SKETCHES = shared_flags.define_sketches()
+_PHOTOS = shared_flags.define_photo_sets()
 _SPLIT = flags.DEFINE_string(
     "split", None, "Split of data sets named without one; by default test, for records train."
 )
-_CLASS_MAP = common.define_class_map()
+_CLASS_MAP = shared_flags.define_class_map()
 _SHOWN_CLASSES = flags.DEFINE_list(
     "shown_classes", [], "Classes to show; by default drawn at random."
 )
@@ -80,8 +80,8 @@ _COUNT = flags.DEFINE_integer(
     f"queries ({COUNTS['retrieval']}), sketches and as many photos of inversion ({COUNTS['inversion']}).",
     lower_bound=1,
 )
-_TOP = common.define_top()
-_LAYER = common.define_layer()
+_TOP = shared_flags.define_top()
+_LAYER = shared_flags.define_layer()
 _PAIRS = flags.DEFINE_integer(
     "pairs", 200, "Largest number of pairs of sketch and photo to measure.", lower_bound=2
 )
@@ -100,7 +100,7 @@ _STEPS = flags.DEFINE_integer(
 _RESTARTS = flags.DEFINE_integer(
     "restarts", 1, "Restarts of inversion from other noise; the best is shown.", lower_bound=1
 )
-_SEED = common.define_seed()
+_SEED = shared_flags.define_seed()
 _DATASET = flags.DEFINE_string("dataset", None, "A prepared data set, openmoji/sketch.")
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run.")
 _RESULTS = flags.DEFINE_string(

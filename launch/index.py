@@ -18,7 +18,7 @@ from absl import flags
 
 from dsf_jax.data.picture_folders import missed_pictures, printable, summary
 from dsf_jax.gallery.crawl import CrawlResult, crawl
-from launch import common
+from launch import common, shared_flags
 
 if TYPE_CHECKING:
     from dsf_jax.gallery.contents import Contents
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 COPIES_NAMED = 5  # pictures whose copies are listed after every run
 
-_PHOTOS = common.define_photos(required=False)
-_GALLERY = common.define_gallery()
-_CHECKPOINT = common.define_checkpoint(required=False)
-_LAYER = common.define_layer()
+_PHOTOS = shared_flags.define_photos(required=False)
+_GALLERY = shared_flags.define_gallery()
+_CHECKPOINT = shared_flags.define_checkpoint(required=False)
+_LAYER = shared_flags.define_layer()
 _DIMENSIONS = flags.DEFINE_integer(
     "dimensions",
     None,
@@ -44,7 +44,7 @@ _DTYPE = flags.DEFINE_enum(
     ["float32", "float16"],
     "New gallery: type of the stored vectors; float32 by default.",
 )
-_BATCH_SIZE = common.define_batch_size()
+_BATCH_SIZE = shared_flags.define_batch_size()
 _PRUNE = flags.DEFINE_boolean(
     "prune",
     False,

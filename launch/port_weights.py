@@ -18,16 +18,16 @@ from absl import flags
 
 from dsf_jax.training import start
 from dsf_jax.training.checkpoints import save_model
-from launch import common
+from launch import common, shared_flags
 
-_SOURCE = common.define_source(
+_SOURCE = shared_flags.define_source(
     "a weight file, .caffemodel, Caffe-style .npy, .npz, .pth of torchvision's AlexNet or of "
     f"EfficientNet-Lite; for what a package brings (extra `pretrained`), {', '.join(start.PACKAGES)}: "
     f"of {start.LPIPS}, the convolutions alone; or a folder of the Hugging Face hub, its path or "
     "OWNER/NAME (extra `hub`)."
 )
 _OUT = flags.DEFINE_string("out", None, "New checkpoint folder.", required=True)
-_BACKBONE = common.define_backbone(None)
+_BACKBONE = shared_flags.define_backbone(None)
 _CLASSES = flags.DEFINE_integer(
     "num_classes",
     None,
@@ -39,7 +39,7 @@ _PARTIAL = flags.DEFINE_bool(
     False,
     "Allow layers that the file lacks; they get random values, and the report names them.",
 )
-_SEED = common.define_seed()
+_SEED = shared_flags.define_seed()
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ from dsf_jax.paper import runs
 from dsf_jax.paper.numbers import FIGURE_4_NUMBER
 from dsf_jax.paper.run_checks import RESULTS, ReproductionConfig
 from dsf_jax.paper.tables import ResultTable, csv_text, markdown
-from launch import common
+from launch import common, shared_flags
 
 _TABLE = flags.DEFINE_enum(
     "table",
@@ -46,7 +46,7 @@ _TABLE = flags.DEFINE_enum(
     "lists its own flags only.",
 )
 _FIGURE = flags.DEFINE_enum("figure", None, ["4"], "The paper's figure, and its numbers.")
-_DATA_DIR = common.define_data_dir()
+_DATA_DIR = shared_flags.define_data_dir()
 _SKETCHES = flags.DEFINE_list(
     "sketches",
     None,
@@ -59,10 +59,10 @@ _PHOTOS = flags.DEFINE_list(
     "Prepared data sets of photos, NAME or NAME:SPLIT; by default the paper's, and for category retrieval "
     "openmoji/photo.",
 )
-_SPLIT = common.define_split("test")
-_CLASS_MAP = common.define_class_map()
-_UNSEEN = common.define_unseen("asked for alone, among photos of their own")
-_GENERALISED = common.define_generalised()
+_SPLIT = shared_flags.define_split("test")
+_CLASS_MAP = shared_flags.define_class_map()
+_UNSEEN = shared_flags.define_unseen("asked for alone, among photos of their own")
+_GENERALISED = shared_flags.define_generalised()
 _RUNS = flags.DEFINE_string(
     "runs", "runs", f"Folder of runs; results are kept in its folder {RESULTS}."
 )

@@ -29,12 +29,12 @@ from dsf_jax.retrieval.picture_search import (
     search_pictures,
     sketch_features,
 )
-from launch import common
+from launch import common, shared_flags
 
-_CHECKPOINT = common.define_checkpoint()
+_CHECKPOINT = shared_flags.define_checkpoint()
 _SKETCH = flags.DEFINE_string("sketch", None, "Picture file of the drawing.", required=True)
-_PHOTOS = common.define_photos(required=False)
-_GALLERY = common.define_gallery(required=False)
+_PHOTOS = shared_flags.define_photos(required=False)
+_GALLERY = shared_flags.define_gallery(required=False)
 _LABELS = flags.DEFINE_list(
     "labels", [], "With --gallery: only pictures with one of these labels, names of their folders."
 )
@@ -43,8 +43,8 @@ _FOLDER = flags.DEFINE_string(
     None,
     "With --gallery: only pictures in this folder or below, relative to the one that was indexed.",
 )
-_TOP = common.define_top()
-_LAYER = common.define_layer()
+_TOP = shared_flags.define_top()
+_LAYER = shared_flags.define_layer()
 _POLARITY = flags.DEFINE_enum(
     "polarity",
     None,

@@ -13,10 +13,10 @@ import jax
 from absl import flags
 
 from dsf_jax.data import quickstart
-from launch import common
+from launch import common, shared_flags
 
-_CHECKPOINT = common.define_checkpoint(quickstart.FOLDER)
-_GALLERY = common.define_gallery(required=False)
+_CHECKPOINT = shared_flags.define_checkpoint(quickstart.FOLDER)
+_GALLERY = shared_flags.define_gallery(required=False)
 _HOST = flags.DEFINE_string(
     "host",
     "127.0.0.1",

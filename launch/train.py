@@ -35,13 +35,13 @@ from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.loop import held_out_accuracy
 from dsf_jax.training.parallel import is_primary
 from dsf_jax.training.run_directory import read_config
-from launch import common, distributed
+from launch import common, distributed, shared_flags
 
 ALL = "all"
 BINARY = "binary"
 FOLDS_FILE = "folds.json"
 
-common.define_flags(TrainConfig)
+shared_flags.define_flags(TrainConfig)
 flags.adopt_module_key_flags(distributed)
 _RUN_DIR = flags.DEFINE_string(
     "run_dir", None, "Folder of the run: checkpoints, metrics, configuration. Must be given."
@@ -52,9 +52,9 @@ _REPEAT = flags.DEFINE_string(
     "Folder of a run (RUN/foldN of one by folds) to repeat in another --run_dir: its settings stand "
     "for all flags not given.",
 )
-_DATA_DIR = common.define_data_dir()
-_DATASETS = common.define_datasets(required=False)
-_SPLIT = common.define_split("train")
+_DATA_DIR = shared_flags.define_data_dir()
+_DATASETS = shared_flags.define_datasets(required=False)
+_SPLIT = shared_flags.define_split("train")
 _FOLD = flags.DEFINE_string(
     "fold",
     None,
@@ -71,16 +71,16 @@ _HELD_OUT = flags.DEFINE_list(
 _MIXTURE = flags.DEFINE_enum(
     "mixture", "S+I+E", list(MIXTURES), "Domains to train on: S sketches, I photos, E edge maps."
 )
-_CLASSES = common.define_classes()
-_CLASS_MAP = common.define_class_map()
-_UNSEEN = common.define_unseen("not trained on")
+_CLASSES = shared_flags.define_classes()
+_CLASS_MAP = shared_flags.define_class_map()
+_UNSEEN = shared_flags.define_unseen("not trained on")
 _INIT = flags.DEFINE_string(
     "init",
     None,
     f"Checkpoint to start from (see launch.port_weights), or {start.RANDOM}. Must be given, unless "
     "--repeat is.",
 )
-_BACKBONE = common.define_backbone()
+_BACKBONE = shared_flags.define_backbone()
 _RESIZING = flags.DEFINE_enum(
     "resizing",
     None,
@@ -273,7 +273,7 @@ def main() -> None:
     distributed.join()
     repeated = _take_over(_REPEAT.value)
     job = _Job(
-        common.config_from_flags(TrainConfig),
+        shared_flags.config_from_flags(TrainConfig),
         read_class_list(_CLASSES.value) or repeated.get("model", {}).get("class_names"),
         read_class_map(_CLASS_MAP.value) or repeated.get("command", {}).get("class_map"),
         read_unseen(_UNSEEN.value) or _repeated_unseen(repeated),

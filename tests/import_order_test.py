@@ -20,7 +20,13 @@ FOR_BUILDERS = (
     "dsf_jax.models.edge_detector",
 )
 # All else in launch/ is a script.
-NO_SCRIPTS = ("launch.streams", "launch.common", "launch.distributed", "launch.benchmarks")
+NO_SCRIPTS = (
+    "launch.streams",
+    "launch.shared_flags",
+    "launch.common",
+    "launch.distributed",
+    "launch.benchmarks",
+)
 
 
 def name_of(path):

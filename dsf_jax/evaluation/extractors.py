@@ -1,13 +1,15 @@
 """What is evaluated: a model, a hand-crafted descriptor or Fisher vectors, each a `FeatureExtractor`."""
 
+import abc
+import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dsf_jax.data.batches import content, mapped
+from dsf_jax.data.batches import Block, content, mapped
 from dsf_jax.data.class_maps import ClassMap
 from dsf_jax.data.mixtures import Mixture, mix
 from dsf_jax.data.records import Records
@@ -25,24 +27,20 @@ CLASSIFIERS = {"single_angle": single_angle, "voting": vote}
 CLASSIFIED_AT_ONCE = 32
 
 
-class HandCrafted(NamedTuple):
-    """A hand-crafted descriptor; its features have one layer, `NO_LAYER`."""
+@dataclasses.dataclass(frozen=True)
+class _Descriptor(abc.ABC):
+    """What describes pictures without a network: its features have one layer, `NO_LAYER`.
 
-    descriptor: Descriptor
+    Attributes:
+      name: its name in results.
+    """
 
-    @property
-    def name(self) -> str:
-        """Returns its name in results."""
-        return self.descriptor
+    name: str
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Returns the features that are compared by default."""
         return (NO_LAYER,)
-
-    def configuration(self) -> dict[str, Any]:
-        """Describes it for a result's configuration."""
-        return {"descriptor": self.descriptor}
 
     def mixture(
         self,
@@ -64,82 +62,75 @@ class HandCrafted(NamedTuple):
         folder.
         """
         del layers  # it has one
+        blocks, length = self._described(examples, label)
         folder = progress / label
         write_blocks(
             folder,
-            functools.partial(describe_blocks, examples, self.descriptor, label=label),
-            {self.descriptor: described_size(self.descriptor)},
+            blocks,
+            {self.name: length},
             _numbers(examples),
             configuration={},  # the folder is this evaluation's own
             batch_size=BATCH_SIZE,
         )
-        return {NO_LAYER: open_features(folder).features[self.descriptor]}
+        return {NO_LAYER: open_features(folder).features[self.name]}
+
+    @abc.abstractmethod
+    def _described(
+        self, examples: Sequence[dict[str, Any]], label: str
+    ) -> tuple[Callable[..., Iterator[Block]], int]:
+        """Returns the function that yields blocks of descriptions, and how long each is."""
+
+
+class HandCrafted(_Descriptor):
+    """A hand-crafted descriptor, one of `images.descriptors`."""
+
+    name: Descriptor
+
+    def configuration(self) -> dict[str, Any]:
+        """Describes it for a result's configuration."""
+        return {"descriptor": self.name}
 
     def fitted_to(self, mixture: Mixture) -> "HandCrafted":
         """Returns itself: it learns nothing."""
         del mixture
         return self
 
+    def _described(
+        self, examples: Sequence[dict[str, Any]], label: str
+    ) -> tuple[Callable[..., Iterator[Block]], int]:
+        blocks = functools.partial(describe_blocks, examples, self.name, label=label)
+        return blocks, described_size(self.name)
 
-class FisherSift(NamedTuple):
-    """Fisher vectors of SIFT, with one layer, `NO_LAYER`.
+
+@dataclasses.dataclass(frozen=True)
+class FisherSift(_Descriptor):
+    """Fisher vectors of SIFT.
 
     Attributes:
       vocabulary: what `fitted_to` learned; None before.
     """
 
+    name: str = FISHER
     vocabulary: Vocabulary | None = None
-
-    @property
-    def name(self) -> str:
-        """Returns its name in results."""
-        return FISHER
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Returns the features that are compared by default."""
-        return (NO_LAYER,)
 
     def configuration(self) -> dict[str, Any]:
         """Describes it for a result's configuration."""
         return fisher_vectors.configuration()
 
-    def mixture(
-        self,
-        sets: Sequence[Records],
-        class_names: Sequence[str],
-        class_map: ClassMap | None = None,
-    ) -> Mixture:
-        """Mixes data sets in the form that it describes."""
-        return mix(sets, class_names, class_map=class_map)
-
     def fitted_to(self, mixture: Mixture) -> "FisherSift":
         """Returns it with a vocabulary of a mixture's pictures."""
-        return FisherSift(fisher_vectors.fit_vocabulary([mixture.drawings, mixture.photos]))
+        domains = [mixture.drawings, mixture.photos]
+        return FisherSift(vocabulary=fisher_vectors.fit_vocabulary(domains))
 
-    def features(
-        self,
-        examples: Sequence[dict[str, Any]],
-        layers: tuple[str, ...],
-        label: str,
-        progress: pathlib.Path,
-    ) -> Mapping[str, np.ndarray]:
-        """Computes features of drawings or photos, {NO_LAYER: [n, d]}, block by block into files of a
-        folder.
-        """
-        del layers  # it has one
+    def _described(
+        self, examples: Sequence[dict[str, Any]], label: str
+    ) -> tuple[Callable[..., Iterator[Block]], int]:
         if self.vocabulary is None:
             raise ValueError(f"{FISHER} has no vocabulary; call fitted_to first")
-        folder = progress / label
-        write_blocks(
-            folder,
-            functools.partial(fisher_vectors.fisher_blocks, examples, self.vocabulary, label=label),
-            {FISHER: fisher_vectors.LENGTH},
-            _numbers(examples),
-            configuration={},  # the folder is this evaluation's own
-            batch_size=BATCH_SIZE,
+        blocks = functools.partial(
+            fisher_vectors.fisher_blocks, examples, self.vocabulary, label=label
         )
-        return {NO_LAYER: open_features(folder).features[FISHER]}
+        return blocks, fisher_vectors.LENGTH
 
 
 class NamedModel(NamedTuple):

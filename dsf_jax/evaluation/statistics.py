@@ -58,6 +58,12 @@ def bootstrap(
     return Measure(*bounds.tolist())
 
 
+def exact(values: np.ndarray) -> Measure:
+    """Returns the mean of values that nothing random is in, as its own interval."""
+    mean = float(np.mean(values))
+    return Measure(mean, mean, mean)
+
+
 def _grouped_means(
     values: np.ndarray, groups: np.ndarray, draws: int, rng: np.random.Generator
 ) -> np.ndarray:

@@ -9,13 +9,12 @@ import functools
 import math
 from typing import Any, Literal, NamedTuple
 
-import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.typing import Initializer
 
-from dsf_jax.models.backbone import INPUT, Backbone, Feature, PixelFormat, Trainable
+from dsf_jax.models.backbone import INPUT, Backbone, Feature, PixelFormat, Trainable, check_inputs
 from dsf_jax.models.kernels import (
     Conv,
     adaptive_average_pool,
@@ -90,7 +89,7 @@ ARCHITECTURES: dict[Variant, Architecture] = {
         dropout_first=True,
     ),
 }
-STARTS = (INPUT, "pool5")
+STARTS = {INPUT: 4, "pool5": 4}  # and their numbers of dimensions
 
 
 class AlexNet(nn.Module):
@@ -129,13 +128,7 @@ class AlexNet(nn.Module):
             raise ValueError(
                 f"variant={self.variant!r} is unknown; choose one of {', '.join(ARCHITECTURES)}"
             )
-        if start not in STARTS:
-            raise ValueError(f"start={start!r} is unknown; choose one of {', '.join(STARTS)}")
-        chex.assert_rank(inputs, 4)
-        if not jnp.issubdtype(inputs.dtype, jnp.floating):
-            raise ValueError(
-                f"inputs must be floating point, got {inputs.dtype}; preprocess pictures first"
-            )
+        check_inputs(inputs, start, STARTS)
         activations: dict[str, jax.Array] = {}
         x = inputs.astype(self.dtype)
         x = self._convolutions(x, activations) if start == INPUT else x

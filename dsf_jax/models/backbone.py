@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -181,3 +182,24 @@ class Backbone:
     def tv_weight(self, activation: str) -> float:
         """Returns the weight of the total variation when this activation is inverted."""
         return self.tv_weights.get(activation, self.deep_tv_weight)
+
+
+def check_inputs(inputs: jax.Array, start: str, ranks: Mapping[str, int]) -> None:
+    """Checks what a network is called with.
+
+    Args:
+      inputs: what it is shown.
+      start: `INPUT`, or the name of the activation that `inputs` are.
+      ranks: number of dimensions of what it may start from, by name.
+
+    Raises:
+      ValueError: for an unknown start, or integers: pictures that are not preprocessed.
+      AssertionError: for another number of dimensions.
+    """
+    if start not in ranks:
+        raise ValueError(f"start={start!r} is unknown; choose one of {', '.join(ranks)}")
+    chex.assert_rank(inputs, ranks[start])
+    if not jnp.issubdtype(inputs.dtype, jnp.floating):
+        raise ValueError(
+            f"inputs must be floating point, got {inputs.dtype}; preprocess pictures first"
+        )

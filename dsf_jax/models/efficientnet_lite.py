@@ -11,13 +11,12 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.typing import Initializer
 
-from dsf_jax.models.backbone import INPUT, Backbone, Feature, PixelFormat, Trainable
+from dsf_jax.models.backbone import INPUT, Backbone, Feature, PixelFormat, Trainable, check_inputs
 from dsf_jax.models.depthwise import depthwise
 from dsf_jax.models.kernels import along_last_axis, dropout
 
@@ -146,13 +145,7 @@ class EfficientNetLite(nn.Module):
             )
         steps = self._steps()
         names = [INPUT, *steps]
-        if start not in names:
-            raise ValueError(f"start={start!r} is unknown; choose one of {', '.join(names)}")
-        chex.assert_rank(inputs, 2 if start == "pooled" else 4)
-        if not jnp.issubdtype(inputs.dtype, jnp.floating):
-            raise ValueError(
-                f"inputs must be floating point, got {inputs.dtype}; preprocess pictures first"
-            )
+        check_inputs(inputs, start, dict.fromkeys(names, 4) | {"pooled": 2})
         x = inputs.astype(self.dtype)
         activations = {} if start == INPUT else {start: x}
         for name in names[names.index(start) + 1 :]:

@@ -18,13 +18,12 @@ sqrt(2 / inputs), cut off at two deviations, biases at 0; white paper is 0 and f
 
 from typing import Any
 
-import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsf_jax.models.backbone import INPUT, Backbone, Feature, PixelFormat, Trainable
+from dsf_jax.models.backbone import INPUT, Backbone, Feature, PixelFormat, Trainable, check_inputs
 from dsf_jax.models.kernels import Conv, along_last_axis, convolve_groups, dropout, max_pool
 
 GREY = (0.299, 0.587, 0.114)  # of red, green and blue
@@ -37,7 +36,7 @@ CONVOLUTIONS = (
 )
 POOLED_BLOCKS = (1, 2, 5)
 WIDTH = 512  # of fc6 and fc7
-STARTS = (INPUT, "pool5")
+STARTS = {INPUT: 4, "pool5": 4}  # and their numbers of dimensions
 
 
 class SketchANet(nn.Module):
@@ -69,9 +68,7 @@ class SketchANet(nn.Module):
           Logits [b, k] float32, and the activations by name in order: convN and fcN before their
           ReLU, reluN after it, poolN.
         """
-        if start not in STARTS:
-            raise ValueError(f"start={start!r} is unknown; choose one of {', '.join(STARTS)}")
-        chex.assert_rank(inputs, 4)
+        check_inputs(inputs, start, STARTS)
         activations: dict[str, jax.Array] = {}
         x = inputs
         if start == INPUT:

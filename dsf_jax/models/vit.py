@@ -13,7 +13,6 @@ import functools
 import math
 from typing import Any, Literal
 
-import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -26,6 +25,7 @@ from dsf_jax.models.backbone import (
     Feature,
     PixelFormat,
     Trainable,
+    check_inputs,
 )
 from dsf_jax.models.kernels import dropout
 from dsf_jax.models.transformer import (
@@ -143,14 +143,7 @@ class Vit(nn.Module):
           [b, n, d] after each block, the class token first, and mapN [b, h, w, d] without it; patches
           [b, h, w, d] after the last norm, and their mean [b, d]; pooled and projected [b, d]; logits.
         """
-        starts = (INPUT, EMBEDDED, self.tower.pooled)
-        if start not in starts:
-            raise ValueError(f"start={start!r} is unknown; choose one of {', '.join(starts)}")
-        chex.assert_rank(inputs, {INPUT: 4, EMBEDDED: 3}.get(start, 2))
-        if not jnp.issubdtype(inputs.dtype, jnp.floating):
-            raise ValueError(
-                f"inputs must be floating point, got {inputs.dtype}; preprocess pictures first"
-            )
+        check_inputs(inputs, start, {INPUT: 4, EMBEDDED: 3, self.tower.pooled: 2})
         activations: dict[str, jax.Array] = {}
         x = inputs.astype(self.dtype)
         if start != self.tower.pooled:

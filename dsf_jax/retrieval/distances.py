@@ -80,6 +80,23 @@ def distance_blocks(queries: Array, gallery: Array) -> Iterator[tuple[slice, np.
         yield rows, distances
 
 
+def ranks_before(distances: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Returns which items rank before a chosen one; equal distances rank in gallery order.
+
+    Args:
+      distances: [b, n] of queries to the gallery.
+      places: [b] int, the gallery's number of each query's chosen item.
+
+    Returns:
+      [b, n] bool.
+    """
+    chosen = places[:, None]
+    distance = np.take_along_axis(distances, chosen, axis=1)
+    earlier = np.arange(distances.shape[1]) < chosen
+    before: np.ndarray = (distances < distance) | ((distances == distance) & earlier)
+    return before
+
+
 def _first_equal(rows: Array) -> np.ndarray:
     """Returns the first row that equals each of the rows [n, d], bit by bit: [n] int."""
     seen: dict[bytes, int] = {}

@@ -257,9 +257,12 @@ def _others_there() -> Iterator[None]:
         ) from error
 
 
+_norm = jax.jit(optax.tree.norm)  # one function, not one per layer
+
+
 def _check_finite(state: TrainState) -> None:
     """Refuses a state that training could not go on from."""
-    if not np.isfinite(jax.jit(optax.tree.norm)(state.model.params)):
+    if not np.isfinite(_norm(state.model.params)):
         raise FloatingPointError(diverged("a parameter is not finite", int(state.step)))
 
 

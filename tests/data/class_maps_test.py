@@ -9,27 +9,7 @@ from dsf_jax.data.class_maps import (
     check_class_map,
     read_class_map,
 )
-from dsf_jax.data.mixtures import mix, training_fields
-from dsf_jax.data.records import open_records
-from tests.data.zoo import prepare_zoo
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("prepared")
-    prepare_zoo(folder)
-    return folder
-
-
-@pytest.fixture
-def zoo(data_dir: Path) -> Any:
-    def records(*domains: str, split: str = "train") -> list[Any]:
-        return [
-            open_records(data_dir, f"zoo/{domain}", split, fields=training_fields(domain))
-            for domain in domains
-        ]
-
-    return records
+from dsf_jax.data.mixtures import mix
 
 
 def test_a_map_that_contradicts_itself_is_an_error(zoo: Any) -> None:

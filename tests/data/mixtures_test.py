@@ -1,6 +1,5 @@
 """Mixtures of three small prepared data sets that number and hold their classes differently."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,27 +15,8 @@ from dsf_jax.data.mixtures import (
     square_photo,
     training_fields,
 )
-from dsf_jax.data.records import open_records
 from dsf_jax.images.points import CANVAS, points_from_image
-from tests.data.zoo import ZOO, prepare_zoo
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("prepared")
-    prepare_zoo(folder)
-    return folder
-
-
-@pytest.fixture
-def zoo(data_dir: Path) -> Any:
-    def records(*domains: str, split: str = "train") -> list[Any]:
-        return [
-            open_records(data_dir, f"zoo/{domain}", split, fields=training_fields(domain))
-            for domain in domains
-        ]
-
-    return records
+from tests.data.zoo import ZOO
 
 
 def which(example: dict[str, Any]) -> int:

@@ -48,7 +48,7 @@ def helps(launch):
 @pytest.mark.parametrize("name", NAMES)
 def test_help_is_complete(name, helps):
     defined = set(re.findall(r'DEFINE\w*\([^"]*?"(\w+)"', source_of(name)))
-    defined |= set(re.findall(r"common\.define_(\w+)\(", source_of(name))) - {"flags"}
+    defined |= set(re.findall(r"shared_flags\.define_(\w+)\(", source_of(name))) - {"flags"}
     if "define_flags(TrainConfig)" in source_of(name):
         defined |= {field.name for field in dataclasses.fields(TrainConfig)}
     if "adopt_module_key_flags(distributed)" in source_of(name):
@@ -168,41 +168,6 @@ def test_old_spellings_are_named_with_the_new(name, old, new, launch):
         pytest.skip("the script still has the old flag")
     values = {**REQUIRED[name], old: "1"}
     launch(name, **values).failed(f"--{old} is now {new}; write that", status=2)
-
-
-def test_every_field_of_a_configuration_has_its_flag(monkeypatch):
-    monkeypatch.setattr(flags, "FLAGS", own := flags.FlagValues())
-    for kind, define in common._DEFINE.items():
-        monkeypatch.setitem(common._DEFINE, kind, lambda *args, f=define: f(*args, flag_values=own))
-    define_enum = flags.DEFINE_enum
-    monkeypatch.setattr(flags, "DEFINE_enum", lambda *args: define_enum(*args, flag_values=own))
-    common.define_flags(TrainConfig)
-    for field in dataclasses.fields(TrainConfig):
-        flag = own[field.name]
-        assert flag.default == field.default and type(flag.default) is type(field.default)
-        assert len(flag.help) > 5 and "\n" not in flag.help
-    assert set(own) == {field.name for field in dataclasses.fields(TrainConfig)}
-    own(["x", "--epochs=3", "--train_layers=fc", "--cached_views=2"])
-    expected = TrainConfig(epochs=3, train_layers="fc", cached_views=2)
-    assert common.config_from_flags(TrainConfig) == expected
-
-
-def test_a_field_without_a_word_of_help_is_refused():
-    @dataclasses.dataclass
-    class Silent:
-        """Tells of one field.
-
-        Attributes:
-          told: in two
-            lines.
-        """
-
-        told: int = 1
-        untold: int = 2
-
-    assert common.field_help(Silent) == {"told": "in two lines."}
-    with pytest.raises(KeyError, match="untold"):
-        common.define_flags(Silent)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from dsf_jax.evaluation.results import ResultRecord, own_configuration
-from dsf_jax.evaluation.statistics import Measure, bootstrap, describe_bootstrap
-from dsf_jax.retrieval.distances import distance_blocks
+from dsf_jax.evaluation.statistics import Measure, bootstrap, describe_bootstrap, exact
+from dsf_jax.retrieval.distances import distance_blocks, ranks_before
 
 PROTOCOL = "early_drawings"
 SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -94,20 +94,14 @@ def _numbers(
 ) -> dict[str, Measure]:
     """Scores ranks, {share: [q]}, and ranks at random, where [q] photos of a gallery are right."""
     numbers = {f"{RANK}/{share}": bootstrap(own) for share, own in ranks.items()}
-    numbers[f"{RANK}/{CHANCE}"] = _certain((gallery + 1) / (right + 1))
+    numbers[f"{RANK}/{CHANCE}"] = exact((gallery + 1) / (right + 1))
     for k in ks:
         name = FOUND.replace("K", str(k))
         numbers |= {f"{name}/{share}": bootstrap(own <= k) for share, own in ranks.items()}
         every = max(math.comb(gallery, k), 1)
         missed = [math.comb(gallery - int(n), k) / every for n in right]
-        numbers[f"{name}/{CHANCE}"] = _certain(1 - np.array(missed))
+        numbers[f"{name}/{CHANCE}"] = exact(1 - np.array(missed))
     return numbers
-
-
-def _certain(values: np.ndarray) -> Measure:
-    """Returns the mean of values that nothing random is in."""
-    mean = float(values.mean())
-    return Measure(mean, mean, mean)
 
 
 def first_ranks(
@@ -124,13 +118,11 @@ def first_ranks(
     Returns:
       [q] int.
     """
-    place, parts = np.arange(len(gallery)), []
+    parts = []
     for rows, distances in distance_blocks(queries, gallery):
         right = query_labels[rows, None] == gallery_labels
-        first = np.where(right, distances, np.inf).argmin(axis=1)[:, None]
-        nearest = np.take_along_axis(distances, first, axis=1)
-        before = (distances < nearest) | ((distances == nearest) & (place < first))
-        parts.append(before.sum(axis=1) + 1)
+        nearest = np.where(right, distances, np.inf).argmin(axis=1)
+        parts.append(ranks_before(distances, nearest).sum(axis=1) + 1)
     return np.concatenate(parts)
 
 

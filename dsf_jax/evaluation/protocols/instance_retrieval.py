@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from dsf_jax.evaluation.results import ResultRecord, own_configuration
-from dsf_jax.evaluation.statistics import Measure, bootstrap, describe_bootstrap
-from dsf_jax.retrieval.distances import distance_blocks
+from dsf_jax.evaluation.statistics import Measure, bootstrap, describe_bootstrap, exact
+from dsf_jax.retrieval.distances import distance_blocks, ranks_before
 
 PROTOCOL = "instance_retrieval"
 WITHIN = " within class"
@@ -85,9 +85,8 @@ def _numbers(
     numbers = {}
     for among, size in sizes.items():
         for k in ks:
-            chance = float(np.minimum(k / size, 1).mean())
             numbers[f"acc@{k}{among}"] = bootstrap(ranks[among] <= k)
-            numbers[f"acc@{k}{among}, chance"] = Measure(chance, chance, chance)
+            numbers[f"acc@{k}{among}, chance"] = exact(np.minimum(k / size, 1))
     return numbers
 
 
@@ -111,11 +110,8 @@ def own_photo_ranks(
       {"": [q] int among all photos, " within class": [q] int among those of the query's class}.
     """
     ranks: dict[str, list[np.ndarray]] = {"": [], WITHIN: []}
-    place = np.arange(len(gallery))
     for rows, distances in distance_blocks(queries, gallery):
-        mine = own[rows, None]
-        distance = np.take_along_axis(distances, mine, axis=1)
-        before = (distances < distance) | ((distances == distance) & (place < mine))
+        before = ranks_before(distances, own[rows])
         same = query_labels[rows, None] == gallery_labels
         ranks[""].append(before.sum(axis=1) + 1)
         ranks[WITHIN].append((before & same).sum(axis=1) + 1)
