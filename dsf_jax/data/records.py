@@ -105,7 +105,7 @@ class Records(DataSet, Sequence[dict[str, Any]]):
         if unknown := set(self.fields or ()) - set(features):
             raise ValueError(
                 f"{self.folder} has no field {', '.join(map(repr, sorted(unknown)))}; "
-                f"its fields are {', '.join(sorted(features))}"
+                f"its fields are {', '.join(sorted(features))}; name a data set that has it"
             )
         chosen = {name: features[name] for name in self.fields or features}
         self._features = tfds.features.FeaturesDict(chosen)
