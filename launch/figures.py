@@ -207,8 +207,7 @@ def _without_network(what: str) -> Figure:
     if what == "benchmark":
         return recorded_growth(common.given(_RESULTS, _WHAT))
     if what == "early_drawings":
-        record = read_result(common.given(_RESULTS, _WHAT))
-        curves = {str(record.configuration["layer"]): early_curves(record)}
+        curves = early_curves(read_result(common.given(_RESULTS, _WHAT)))
         return retrieval_curves(
             curves, score="share of drawings", along="% of the strokes that are drawn"
         )

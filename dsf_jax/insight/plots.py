@@ -310,5 +310,5 @@ def retrieval_curves(
             axes.fill_between(negatives, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
         axes.set(title=name, xlabel=along, ylabel=score, ylim=(0, 1.02))
         axes.grid(alpha=0.3)
-        axes.legend(loc="lower left", fontsize=8)
+        axes.legend(loc="best", fontsize=8)
     return figure

@@ -126,14 +126,17 @@ def first_ranks(
     return np.concatenate(parts)
 
 
-def early_curves(record: ResultRecord) -> dict[str, list[tuple[int, float, float, float]]]:
+Curve = list[tuple[int, float, float, float]]
+
+
+def early_curves(record: ResultRecord) -> dict[str, dict[str, Curve]]:
     """Reads the curves of a result.
 
     Args:
       record: result of `early_drawings`.
 
     Returns:
-      {"found in K": [(percent drawn, value, low, high)]}.
+      {layer, and "chance": {"found in K": [(percent drawn, value, low, high)]}}.
 
     Raises:
       ValueError: for a result of another protocol.
@@ -143,9 +146,13 @@ def early_curves(record: ResultRecord) -> dict[str, list[tuple[int, float, float
             f"the result is of the protocol {record.protocol}, expected {PROTOCOL}; name one that "
             f"launch.evaluate --what={PROTOCOL} made"
         )
-    curves: dict[str, list[tuple[int, float, float, float]]] = {}
+    curves: dict[str, Curve] = {}
     for name, measure in record.numbers.items():
         what, _, share = name.partition("/")
         if what != RANK and share != CHANCE:
             curves.setdefault(what, []).append((int(share.removesuffix(" %")), *measure))
-    return curves
+    chance = {
+        what: [(percent, *record.numbers[f"{what}/{CHANCE}"]) for percent, *_ in curve]
+        for what, curve in curves.items()
+    }
+    return {str(record.configuration["layer"]): curves, CHANCE: chance}

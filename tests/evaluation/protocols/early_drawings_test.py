@@ -36,7 +36,9 @@ def record():
     """Sketch 0 comes nearer to the photo of its class; that of sketch 1 is not there."""
     gallery, labels = np.array([[0.0], [1.0], [2.0], [3.0]], np.float32), np.array([5, 5, 5, 7])
     queries = [np.array([[x], [0.0]], np.float32) for x in (0.0, 1.4, 1.9, 3.0)]
-    return early_drawings(queries, np.array([7, 8]), gallery, labels, ks=(1, 3), configuration={})
+    return early_drawings(
+        queries, np.array([7, 8]), gallery, labels, ks=(1, 3), configuration={"layer": "L7"}
+    )
 
 
 def test_each_share_has_its_numbers(record):
@@ -57,8 +59,12 @@ def test_each_share_has_its_numbers(record):
 
 
 def test_curves_are_read_from_the_record(record):
-    curves = early_curves(record)
-    assert list(curves) == ["found in 1", "found in 3"]
+    drawn = early_curves(record)
+    assert list(drawn) == ["L7", "chance"]
+    curves, chance = drawn.values()
+    assert list(curves) == list(chance) == ["found in 1", "found in 3"]
+    expected = record.numbers["found in 3/chance"]
+    assert chance["found in 3"] == [(percent, *expected) for percent in (25, 50, 75, 100)]
     assert curves["found in 3"] == [(25, 0, 0, 0), (50, 0, 0, 0), (75, 1, 1, 1), (100, 1, 1, 1)]
     other = instance_retrieval(
         np.zeros((1, 2), np.float32), np.zeros(1, int), np.zeros((1, 2), np.float32), np.zeros(1, int),
