@@ -20,6 +20,7 @@ models.sketch_a_net      Sketch-a-Net, trained from scratch: the best rival in t
 models.transformer       blocks of a transformer encoder, for pictures and for words
 models.vit               vision transformers: the image towers of SigLIP, CLIP and DINOv2
 models.backbones         the architectures that there are, by name
+models.embedding         an embedding above any backbone, and classes by their cosines to it
 models.model_card        what a network was trained on and how well it retrieves
 models.model             a network with its parameters: the one that preprocesses and applies
 models.weight_files.source_weights  the content of a weight file, whatever its format
@@ -51,6 +52,7 @@ data.unseen              classes kept from training: the published lists of zero
 data.drawings            a picture of a drawing, or pen strokes -> what a network is shown of it
 data.partial_drawings    drawings as they look while they are drawn, from their strokes
 data.datasets            which data sets a command names: NAME:SPLIT, folds, class lists
+data.batch_orders        which examples stand in which batch: shuffled, or several of a class
 data.training_batches    examples -> shuffled training batches, random access by step
 training.rendezvous      where the processes of a run meet, counted, before JAX joins them
 training.parallel        one step on all devices of all processes

@@ -27,6 +27,7 @@ from dsf_jax.data.unseen import UnseenClasses, read_unseen
 from dsf_jax.evaluation.cards import held_out_score
 from dsf_jax.images.resize import BINARY_PEN, PEN
 from dsf_jax.images.views import Resizing
+from dsf_jax.models.embedding import DIMENSION
 from dsf_jax.models.model import with_classes
 from dsf_jax.training import start
 from dsf_jax.training.agreement import check_agreement
@@ -95,6 +96,12 @@ _PEN = flags.DEFINE_string(
     f"in pixels of the input, or {BINARY} for the paper's map of ink and paper. By default as --init "
     f"has it; {PEN:g} where that was never trained.",
 )
+_EMBEDDING = flags.DEFINE_integer(
+    "embedding",
+    None,
+    "Numbers of an embedding layer in place of the network's last one, which pictures are then searched "
+    f"by; 0 for none. By default as --init has it, and {DIMENSION} where it has none and --loss needs one.",
+)
 # What config.json keeps beside TrainConfig's own fields, so that --repeat has it.
 _KEPT = (
     _DATA_DIR,
@@ -107,6 +114,7 @@ _KEPT = (
     _BACKBONE,
     _RESIZING,
     _PEN,
+    _EMBEDDING,
 )
 
 
@@ -182,6 +190,8 @@ def _train_once(
         _BACKBONE.value,
         resizing=cast(Resizing | None, _RESIZING.value),
         pen=_pen(_PEN.value),
+        loss=config.loss,
+        embedding=_EMBEDDING.value,
         seed=config.seed,
     )
     seen: dict[str, Any] = {
@@ -200,8 +210,9 @@ def _train_once(
     if scored:
         _print(f"held out: {len(scored.drawings)} drawings and {len(scored.photos)} photos")
     model = with_classes(model, names, seed=config.seed)
-    if hint := start.rough_start(config, model):
-        _print(hint)
+    for hint in (start.rough_start(config, model), start.loss_note(config.loss)):
+        if hint:
+            _print(hint)
     devices = f"{jax.device_count()} {jax.default_backend()} device(s)"
     _print(f"{model.backbone.title} on {devices} of {jax.process_count()} process(es)")
     given = {flag.name: flag.value for flag in _KEPT} | {"fold": fold}

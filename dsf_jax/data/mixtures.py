@@ -95,6 +95,10 @@ class Examples(Sequence[dict[str, Any]]):
         places = zip(self._source.tolist(), self._row.tolist(), strict=True)
         return [(readers[source].name, readers[source][row][field]) for source, row in places]
 
+    def domains(self) -> np.ndarray:
+        """Returns the domain of each example, [n] of "sketch", "photo" and "edge"."""
+        return np.array([records.domain for records in self._records], "U6")[self._source]
+
     def __len__(self) -> int:
         """Returns the number of examples."""
         return len(self._row)
@@ -214,6 +218,14 @@ class Mixture(NamedTuple):
     def __str__(self) -> str:
         """Returns the counts as a table, one line per data set."""
         return "\n".join(self._lines())
+
+    def labels(self) -> np.ndarray:
+        """Returns the labels of all examples, drawings first, [n] int32."""
+        return np.concatenate([self.drawings.labels, self.photos.labels])
+
+    def domains(self) -> np.ndarray:
+        """Returns the domains of all examples, drawings first, [n] names."""
+        return np.concatenate([self.drawings.domains(), self.photos.domains()])
 
     def per_class(self) -> str:
         """Returns one line per class: how many examples of each data set it has."""

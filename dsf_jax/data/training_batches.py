@@ -1,11 +1,12 @@
-"""Examples to host batches for training: shuffled, in fixed proportions, random access by step (grain)."""
+"""Examples to host batches for training: in fixed proportions, random access by step (grain)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import grain
 import numpy as np
 
+from dsf_jax.data.batch_orders import by_class, shuffled
 from dsf_jax.data.batches import TrainingBatch, collate, pad_batch
 from dsf_jax.data.mixtures import Examples, Mixture
 from dsf_jax.images.points import padded_length
@@ -29,26 +30,32 @@ class _Kind(NamedTuple):
     """Drawings or photos, and their place in each batch."""
 
     examples: Examples
-    order: grain.MapDataset  # rows of `examples`, one list per batch
     first: int  # number of the first one within the batch
     size: int  # examples per batch
     points_length: int | None
 
 
 def training_batches(
-    mixture: Mixture, *, batch_size: int, seed: int, process: int = 0, processes: int = 1
+    mixture: Mixture,
+    *,
+    batch_size: int,
+    seed: int,
+    per_class: int = 0,
+    process: int = 0,
+    processes: int = 1,
 ) -> grain.MapDataset:
     """Lists the batches of an endless training run: batch `step` depends on (seed, step) only, so
     that a run resumes anywhere.
 
     Drawings and photos are shuffled separately, each again in every one of its epochs, and stand in
-    every batch in the same proportion. Every process reads only its own shard of a batch; shards are
-    padded with weight 0 to one size.
+    every batch in the same proportion; or, with `per_class`, classes are drawn for each batch. Every
+    process reads only its own shard of a batch; shards are padded with weight 0 to one size.
 
     Args:
       mixture: drawings and photos.
       batch_size: examples per batch over all devices and processes.
-      seed: seed of the shuffling order.
+      seed: seed of the order.
+      per_class: examples of a class from each domain that a batch holds; 0 for any number.
       process: number of the shard to read, from 0.
       processes: number of shards.
 
@@ -56,9 +63,15 @@ def training_batches(
       A random-access data set of batches.
 
     Raises:
-      ValueError: when a batch has fewer drawings or photos than there are processes.
+      ValueError: when a batch has fewer drawings or photos than there are processes; see
+        `batch_orders.by_class`.
     """
-    kinds = _kinds(mixture, batch_size, seed)
+    order = (
+        _by_class(mixture, batch_size, seed, per_class)
+        if per_class
+        else _shuffled(mixture, batch_size, seed)
+    )
+    kinds = _kinds(mixture, {name: len(rows) for name, rows in order(0).items()})
     for name, kind in kinds.items():
         if kind.size < processes:
             raise ValueError(
@@ -66,10 +79,10 @@ def training_batches(
             )
 
     def read(step: int) -> TrainingBatch:
-        batch = {}
-        for name, (examples, order, first, size, points_length) in kinds.items():
+        batch, rows = {}, order(step)
+        for name, (examples, first, size, points_length) in kinds.items():
             start, stop = (size * shard // processes for shard in (process, process + 1))
-            own = [examples[row] for row in order[step][start:stop]]
+            own = [examples[row] for row in rows[name][start:stop].tolist()]
             collated = collate(own, first=first + start, points_length=points_length)
             batch[name] = pad_batch(collated, -(-size // processes))
         return batch
@@ -77,24 +90,51 @@ def training_batches(
     return grain.MapDataset.range(2**31 - 1).map(read)
 
 
-def _kinds(mixture: Mixture, batch_size: int, seed: int) -> dict[str, _Kind]:
-    """Shuffles the kinds of examples that a mixture has."""
+# Number of a step -> rows of each kind, {"drawings": [n], "photos": [m]}; only kinds that there are.
+_OrderOfKinds = Callable[[int], dict[str, np.ndarray]]
+
+
+def _shuffled(mixture: Mixture, batch_size: int, seed: int) -> _OrderOfKinds:
     drawn = drawings_per_batch(mixture, batch_size)
-    length = longest_list(mixture.drawings)
-    kinds = {}
-    for number, (name, examples, first, size, points_length) in enumerate(
-        [
-            ("drawings", mixture.drawings, 0, drawn, length),
-            ("photos", mixture.photos, drawn, batch_size - drawn, None),
-        ]
-    ):
-        if size:
-            # Each kind has a seed of its own: kinds of one size would come in one order otherwise.
-            own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-            rows = grain.MapDataset.range(len(examples)).seed(own_seed).shuffle().repeat()
-            order = rows.batch(size, batch_fn=list)
-            kinds[name] = _Kind(examples, order, first, size, points_length)
-    return kinds
+    sizes = {"drawings": drawn, "photos": batch_size - drawn}
+    # Each kind has a seed of its own: kinds of one size would come in one order otherwise.
+    seeds = np.random.SeedSequence([seed, 0]), np.random.SeedSequence([seed, 1])
+    orders = {
+        name: shuffled(len(examples), size=sizes[name], seed=int(own.generate_state(1)[0]))
+        for (name, examples), own in zip(_examples(mixture).items(), seeds, strict=True)
+        if sizes[name]
+    }
+    return lambda step: {name: order(step) for name, order in orders.items()}
+
+
+def _by_class(mixture: Mixture, batch_size: int, seed: int, per_class: int) -> _OrderOfKinds:
+    order = by_class(
+        mixture.labels(), mixture.domains(), per_class=per_class, batch_size=batch_size, seed=seed
+    )
+    drawings = len(mixture.drawings)
+
+    def of_kinds(step: int) -> dict[str, np.ndarray]:
+        rows = order(step)
+        drawn = rows < drawings
+        kinds = {"drawings": rows[drawn], "photos": rows[~drawn] - drawings}
+        return {name: own for name, own in kinds.items() if len(own)}
+
+    return of_kinds
+
+
+def _examples(mixture: Mixture) -> dict[str, Examples]:
+    return {"drawings": mixture.drawings, "photos": mixture.photos}
+
+
+def _kinds(mixture: Mixture, sizes: Mapping[str, int]) -> dict[str, _Kind]:
+    """Places the kinds of examples one after the other in a batch."""
+    lengths = {"drawings": longest_list(mixture.drawings), "photos": None}
+    firsts = {"drawings": 0, "photos": sizes.get("drawings", 0)}
+    return {
+        name: _Kind(examples, firsts[name], sizes[name], lengths[name])
+        for name, examples in _examples(mixture).items()
+        if name in sizes
+    }
 
 
 def held_out_batches(

@@ -7,7 +7,9 @@ is, bit for bit. What other frameworks call a layer is data of the backbone.
 ``.caffemodel`` holds the layers under their own names, to be loaded with the network's prototxt (the
 classifier's num_output being the number of classes). A PyTorch state dict loads into the module of
 these names; `dsf_jax.models.alexnet` has those of Caffe's network, `dsf_jax.models.efficientnet_lite`
-says whose names it takes.
+says whose names it takes. That of a network with an embedding of d loads into the same module of d
+classes, which then gives the embedding before it is brought to length 1; `class_vectors.weight` [k, d]
+stands beside it, so that it is loaded with strict=False.
 """
 
 import io
@@ -42,9 +44,9 @@ def caffemodel(model: Model) -> bytes:
             f"(backbone {backbone.name}); write {'a PyTorch file' if backbone.torch_names else 'a folder'} instead"
         )
     layers = []
-    for layer, kernel, bias in _in_order(model):
-        kind = "InnerProduct" if kernel.ndim == 2 else "Convolution"
-        blobs = [_chunk(7, *_blob(array)) for array in (kernel, bias)]
+    for layer, arrays in _in_order(model):
+        kind = "InnerProduct" if arrays["weight"].ndim == 2 else "Convolution"
+        blobs = [_chunk(7, *_blob(array)) for array in arrays.values()]
         parts = [_chunk(1, layer.encode()), _chunk(2, kind.encode()), *blobs]
         layers.append(_chunk(100, *parts))  # field 100 of NetParameter: layers of version 2
     return b"".join((_chunk(1, backbone.caffe_network.encode()), *layers))
@@ -71,14 +73,16 @@ def state_dict(model: Model) -> bytes:
         )
     tensors = {
         f"{names[layer]}.{leaf}": array
-        for layer, kernel, bias in _in_order(model)
-        for leaf, array in (("weight", kernel), ("bias", bias))
+        for layer, arrays in _in_order(model)
+        for leaf, array in arrays.items()
     }
     return _torch_zip(tensors)
 
 
-def _in_order(model: Model) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Goes through the layers: name, kernel [o, i, h, w] or [o, i], bias, little-endian."""
+def _in_order(model: Model) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Goes through the layers: name, "weight" [o, i, h, w] or [o, i] and, where it has one, "bias",
+    little-endian.
+    """
     layers = model.backbone.layers
     if set(model.params) != set(layers):
         raise ValueError(
@@ -86,9 +90,12 @@ def _in_order(model: Model) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
             f"give those of {model.backbone.title}"
         )
     for layer in layers:
-        kernel, bias = (_checked(model.params, layer, leaf) for leaf in ("kernel", "bias"))
+        kernel = _checked(model.params, layer, "kernel")
         kernel = kernel.T if kernel.ndim == 2 else kernel.transpose(3, 2, 0, 1)
-        yield layer, np.ascontiguousarray(kernel), np.ascontiguousarray(bias)
+        arrays = {"weight": np.ascontiguousarray(kernel)}
+        if "bias" in model.params[layer]:
+            arrays["bias"] = np.ascontiguousarray(_checked(model.params, layer, "bias"))
+        yield layer, arrays
 
 
 def _checked(params: Params, layer: str, leaf: str) -> np.ndarray:

@@ -243,3 +243,9 @@ def dropout(x: jax.Array, keys: jax.Array, layer: int, rate: float) -> jax.Array
         lambda key: jax.random.bernoulli(jax.random.fold_in(key, layer), keep, x.shape[1:])
     )(keys)
     return jnp.where(masks, x / keep, 0.0)
+
+
+def l2_normalise(x: jax.Array) -> jax.Array:
+    """Scales vectors [..., d] to length 1; a zero vector stays zero, and has a finite gradient."""
+    squared = jnp.square(x).sum(axis=-1, keepdims=True)
+    return x / jnp.sqrt(jnp.where(squared > 0, squared, 1.0))

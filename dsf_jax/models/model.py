@@ -19,6 +19,8 @@ from dsf_jax.images.resize import BINARY_PEN, PEN
 from dsf_jax.images.views import Resizing
 from dsf_jax.models.backbone import INPUT, Architecture, Backbone, Params
 from dsf_jax.models.backbones import backbone_named
+from dsf_jax.models.embedding import embedded
+from dsf_jax.models.kernels import l2_normalise
 from dsf_jax.models.model_card import ModelCard
 
 
@@ -33,6 +35,7 @@ class ModelConfig(NamedTuple):
       resizing: how drawings are resized before the network sees them.
       pen: width of the pen that draws points, in pixels of the input; `BINARY_PEN` is the paper's map.
       architecture: configuration of the backbone, where its name is that of a family.
+      embedding: numbers d of the embedding above the backbone; 0 for none.
     """
 
     backbone: str
@@ -42,6 +45,12 @@ class ModelConfig(NamedTuple):
     resizing: Resizing = "edge_preserving"
     pen: float = PEN
     architecture: Architecture = ()
+    embedding: int = 0
+
+    def described(self) -> Backbone:
+        """Returns what the library knows of the architecture, the embedding included."""
+        backbone = backbone_named(self.backbone, self.architecture)
+        return embedded(backbone, self.embedding) if self.embedding else backbone
 
     def to_json(self) -> dict[str, Any]:
         """Returns it as JSON values."""
@@ -83,7 +92,7 @@ class Model(flax.struct.PyTreeNode):
     @property
     def backbone(self) -> Backbone:
         """Returns what the library knows of the architecture."""
-        return backbone_named(self.config.backbone, self.config.architecture)
+        return self.config.described()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -199,12 +208,6 @@ class Model(flax.struct.PyTreeNode):
         return text == (self.digest() if len(text) == 64 else _values_digest(self.params))
 
 
-def l2_normalise(x: jax.Array) -> jax.Array:
-    """Scales vectors [..., d] to length 1; a zero vector stays zero."""
-    norm = jnp.linalg.norm(x, axis=-1, keepdims=True)
-    return x / jnp.where(norm > 0, norm, 1.0)
-
-
 def _values_digest(params: Params) -> str:
     """Digests values alone, as checkpoints and galleries of earlier versions did."""
     digest = hashlib.sha256()
@@ -245,8 +248,7 @@ def init_layer(config: ModelConfig, layer: str, seed: int) -> dict[str, jax.Arra
 
 def _init_of(config: ModelConfig) -> Callable[[jax.Array], Params]:
     """Returns the function that draws all parameters by a key."""
-    backbone = backbone_named(config.backbone, config.architecture)
-    module = backbone.build(len(config.class_names))
+    module = config.described().build(len(config.class_names))
     pictures = jnp.zeros((1, config.size, config.size, 3), jnp.float32)
     return lambda key: module.init(key, pictures)["params"]
 
@@ -270,3 +272,32 @@ def with_classes(model: Model, class_names: tuple[str, ...], *, seed: int) -> Mo
     config = model.config._replace(class_names=class_names, fresh_layers=fresh)
     drawn = init_layer(config, last, seed)
     return model.replace(params=model.params | {last: drawn}, config=config)
+
+
+def with_embedding(model: Model, dimension: int, *, seed: int) -> Model:
+    """Gives a model an embedding layer, or takes it away: where its dimension is another than the
+    model's, the layers that follow the backbone's last activation get random values.
+
+    Args:
+      model: any model.
+      dimension: numbers d of the embedding; 0 for none.
+      seed: seed of the random values.
+
+    Returns:
+      The model with this embedding.
+
+    Raises:
+      ValueError: for a negative dimension, or one of 1: all embeddings of length 1 would be 1 or -1.
+    """
+    if dimension < 0 or dimension == 1:
+        raise ValueError(f"embedding={dimension} must be 0, for none, or at least 2; change it")
+    if dimension == model.config.embedding:
+        return model
+    plain = model.config._replace(embedding=0).described()
+    kept = {layer: model.params[layer] for layer in plain.layers[:-1]}
+    config = model.config._replace(embedding=dimension)
+    new = tuple(layer for layer in config.described().layers if layer not in kept)
+    fresh = (*(layer for layer in model.config.fresh_layers if layer in kept), *new)
+    config = config._replace(fresh_layers=fresh)
+    drawn = {layer: init_layer(config, layer, seed) for layer in new}
+    return model.replace(params=kept | drawn, config=config)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsf_jax.models.backbone import Params
-from dsf_jax.models.model import l2_normalise
+from dsf_jax.models.kernels import l2_normalise
 from dsf_jax.models.transformer import Encoder, Learned, block_name, encoder_block, layer_norm
 from dsf_jax.models.transformer_port import (
     CLIP_BLOCK,

@@ -42,7 +42,13 @@ class TrainConfig:
       train_layers: layers that learn: all; of AlexNet fc (convolutions frozen) or last (the classifier
         only); of EfficientNet-Lite late (the first five of seven stages frozen) or head (the
         classifier only); of vision transformers norms (layer norms and the classifier) or head.
-      loss: what is minimised: softmax (cross-entropy on the class label).
+      loss: what is minimised: softmax (cross-entropy on the class label, the paper's); or, of networks
+        with an embedding, cosine (softmax of scaled cosines to one vector per class), contrastive
+        (supervised contrastive over the pairs of a batch, whatever their domain; trains no
+        classifier), cosine+contrastive (their sum).
+      examples_per_class: examples of a class from each domain that a batch holds, the classes being
+        drawn anew for each batch; 0 takes examples as they come, whatever their class. Losses that
+        compare pairs need 2 or more.
       cached_views: 0 makes a new random view of each example at each step; n > 0, with frozen
         layers only, makes n random views of each example once and keeps what the frozen layers give.
       compute: type that the network computes in; parameters are float32 always.
@@ -72,6 +78,7 @@ class TrainConfig:
     dropout_rate: float = 0.5
     train_layers: str = "all"
     loss: str = "softmax"
+    examples_per_class: int = 0
     cached_views: int = 0
     compute: Compute = "float32"
     pen_spread: float = 0.5
@@ -91,7 +98,7 @@ class TrainConfig:
                 raise ValueError(
                     f"{name}={getattr(self, name)} must be above 0 and finite; change it"
                 )
-        for name in ("steps", "warmup", "weight_decay"):
+        for name in ("steps", "warmup", "weight_decay", "examples_per_class"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise ValueError(
                     f"{name}={getattr(self, name)} must be finite and not below 0; change it"
@@ -109,12 +116,27 @@ class TrainConfig:
             raise ValueError(
                 f"compute={self.compute!r} is unknown; choose one of {', '.join(get_args(Compute))}"
             )
-        loss_named(self.loss)
+        self._check_pairs()
         if self.cached_views < 0 or (self.cached_views and self.train_layers == "all"):
             raise ValueError(
                 f"cached_views={self.cached_views} needs frozen layers, not "
                 f"train_layers={self.train_layers!r}; take one that freezes some, such as fc or head, "
                 "or cached_views=0"
+            )
+
+    def _check_pairs(self) -> None:
+        """Refuses batches without pairs, or in parts, for a loss that compares pairs."""
+        if not loss_named(self.loss).pairs:
+            return
+        if self.examples_per_class < 2:
+            raise ValueError(
+                f"loss={self.loss!r} compares examples of one class within a batch, and "
+                f"examples_per_class={self.examples_per_class} promises none; take 2 or more"
+            )
+        if self.accumulate > 1:
+            raise ValueError(
+                f"loss={self.loss!r} compares all examples of a batch, which accumulate="
+                f"{self.accumulate} cuts into parts; take accumulate=1"
             )
 
     @property

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from dsf_jax.data.batch_orders import Order, by_class, shuffled
 from dsf_jax.data.batches import Batch, TrainingBatch, mapped
 from dsf_jax.data.mixtures import Mixture
 from dsf_jax.images.hand import STEADY, Hand
@@ -36,6 +37,7 @@ def cached_batches(
     views: int,
     batch_size: int,
     seed: int,
+    per_class: int = 0,
     hand: Hand = STEADY,
 ) -> grain.MapDataset:
     """Makes `views` random views of each example, passes them through the frozen layers, and lists
@@ -48,6 +50,7 @@ def cached_batches(
       views: number of views of each example; n * views activations stay in memory.
       batch_size: examples per training batch.
       seed: seed of the views and of the order.
+      per_class: examples of a class from each domain that a batch holds; 0 for any number.
       hand: what differs from view to view beside angle and flip.
 
     Returns:
@@ -55,7 +58,7 @@ def cached_batches(
       [b, ...] float32.
 
     Raises:
-      ValueError: in a run of several processes.
+      ValueError: in a run of several processes; see `batch_orders.by_class`.
     """
     if jax.process_count() > 1:
         raise ValueError("cached views need one process; set cached_views=0 to train on several")
@@ -76,16 +79,22 @@ def cached_batches(
                 rows = slice(done, done + len(block.labels))
                 features[rows], labels[rows] = block.outputs, block.labels
                 done = rows.stop
-    return _shuffled(features, labels, batch_size, seed)
+    order = (
+        by_class(
+            labels, np.tile(mixture.domains(), views),
+            per_class=per_class, batch_size=batch_size, seed=seed,
+        )
+        if per_class
+        else shuffled(len(labels), size=batch_size, seed=seed)
+    )  # fmt: skip
+    return _batches(features, labels, order, batch_size)
 
 
-def _shuffled(
-    features: np.ndarray, labels: np.ndarray, batch_size: int, seed: int
+def _batches(
+    features: np.ndarray, labels: np.ndarray, order: Order, batch_size: int
 ) -> grain.MapDataset:
-    rows = grain.MapDataset.range(len(labels)).seed(seed).shuffle().repeat().batch(batch_size)
-
     def read(step: int) -> TrainingBatch:
-        taken = rows[step]
+        taken = order(step)
         return {
             KEPT: {
                 KEPT: features[taken],

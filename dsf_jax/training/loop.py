@@ -134,7 +134,7 @@ def _train(
     sgd_config = config.sgd_config(model.config, total_examples)
     step_config = _step_config(config, sgd_config, model)
     parallel_step = data_parallel(functools.partial(train_step, config=step_config))
-    score = _scorer(held_out, step_config)
+    score = _scorer(held_out)
     steps = sgd_config.steps
     with checkpoints.manager(run_dir / checkpoints.FOLDER, keep=config.keep) as saved:
         state = init_state(_as_trained(model, config, step_config), step_config)
@@ -192,12 +192,10 @@ def _as_trained(model: Model, config: TrainConfig, step_config: StepConfig) -> M
 
 
 def _scorer(
-    held_out: grain.MapDataset | None, step_config: StepConfig
+    held_out: grain.MapDataset | None,
 ) -> Callable[[Model, int, MetricsLog], float | None]:
     """Returns what scores a model on the held-out data and logs it; nothing for no data."""
-    score_batch = data_parallel(
-        functools.partial(held_out_step, loss=step_config.loss), donate=False
-    )
+    score_batch = data_parallel(held_out_step, donate=False)
 
     def score(model: Model, number: int, log: MetricsLog) -> float | None:
         if held_out is None:

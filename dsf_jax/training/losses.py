@@ -1,15 +1,36 @@
 """What training minimises, by name: a new loss is one function and one row."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
+from dsf_jax.models.embedding import SCALE
+
 # (logits [b, k], features [b, d], labels [b] int32, weights [b]) -> sum over examples, and count.
-Loss = Callable[
+LossFunction = Callable[
     [jax.Array, jax.Array, jax.Array, jax.Array],
     tuple[jax.Array, jax.Array],
 ]
+
+
+class Loss(NamedTuple):
+    """What training minimises.
+
+    Attributes:
+      function: sums it over examples, and counts them.
+      embedding: whether it shapes an embedding; without, logits are a linear layer's.
+      pairs: whether examples are compared with each other: it is computed over the batch of all
+        devices, and batches hold several examples of a class from each domain.
+      classifies: whether the classifier learns by it.
+    """
+
+    function: LossFunction
+    embedding: bool = True
+    pairs: bool = False
+    classifies: bool = True
 
 
 def softmax(
@@ -18,7 +39,8 @@ def softmax(
     """Sums the softmax cross-entropy on the class label, whatever the domain (section 3.2 of the paper).
 
     Args:
-      logits: [b, k] float32.
+      logits: [b, k] float32; of a network with an embedding they are scaled cosines, and this is the
+        cosine softmax.
       features: [b, d] float32, the backbone's default feature; not used.
       labels: [b] int32.
       weights: [b] float32, 0 for padding.
@@ -31,7 +53,53 @@ def softmax(
     return (losses * weights).sum(), weights.sum()
 
 
-LOSSES: dict[str, Loss] = {"softmax": softmax}
+def contrastive(
+    logits: jax.Array, features: jax.Array, labels: jax.Array, weights: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Sums the supervised contrastive loss (Khosla et al. 2020, L_out): each example shall be nearer to
+    those of its class, sketches, photos and edge maps alike, than to all others.
+
+    Args:
+      logits: [b, k]; not used.
+      features: [b, d] float32 of length 1; similarities are `SCALE` times their cosines.
+      labels: [b] int32.
+      weights: [b] float32, 0 for padding.
+
+    Returns:
+      Sum over the examples that have another one of their class in the batch, and their count, both [].
+    """
+    del logits
+    present = weights > 0
+    others = present[None, :] & ~jnp.eye(len(labels), dtype=bool)
+    same = others & present[:, None] & (labels[:, None] == labels[None, :])
+    positives = same.sum(axis=1)
+    anchors = positives > 0
+    similarity = SCALE * jnp.matmul(features, features.T)
+    # What is no anchor counts for nothing; compared with nothing, its gradient would not be finite.
+    against = jax.nn.logsumexp(similarity, axis=1, where=others | ~anchors[:, None])
+    mean = jnp.where(same, similarity, 0.0).sum(axis=1) / jnp.maximum(positives, 1)
+    return jnp.where(anchors, against - mean, 0.0).sum(), anchors.sum().astype(jnp.float32)
+
+
+def softmax_and_contrastive(
+    logits: jax.Array, features: jax.Array, labels: jax.Array, weights: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Adds the means of `softmax` and `contrastive`; arguments as theirs.
+
+    Returns:
+      Their sum times the count of `softmax`, and that count, both [].
+    """
+    total, count = softmax(logits, features, labels, weights)
+    compared, anchors = contrastive(logits, features, labels, weights)
+    return total + count * compared / jnp.maximum(anchors, 1.0), count
+
+
+LOSSES: dict[str, Loss] = {
+    "softmax": Loss(softmax, embedding=False),
+    "cosine": Loss(softmax),
+    "contrastive": Loss(contrastive, pairs=True, classifies=False),
+    "cosine+contrastive": Loss(softmax_and_contrastive, pairs=True),
+}
 
 
 def loss_named(name: str) -> Loss:

@@ -61,6 +61,11 @@ def across_devices(tree: Any) -> Any:
     return jax.lax.psum(tree, AXIS)
 
 
+def of_all_devices(tree: Any) -> Any:
+    """Joins the parts [b, ...] of a batch that the devices of `data_parallel` hold, equally on all."""
+    return jax.lax.all_gather(tree, AXIS, tiled=True)
+
+
 def split(
     batch: TrainingBatch, devices: int | None = None, *, accumulate: int = 1
 ) -> TrainingBatch:

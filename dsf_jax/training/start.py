@@ -17,7 +17,8 @@ from dsf_jax.images.resize import check_pen
 from dsf_jax.images.views import Resizing
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbones import backbone_named
-from dsf_jax.models.model import Model, ModelConfig, init_model
+from dsf_jax.models.embedding import DIMENSION
+from dsf_jax.models.model import Model, ModelConfig, init_model, with_embedding
 from dsf_jax.models.model_card import ModelCard, TrainingSet
 from dsf_jax.models.vit_port import ported_folder
 from dsf_jax.models.weight_files import hugging_face
@@ -29,6 +30,7 @@ from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.feature_cache import cached_batches
 from dsf_jax.training.loop import Result, train
+from dsf_jax.training.losses import LOSSES, loss_named
 from dsf_jax.training.watchdog import Watchdog
 
 IMAGENET_CLASSES = 1000
@@ -95,7 +97,14 @@ def _random_model(backbone: str, class_names: tuple[str, ...], seed: int) -> Mod
 
 
 def starting_point(
-    init: str, backbone: str, *, resizing: Resizing | None, pen: float | None, seed: int
+    init: str,
+    backbone: str,
+    *,
+    resizing: Resizing | None,
+    pen: float | None,
+    loss: str,
+    embedding: int | None,
+    seed: int,
 ) -> Model:
     """Reads start values, or draws those of a model without classes; `with_classes` gives it some.
 
@@ -105,27 +114,62 @@ def starting_point(
       resizing: how drawings are resized; None for that of the checkpoint, which is edge-preserving
         when random.
       pen: width of the pen that draws points; None for that of the checkpoint, `PEN` when random.
+      loss: name of what it is to be trained by.
+      embedding: numbers of its embedding, 0 for none; None for that of the checkpoint or, where it has
+        none and the loss needs one, `embedding.DIMENSION`.
       seed: seed of random values.
 
     Returns:
       The model.
 
     Raises:
-      ValueError: for a pen that is too wide.
+      ValueError: for a pen that is too wide, or a loss that does not fit the embedding.
     """
     # Of one nameless class: not every layer can be drawn for none.
     model = _random_model(backbone, ("",), seed) if init == RANDOM else load_model(init)
     resizing = resizing or model.config.resizing
     pen = model.config.pen if pen is None else pen
     check_pen(pen)
-    return model.replace(config=model.config._replace(resizing=resizing, pen=pen))
+    model = model.replace(config=model.config._replace(resizing=resizing, pen=pen))
+    if embedding is None and loss_named(loss).embedding:
+        embedding = model.config.embedding or DIMENSION
+    if embedding is not None:
+        model = with_embedding(model, embedding, seed=seed)
+    _check_head(loss, model.config.embedding)
+    return model
+
+
+def _check_head(loss: str, embedding: int) -> None:
+    """Refuses a loss for a network that lacks what it shapes, or has what it does not know."""
+    if loss_named(loss).embedding == bool(embedding):
+        return
+    of_embeddings = ", ".join(name for name, own in LOSSES.items() if own.embedding)
+    if embedding:
+        raise ValueError(
+            f"loss={loss} is of networks without an embedding, and this one has one of {embedding}; take "
+            f"one of {of_embeddings}, or embedding=0"
+        )
+    raise ValueError(f"loss={loss} shapes an embedding, and embedding=0 takes none; take 2 or more")
+
+
+def loss_note(loss: str) -> str | None:
+    """Says what a loss leaves untrained; None where it is nothing."""
+    if loss_named(loss).classifies:
+        return None
+    classifying = ", ".join(name for name, own in LOSSES.items() if own.classifies)
+    return (
+        f"loss={loss} trains no classifier: the network finds pictures, and its guesses and accuracy mean "
+        f"nothing; {classifying} train one"
+    )
 
 
 def rough_start(config: TrainConfig, model: Model) -> str | None:
     """Explains what helps where whole layers start from random values at the full rate; else None."""
     learning = model.backbone.learning(config.train_layers).layers
     fresh = [layer for layer in model.config.fresh_layers if layer in learning]
-    if config.warmup or not set(fresh) - {model.backbone.classifier}:
+    # The layers of an embedding and of its class vectors start well: lengths do not count there.
+    head = model.backbone.layers[-2 if model.config.embedding else -1 :]
+    if config.warmup or not set(fresh) - set(head):
         return None
     return (
         f"{', '.join(fresh)} start from random values and the rate at its full height: the loss may rise "
@@ -177,7 +221,13 @@ def _batches(
 ) -> grain.MapDataset:
     """Makes training batches: of new views, or of what the frozen layers give."""
     if not config.cached_views:
-        return training_batches(mixture, batch_size=config.batch_size, seed=config.seed, **shard)
+        return training_batches(
+            mixture,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            per_class=config.examples_per_class,
+            **shard,
+        )
     return cached_batches(
         mixture,
         model,
@@ -185,6 +235,7 @@ def _batches(
         views=config.cached_views,
         batch_size=config.batch_size,
         seed=config.seed,
+        per_class=config.examples_per_class,
         hand=config.hand,
     )
 

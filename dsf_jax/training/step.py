@@ -16,8 +16,8 @@ import optax
 from dsf_jax.images.hand import STEADY, Hand
 from dsf_jax.models.backbone import INPUT, Params, Trainable
 from dsf_jax.models.model import Model
-from dsf_jax.training.losses import Loss
-from dsf_jax.training.parallel import across_devices
+from dsf_jax.training.losses import LOSSES, Loss
+from dsf_jax.training.parallel import across_devices, of_all_devices
 
 Metrics = dict[str, tuple[jax.Array, jax.Array]]
 # A training batch of activations that were kept: {KEPT: {KEPT: [b, ...], "label", ...}}.
@@ -44,7 +44,7 @@ class StepConfig(NamedTuple):
 
     Attributes:
       optimiser: Caffe's SGD, from `sgd`.
-      loss: a function of `dsf_jax.training.losses`.
+      loss: one of `dsf_jax.training.losses`.
       trainable: the layers that learn; the others stay as they are, bit for bit.
       dropout_rate: probability in [0, 1) of dropping a value.
       seed: seed of the run.
@@ -133,10 +133,11 @@ def _joined(batch: Mapping[str, Mapping[str, Any]], name: str) -> jax.Array:
 def summed_metrics(
     loss: Loss, logits: jax.Array, features: jax.Array, batch: Mapping[str, Mapping[str, Any]]
 ) -> Metrics:
-    """Sums loss and hits over examples.
+    """Sums loss and hits over one device's examples; runs inside `data_parallel` where the loss compares
+    pairs.
 
     Args:
-      loss: a function of `dsf_jax.training.losses`.
+      loss: one of `dsf_jax.training.losses`.
       logits: [b, k] float32.
       features: [b, d] float32.
       batch: training batch with "label" and "weight".
@@ -146,8 +147,10 @@ def summed_metrics(
     """
     labels, weights = _joined(batch, "label"), _joined(batch, "weight")
     hits = jnp.argmax(logits, axis=-1) == labels
+    compared = (logits, features, labels, weights)
+    # Every device sums the loss over all pairs: sum and count are both as many times too large.
     return {
-        "loss": loss(logits, features, labels, weights),
+        "loss": loss.function(*(of_all_devices(compared) if loss.pairs else compared)),
         "accuracy": ((hits * weights).sum(), weights.sum()),
     }
 
@@ -227,19 +230,19 @@ def train_step(
     return TrainState(state.step + 1, state.model.replace(params=params), opt_state), metrics
 
 
-def held_out_step(model: Model, batch: Mapping[str, Mapping[str, Any]], *, loss: Loss) -> Metrics:
+def held_out_step(model: Model, batch: Mapping[str, Mapping[str, Any]]) -> Metrics:
     """Scores one device's part of a batch by its plain views, single angle; runs inside
     `data_parallel`.
 
     Args:
       model: network with its parameters.
       batch: drawings and photos.
-      loss: a function of `dsf_jax.training.losses`.
 
     Returns:
-      {"loss", "accuracy"} as (sum, count) over the whole batch.
+      {"loss", "accuracy"} as (sum, count) over the whole batch; the loss is that of a classifier, for
+      batches in the data's order have no pairs to compare.
     """
     images = [model.plain_view(one) for _, one in sorted(batch.items())]
     logits, activations = model.apply(network_inputs(model, images))
     features = model.features(activations, model.backbone.default_feature)
-    return across_devices(summed_metrics(loss, logits, features, batch))
+    return across_devices(summed_metrics(LOSSES["softmax"], logits, features, batch))

@@ -222,3 +222,34 @@ def test_a_batch_that_processes_do_not_divide_still_shows_every_example_once():
 
 def test_nothing_held_out_has_no_batches():
     assert len(held_out_batches(mixture(0, 0), batch_size=4)) == 0
+
+
+class Labelled(list):
+    """Records of one domain."""
+
+    domain = "sketch"
+
+
+def test_batches_by_class_hold_both_kinds_of_the_same_classes():
+    labels = np.arange(12) % 4
+    drawn, shot = mixture(12, 12).drawings, mixture(12, 12).photos
+    for kind, domain in ((drawn, "sketch"), (shot, "photo")):
+        kind._records = [Labelled(kind._records[0])]
+        kind._records[0].domain = domain
+        kind.labels = labels
+    mixed = Mixture(tuple("abcd"), drawn, shot, ())
+    whole = training_batches(mixed, batch_size=12, seed=0, per_class=2)
+    shards = [
+        training_batches(mixed, batch_size=12, seed=0, per_class=2, process=i, processes=3)
+        for i in range(3)
+    ]
+    for step in range(5):
+        batch = whole[step]
+        counts = [np.unique(batch[kind]["label"], return_counts=True) for kind in batch]
+        np.testing.assert_array_equal(counts[0], counts[1])
+        assert counts[0][1].tolist() == [2, 2, 2]
+        numbers = np.concatenate([batch[kind]["example"] for kind in ("drawings", "photos")])
+        np.testing.assert_array_equal(numbers, np.arange(12))
+        for kind in batch:
+            joined = np.concatenate([shard[step][kind]["label"] for shard in shards])
+            np.testing.assert_array_equal(joined, batch[kind]["label"])

@@ -79,6 +79,19 @@ def test_a_state_dict_reads_back_bit_for_bit(tmp_path, variant):
     assert_bits_equal(read_back(tmp_path / "net.pth", variant), params)
 
 
+def test_a_state_dict_of_an_embedding_has_class_vectors_beside(tmp_path):
+    params = random_params()
+    vectors = np.float32(np.arange(600).reshape(300, 2))
+    config = ModelConfig("torchvision", ("a", "b"), SIZE, (), embedding=300)
+    model = Model(params | {"class_vectors": {"kernel": vectors}}, config)
+    (tmp_path / "net.pth").write_bytes(state_dict(model))
+    layers = read_weights(tmp_path / "net.pth").layers
+    np.testing.assert_array_equal(layers["class_vectors"]["kernel"], vectors.T)
+    np.testing.assert_array_equal(layers["classifier.6"]["kernel"], params["fc8"]["kernel"].T)
+    with pytest.raises(ValueError, match="AlexNet with an embedding of 300"):
+        caffemodel(model)
+
+
 def test_a_caffemodel_reads_back_bit_for_bit(tmp_path):
     params = random_params()
     (tmp_path / "net.caffemodel").write_bytes(caffemodel(model_of(params)))

@@ -15,7 +15,8 @@ import pytest
 from dsf_jax.data.batches import collate, content
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbones import BACKBONES
-from dsf_jax.models.model import Model, ModelConfig, init_model, l2_normalise
+from dsf_jax.models.kernels import l2_normalise
+from dsf_jax.models.model import Model, ModelConfig, init_model
 from dsf_jax.retrieval.features import embed, embed_layers, extract, feature_blocks, feature_sizes
 from tests.images.drawn import random_points
 

@@ -38,6 +38,15 @@ def test_defaults_are_the_papers_and_caffes():
         ({"dropout_rate": 1.0}, r"dropout_rate=1.0 and momentum=0.9 must lie in \[0, 1\)"),
         ({"momentum": 1.0}, r"dropout_rate=0.5 and momentum=1.0 must lie in \[0, 1\)"),
         ({"loss": "hinge"}, "loss='hinge' is unknown; choose one of softmax"),
+        ({"examples_per_class": -1}, "examples_per_class=-1 must be finite and not below 0"),
+        (
+            {"loss": "contrastive"},
+            "loss='contrastive' compares .*examples_per_class=0 promises none",
+        ),
+        (
+            {"loss": "cosine+contrastive", "examples_per_class": 2, "accumulate": 2},
+            "compares all examples of a batch, which accumulate=2 cuts into parts",
+        ),
         ({"cached_views": 2}, "cached_views=2 needs frozen layers, not train_layers='all'"),
         ({"cached_views": -1, "train_layers": "fc"}, "cached_views=-1 needs"),
         ({"compute": "float16"}, "compute='float16' is unknown; choose one of float32, bfloat16"),

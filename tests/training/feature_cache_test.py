@@ -62,10 +62,11 @@ def mixture(drawings, photos):
     return Mixture(("a",), examples(drawn, 0), examples(shot, 1000), ())
 
 
-def cached(mixed, *, views=2, batch_size=4, seed=5):
+def cached(mixed, *, views=2, batch_size=4, seed=5, per_class=0):
     return cached_batches(
-        mixed, MODEL, activation="small", views=views, batch_size=batch_size, seed=seed
-    )
+        mixed, MODEL, activation="small", views=views, batch_size=batch_size, seed=seed,
+        per_class=per_class,
+    )  # fmt: skip
 
 
 def rows(batches, steps):
@@ -165,3 +166,26 @@ def test_batches_are_full_and_hold_no_padding(batch_size):
     shown = rows(batches, 16)[1]
     counts = np.unique_counts(shown[: 16 * batch_size])
     assert len(counts.values) == 8 and (counts.counts == 2 * batch_size).all()
+
+
+def test_kept_activations_come_by_class_too():
+    batches = cached(with_domains(mixture(5, 3)), views=2, batch_size=8, per_class=2)
+    _, labels = rows(batches, 3)
+    for start in range(0, 24, 8):
+        counts = np.unique(labels[start : start + 8], return_counts=True)[1]
+        assert not np.any(counts % 2)
+        assert (labels[start : start + 8] < 1000).sum() == 4
+
+
+def with_domains(mixed):
+    """Says of each drawing that it is a sketch; classes are the numbers of the examples."""
+
+    class Records(list):
+        domain = "sketch"
+
+    class Photos(list):
+        domain = "photo"
+
+    for examples, kind in ((mixed.drawings, Records), (mixed.photos, Photos)):
+        examples._records = [kind(one) for one in examples._records]
+    return mixed

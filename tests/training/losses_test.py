@@ -13,27 +13,70 @@ def softmax_by_hand(logits, features, labels, weights):
     return ((np.log(np.exp(logits).sum(axis=1)) - right) * weights).sum(), weights.sum()
 
 
-BY_HAND = {"softmax": softmax_by_hand}
+def contrastive_by_hand(logits, features, labels, weights):
+    """Khosla et al. 2020, formula 2, pair by pair."""
+    features = features.astype(np.float64)
+    there = np.flatnonzero(weights)
+    losses = []
+    for i in there:
+        others = [j for j in there if j != i]
+        positives = [j for j in others if labels[j] == labels[i]]
+        against = sum(np.exp(16.0 * features[i] @ features[j]) for j in others)
+        terms = [-np.log(np.exp(16.0 * features[i] @ features[j]) / against) for j in positives]
+        if positives:
+            losses.append(np.mean(terms))
+    return sum(losses), len(losses)
+
+
+def both_by_hand(*arguments):
+    (one, count), (other, anchors) = softmax_by_hand(*arguments), contrastive_by_hand(*arguments)
+    return (one / count + (other / anchors if anchors else 0)) * count, count
+
+
+BY_HAND = {
+    "softmax": softmax_by_hand,
+    "cosine": softmax_by_hand,
+    "contrastive": contrastive_by_hand,
+    "cosine+contrastive": both_by_hand,
+}
 
 
 def test_every_loss_is_tested():
     assert BY_HAND.keys() == LOSSES.keys()
 
 
-@pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("compiled", [False, True])
-def test_a_loss_equals_its_formula_and_padding_does_not_count(name, compiled):
+def some_examples(labels=(2, 0, 2, 1, 0, 2)):
     rng = np.random.default_rng(0)
     logits = 3 * rng.standard_normal((6, 4), np.float32)
     features = rng.standard_normal((6, 8), np.float32)
-    labels = rng.integers(0, 4, 6).astype(np.int32)
-    weights = np.float32([1, 1, 1, 1, 0, 0])
-    loss = jax.jit(loss_named(name)) if compiled else loss_named(name)
-    total, count = loss(logits, features, labels, weights)
-    expected = BY_HAND[name](logits, features, labels, weights)
-    np.testing.assert_allclose((total, count), expected, rtol=1e-5)
-    alone = loss(logits[:4], features[:4], labels[:4], weights[:4])
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    return logits, features, np.int32(labels), np.float32([1, 1, 1, 1, 0, 0])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_loss_equals_its_formula_and_padding_does_not_count(name, compiled):
+    arguments = some_examples()
+    loss = jax.jit(loss_named(name).function) if compiled else loss_named(name).function
+    total, count = loss(*arguments)
+    np.testing.assert_allclose((total, count), BY_HAND[name](*arguments), rtol=1e-5)
+    alone = loss(*(x[:4] for x in arguments))
     np.testing.assert_allclose((total, count), alone, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("weights", [[1, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0]])
+def test_gradients_are_finite_where_there_is_no_pair(name, weights):
+    logits, features, labels, _ = some_examples((0, 1, 2, 3, 0, 1))
+    weights = np.float32(weights)
+
+    def total(logits, features):
+        return loss_named(name).function(logits, features, labels, weights)[0]
+
+    gradients = jax.grad(total, (0, 1))(logits, features)
+    assert all(np.isfinite(x).all() for x in gradients)
+    if name == "contrastive":
+        assert total(logits, features) == 0.0 and not np.any(gradients[1])
 
 
 def test_an_unknown_loss_is_named():

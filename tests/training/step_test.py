@@ -13,10 +13,11 @@ from dsf_jax.images.hand import Hand
 from dsf_jax.images.views import plain_view
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbone import Backbone
-from dsf_jax.models.model import ModelConfig, init_model
+from dsf_jax.models.embedding import CLASS_VECTORS
+from dsf_jax.models.model import ModelConfig, init_model, with_embedding
 from dsf_jax.training import parallel
 from dsf_jax.training.config import TrainConfig
-from dsf_jax.training.losses import softmax
+from dsf_jax.training.losses import loss_named
 from dsf_jax.training.optimiser import sgd
 from dsf_jax.training.step import StepConfig, held_out_step, init_state, train_step
 from tests.images.drawn import random_points
@@ -60,14 +61,22 @@ def make_batch(drawings=7, photos=5, seed=0):
     return batch
 
 
-def step_config(model, train_layers="all", accumulate=1):
+@functools.cache
+def with_vectors():
+    return jax.device_get(with_embedding(tiny(), 6, seed=1))
+
+
+def step_config(model, train_layers="all", accumulate=1, loss="softmax"):
     learning = model.backbone.learning(train_layers)
-    return StepConfig(sgd(SGD), softmax, learning, 0.5, 3, Hand(0.5, 0.01), accumulate)
+    hand = Hand(0.5, 0.01)
+    return StepConfig(sgd(SGD), loss_named(loss), learning, 0.5, 3, hand, accumulate)
 
 
-def run(devices, steps=2, train_layers="all", batch=None, network=tiny, accumulate=1):
+def run(
+    devices, steps=2, train_layers="all", batch=None, network=tiny, accumulate=1, loss="softmax"
+):
     model = network()
-    config = step_config(model, train_layers, accumulate)
+    config = step_config(model, train_layers, accumulate, loss)
     compiled = jax.pmap(
         functools.partial(train_step, config=config),
         axis_name=parallel.AXIS,
@@ -103,6 +112,24 @@ def test_eight_devices_equal_one_with_views_and_dropout(network, steps):
     one, eight = (run(devices, steps, network=network) for devices in (1, 8))
     assert_equal_to_rounding(one, eight, network().params)
     assert one[0].step == eight[0].step == steps
+
+
+@pytest.mark.parametrize("loss", ["contrastive", "cosine+contrastive"])
+def test_pairs_are_those_of_the_whole_batch_however_many_devices(loss):
+    one, three = (run(devices, 1, network=with_vectors, loss=loss) for devices in (1, 3))
+    moved = [
+        {layer: x for layer, x in result.model.params.items() if layer != CLASS_VECTORS}
+        for result in (one[0], three[0])
+    ]
+    for start, a, b in zip(*map(jax.tree.leaves, (tiny().params, *moved)), strict=True):
+        if a.shape == start.shape:
+            assert np.abs(a - start).max() > 0
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    for metric, (total, count) in one[1].items():
+        again, as_often = three[1][metric]
+        np.testing.assert_allclose(total / count, again / as_often, rtol=1e-5, err_msg=metric)
+    vectors = [x.model.params[CLASS_VECTORS]["kernel"] for x in (one[0], three[0])]
+    np.testing.assert_allclose(*vectors, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(("devices", "accumulate", "parts"), [(1, 3, {3, 2}), (8, 2, {1})])
@@ -142,7 +169,7 @@ def test_held_out_examples_are_scored_once_each_by_their_plain_views(drawings, p
     for group in batch.values():
         group["weight"][-2:] = 0.0  # as in a last batch, which is padded already
     model = tiny()
-    score = parallel.data_parallel(functools.partial(held_out_step, loss=softmax), donate=False)
+    score = parallel.data_parallel(held_out_step, donate=False)
     got = jax.device_get(score(model, parallel.split(batch)))
     losses, hits = [], []
     for group in batch.values():

@@ -1,0 +1,66 @@
+"""The order of batches by class: as promised for any labels and domains, and a function of (seed, step)."""
+
+import collections
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from dsf_jax.data.batch_orders import by_class
+
+DOMAINS = np.array(["sketch", "photo", "edge"])
+
+
+@hypothesis.given(st.data())
+@hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
+def test_a_batch_holds_as_many_of_each_class_from_each_domain(data):
+    n = data.draw(st.integers(1, 60))
+    labels = np.int32(data.draw(st.lists(st.integers(0, 6), min_size=n, max_size=n)))
+    domains = DOMAINS[data.draw(st.lists(st.integers(0, 2), min_size=n, max_size=n))]
+    present, classes = np.unique(domains), np.unique(labels)
+    per_class = data.draw(st.integers(1, 4))
+    number = data.draw(st.integers(1, len(classes)))
+    size = number * per_class * len(present)
+    order = by_class(labels, domains, per_class=per_class, batch_size=size, seed=3)
+    for step in (0, 7):
+        rows = order(step)
+        assert len(rows) == size
+        assert collections.Counter(domains[rows]) == dict.fromkeys(present, number * per_class)
+        blocks = rows.reshape(len(present), number, per_class)
+        for block in blocks.reshape(-1, per_class):
+            assert len(set(labels[block])) == 1
+            own = ((labels == labels[block[0]]) & (domains == domains[block[0]])).sum()
+            assert len(set(block.tolist())) == per_class or own < per_class
+        # Domains that have every class show the same ones, each once.
+        complete = [
+            labels[block[:, 0]].tolist()
+            for name, block in zip(present, blocks, strict=True)
+            if set(labels[domains == name]) == set(classes)
+        ]
+        assert all(own == complete[0] and len(set(own)) == number for own in complete)
+        np.testing.assert_array_equal(rows, order(step))
+
+
+def test_classes_are_shown_equally_often_and_steps_differ():
+    labels = np.int32([0] * 50 + [1] * 2 + [2] * 5)
+    domains = np.array(["sketch"] * 57)
+    order = by_class(labels, domains, per_class=2, batch_size=4, seed=0)
+    shown = collections.Counter(labels[np.concatenate([order(step) for step in range(600)])])
+    assert all(abs(count - 800) < 80 for count in shown.values())
+    other = by_class(labels, domains, per_class=2, batch_size=4, seed=1)
+    assert any((order(step) != other(step)).any() for step in range(3))
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (7, r"batch_size=7 is no multiple of 4, .*=2 from each of 2 domain\(s\); take 4 or 8"),
+        (3, r"batch_size=3 is no multiple of 4, .*; take 4$"),
+        (16, "holds 4 examples of each of 4 classes, and there are 3; take 12 or less"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(size, message):
+    labels, domains = np.int32([0, 1, 2, 0]), DOMAINS[[0, 0, 0, 1]]
+    with pytest.raises(ValueError, match=message):
+        by_class(labels, domains, per_class=2, batch_size=size, seed=0)
