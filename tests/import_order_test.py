@@ -162,7 +162,12 @@ OWNERS = {
     "tensorboardX": "dsf_jax.training.metrics_log",
 }
 ALSO = {
-    "grain": {"dsf_jax.training.feature_cache", "dsf_jax.training.loop", "dsf_jax.training.start"},
+    "grain": {
+        "dsf_jax.data.batch_orders",
+        "dsf_jax.training.feature_cache",
+        "dsf_jax.training.loop",
+        "dsf_jax.training.start",
+    },
     "safetensors": {"dsf_jax.export.write", "dsf_jax.models.weight_files.hugging_face"},
     "skimage": {"dsf_jax.images.descriptors", "dsf_jax.evaluation.fisher_vectors"},
     "pyarrow": {"dsf_jax.gallery.snapshot"},
