@@ -51,6 +51,7 @@ data.mixtures            which domains and classes a network is trained on
 data.unseen              classes kept from training: the published lists of zero-shot retrieval
 data.drawings            a picture of a drawing, or pen strokes -> what a network is shown of it
 data.partial_drawings    drawings as they look while they are drawn, from their strokes
+data.stroke_dropout      drawings some of whose strokes are left out at random
 data.datasets            which data sets a command names: NAME:SPLIT, folds, class lists
 data.batch_orders        which examples stand in which batch: shuffled, or several of a class
 data.training_batches    examples -> shuffled training batches, random access by step

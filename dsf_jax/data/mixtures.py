@@ -95,6 +95,10 @@ class Examples(Sequence[dict[str, Any]]):
         places = zip(self._source.tolist(), self._row.tolist(), strict=True)
         return [(readers[source].name, readers[source][row][field]) for source, row in places]
 
+    def having(self, field: str) -> np.ndarray:
+        """Returns which examples' records have a field, [n] bool."""
+        return np.array([records.has(field) for records in self._records], bool)[self._source]
+
     def domains(self) -> np.ndarray:
         """Returns the domain of each example, [n] of "sketch", "photo" and "edge"."""
         return np.array([records.domain for records in self._records], "U6")[self._source]

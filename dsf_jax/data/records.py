@@ -64,6 +64,10 @@ class DataSet:
         files = (_file_digest(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
         return hashlib.sha256(b"".join(files)).hexdigest()[:12]
 
+    def has(self, field: str) -> bool:
+        """Returns whether the records have a field."""
+        return field in self._files.features
+
     def read(self, *fields: str) -> "Records":
         """Returns a reader of some fields; of all by default."""
         return Records(self.folder, self.split, fields=fields or None, files=self._files)

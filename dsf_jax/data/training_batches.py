@@ -1,7 +1,7 @@
 """Examples to host batches for training: in fixed proportions, random access by step (grain)."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grain
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from dsf_jax.data.batch_orders import by_class, shuffled
 from dsf_jax.data.batches import TrainingBatch, collate, pad_batch
 from dsf_jax.data.mixtures import Examples, Mixture
+from dsf_jax.data.stroke_dropout import StrokeDropout
 from dsf_jax.images.points import padded_length
 
 
@@ -29,7 +30,8 @@ def drawings_per_batch(mixture: Mixture, batch_size: int) -> int:
 class _Kind(NamedTuple):
     """Drawings or photos, and their place in each batch."""
 
-    examples: Examples
+    # (row, number of the step, number within the batch) -> example
+    read: Callable[[int, int, int], dict[str, Any]]
     first: int  # number of the first one within the batch
     size: int  # examples per batch
     points_length: int | None
@@ -41,6 +43,7 @@ def training_batches(
     batch_size: int,
     seed: int,
     per_class: int = 0,
+    strokes_left_out: float = 0.0,
     process: int = 0,
     processes: int = 1,
 ) -> grain.MapDataset:
@@ -56,6 +59,7 @@ def training_batches(
       batch_size: examples per batch over all devices and processes.
       seed: seed of the order.
       per_class: examples of a class from each domain that a batch holds; 0 for any number.
+      strokes_left_out: probability of a stroke to be left out, where a drawing's record has strokes.
       process: number of the shard to read, from 0.
       processes: number of shards.
 
@@ -64,7 +68,7 @@ def training_batches(
 
     Raises:
       ValueError: when a batch has fewer drawings or photos than there are processes; see
-        `batch_orders.by_class`.
+        `batch_orders.by_class` and `StrokeDropout`.
     """
     order = (
         _by_class(mixture, batch_size, seed, per_class)
@@ -72,6 +76,9 @@ def training_batches(
         else _shuffled(mixture, batch_size, seed)
     )
     kinds = _kinds(mixture, {name: len(rows) for name, rows in order(0).items()})
+    if strokes_left_out and "drawings" in kinds:
+        some = StrokeDropout(mixture.drawings, share=strokes_left_out, seed=seed)
+        kinds["drawings"] = kinds["drawings"]._replace(read=some.read)
     for name, kind in kinds.items():
         if kind.size < processes:
             raise ValueError(
@@ -80,11 +87,12 @@ def training_batches(
 
     def read(step: int) -> TrainingBatch:
         batch, rows = {}, order(step)
-        for name, (examples, first, size, points_length) in kinds.items():
-            start, stop = (size * shard // processes for shard in (process, process + 1))
-            own = [examples[row] for row in rows[name][start:stop].tolist()]
-            collated = collate(own, first=first + start, points_length=points_length)
-            batch[name] = pad_batch(collated, -(-size // processes))
+        for name, kind in kinds.items():
+            start, stop = (kind.size * shard // processes for shard in (process, process + 1))
+            numbered = enumerate(rows[name][start:stop].tolist(), kind.first + start)
+            own = [kind.read(row, step, number) for number, row in numbered]
+            collated = collate(own, first=kind.first + start, points_length=kind.points_length)
+            batch[name] = pad_batch(collated, -(-kind.size // processes))
         return batch
 
     return grain.MapDataset.range(2**31 - 1).map(read)
@@ -126,12 +134,16 @@ def _examples(mixture: Mixture) -> dict[str, Examples]:
     return {"drawings": mixture.drawings, "photos": mixture.photos}
 
 
+def _reader(examples: Examples) -> Callable[[int, int, int], dict[str, Any]]:
+    return lambda row, step, number: examples[row]
+
+
 def _kinds(mixture: Mixture, sizes: Mapping[str, int]) -> dict[str, _Kind]:
     """Places the kinds of examples one after the other in a batch."""
     lengths = {"drawings": longest_list(mixture.drawings), "photos": None}
     firsts = {"drawings": 0, "photos": sizes.get("drawings", 0)}
     return {
-        name: _Kind(examples, firsts[name], sizes[name], lengths[name])
+        name: _Kind(_reader(examples), firsts[name], sizes[name], lengths[name])
         for name, examples in _examples(mixture).items()
         if name in sizes
     }

@@ -56,6 +56,8 @@ class TrainConfig:
         view; of no meaning for binary maps.
       bend: fraction of the canvas that points move by, smoothly, as a hand's lines do; anew in each
         view.
+      strokes_left_out: probability in [0, 1) of a stroke to be left out, anew in each view, where a
+        drawing's record has strokes.
       seed: seed of the order, the views, dropout and the fresh layers.
       save_every: steps between checkpoints; held-out data is scored at each of them.
       keep: latest checkpoints that stay; the best on held-out data stays beside them.
@@ -83,6 +85,7 @@ class TrainConfig:
     compute: Compute = "float32"
     pen_spread: float = 0.5
     bend: float = 0.0
+    strokes_left_out: float = 0.0
     seed: int = 0
     save_every: int = 500
     keep: int = 2
@@ -109,6 +112,11 @@ class TrainConfig:
             raise ValueError(
                 f"dropout_rate={self.dropout_rate} and momentum={self.momentum} must lie in [0, 1); "
                 "change them"
+            )
+        if not 0 <= self.strokes_left_out < 1 or (self.strokes_left_out and self.cached_views):
+            raise ValueError(
+                f"strokes_left_out={self.strokes_left_out} must lie in [0, 1), and be 0 with cached_views="
+                f"{self.cached_views}; change it"
             )
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed={self.seed} must lie between 0 and {2**31 - 1}; change it")

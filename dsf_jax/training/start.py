@@ -226,6 +226,7 @@ def _batches(
             batch_size=config.batch_size,
             seed=config.seed,
             per_class=config.examples_per_class,
+            strokes_left_out=config.strokes_left_out,
             **shard,
         )
     return cached_batches(

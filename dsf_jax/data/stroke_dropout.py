@@ -1,0 +1,71 @@
+"""Drawings some of whose strokes are left out at random, as people leave them out; anew in each batch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dsf_jax.data.mixtures import Examples
+from dsf_jax.data.partial_drawings import strokes_of
+from dsf_jax.images.points import CANVAS, points_from_strokes
+
+
+class StrokeDropout:
+    """Reads drawings with strokes left out, where their records have strokes; others whole."""
+
+    def __init__(self, drawings: Examples, *, share: float, seed: int) -> None:
+        """Reads the strokes of all drawings.
+
+        Args:
+          drawings: n drawings, as points.
+          share: probability of a stroke to be left out, in (0, 1).
+          seed: seed of what is left out.
+
+        Raises:
+          ValueError: when they are shown as pixels, or none has more than one stroke.
+        """
+        if "points" not in drawings[0]:
+            raise ValueError(
+                f"strokes_left_out={share} is for drawings that travel as points, and these are resized by "
+                "interpolation; take resizing=edge_preserving, or strokes_left_out=0"
+            )
+        having = drawings.having("strokes")
+        tables = [table for _, table in drawings.where(having).values("strokes")]
+        strokes = [strokes_of(table) for table in tables]
+        self._strokes = dict(zip(np.flatnonzero(having).tolist(), strokes, strict=True))
+        if not any(len(own) > 1 for own in strokes):
+            raise ValueError(
+                f"strokes_left_out={share} needs drawings of several strokes, and none of {len(drawings)} has "
+                "any: they were made of pictures; take Quick, Draw!'s or SVG files, or strokes_left_out=0"
+            )
+        self._drawings, self._share, self._seed = drawings, share, seed
+
+    def read(self, row: int, step: int, number: int) -> dict[str, Any]:
+        """Reads a drawing.
+
+        Args:
+          row: which one.
+          step: number of the batch.
+          number: number of the example within the batch.
+
+        Returns:
+          {"points": [p, 3] uint16, "label": int}, a function of (seed, step, number).
+        """
+        example = self._drawings[row]
+        strokes = self._strokes.get(row, ())
+        if len(strokes) < 2:
+            return example
+        rng = np.random.default_rng([self._seed, step, number])
+        left = some_strokes(strokes, self._share, rng)
+        if len(left) == len(strokes):
+            return example
+        return example | {"points": points_from_strokes(left, (0, 0, CANVAS, CANVAS))}
+
+
+def some_strokes(
+    strokes: Sequence[np.ndarray], share: float, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Leaves each stroke out with a probability `share`, but never all: then one of them stays."""
+    kept = rng.random(len(strokes)) >= share
+    kept[rng.integers(len(strokes))] |= not kept.any()
+    return [stroke for stroke, stays in zip(strokes, kept, strict=True) if stays]
