@@ -248,4 +248,6 @@ def dropout(x: jax.Array, keys: jax.Array, layer: int, rate: float) -> jax.Array
 def l2_normalise(x: jax.Array) -> jax.Array:
     """Scales vectors [..., d] to length 1; a zero vector stays zero, and has a finite gradient."""
     squared = jnp.square(x).sum(axis=-1, keepdims=True)
-    return x / jnp.sqrt(jnp.where(squared > 0, squared, 1.0))
+    # The root is taken of what is not zero: its gradient would not be finite there.
+    norm = jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), 1.0)
+    return x / norm
