@@ -25,6 +25,11 @@ How soon a search helps while one draws, on drawings that have strokes; launch.f
 python -m launch.evaluate --what=early_drawings --checkpoint=runs/any --data_dir=data --out=scores \
     --sketches=quickdraw/sketch --photo_sets=sketchy/photo --class_map=map.json
 
+What a search gains when a sketch is shown with its mirror image, or by all of its 18 views:
+
+python -m launch.evaluate --what=retrieval --checkpoint=runs/any --data_dir=data --query_views=mirrored \
+    --sketches=sketchy/sketch --photo_sets=sketchy/photo
+
 It prints a small table; --json prints all of each result instead. With --out, each result is also kept in a
 file of its own, and a command that was killed goes on where it was.
 """
@@ -84,6 +89,7 @@ _AT = flags.DEFINE_list(
 )
 _UNSEEN = shared_flags.define_unseen("asked for alone, among photos of their own")
 _GENERALISED = shared_flags.define_generalised()
+_QUERY_VIEWS = shared_flags.define_query_views()
 _JSON = flags.DEFINE_bool("json", False, "Print all of each result as JSON, not a table.")
 _CUTOFFS = "must be whole numbers of at least 1, each once: 10,100,200; correct it"
 flags.register_validator("at", lambda ks: ks is None or _are_cutoffs(ks), _CUTOFFS)
@@ -121,10 +127,11 @@ def _evaluate(checkpoint: str, out: pathlib.Path | None) -> list[ResultRecord]:
             class_map=class_map,
             zero_shot=ZeroShot(unseen, _GENERALISED.value) if unseen else None,
             ks=tuple(map(int, _AT.value)) if _AT.value else None,
+            query_views=_QUERY_VIEWS.value,
             results=out,
         )
-        # A card says what to expect of a search among all pictures.
-        if _WHAT.value == "retrieval" and not unseen:
+        # A card says what to expect of a search among all pictures, by what is its default.
+        if _WHAT.value == "retrieval" and not unseen and _QUERY_VIEWS.value == "one":
             _record(checkpoint, network.model, made)
         return list(made.values())
     return [evaluate.recognise(network, sketches, class_map=class_map, results=out)]
@@ -147,5 +154,5 @@ def _photos() -> list[Records]:
 
 
 if __name__ == "__main__":
-    own = (_PHOTOS, _AT, _UNSEEN, _GENERALISED)
+    own = (_PHOTOS, _AT, _UNSEEN, _GENERALISED, _QUERY_VIEWS)
     common.run(main, common.Choice(_WHAT, dict.fromkeys(PROTOCOLS, own)))

@@ -45,6 +45,7 @@ _FOLDER = flags.DEFINE_string(
 )
 _TOP = shared_flags.define_top()
 _LAYER = shared_flags.define_layer()
+_QUERY_VIEWS = shared_flags.define_query_views()
 _POLARITY = flags.DEFINE_enum(
     "polarity",
     None,
@@ -89,7 +90,9 @@ def _search_folder(query: Query) -> list[FoundPicture]:
         print(line, file=sys.stderr)
     model = common.load_told(_CHECKPOINT.value)
     layer = _LAYER.value or model.default_feature
-    found, failed = search_pictures(model, query, pictures, _TOP.value, layer=layer)
+    found, failed = search_pictures(
+        model, query, pictures, _TOP.value, layer=layer, views=_QUERY_VIEWS.value
+    )
     for line in failed:
         print(line, file=sys.stderr)
     return found
@@ -122,7 +125,7 @@ def _search_gallery(query: Query) -> list[FoundPicture]:
     gallery = Gallery.open(uri, network_embedder(model, layer=layer, name=_CHECKPOINT.value))
     if not len(gallery):
         raise ValueError(f"{uri} holds no picture yet; add some with python -m launch.index")
-    features = sketch_features(model, query, layer=layer)
+    features = sketch_features(model, query, layer=layer, views=_QUERY_VIEWS.value)
     (neighbours,) = gallery.search(features, _TOP.value, labels=_LABELS.value, folder=_FOLDER.value)
     return [FoundPicture(distance, pathlib.Path(picture.path)) for picture, distance in neighbours]
 

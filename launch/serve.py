@@ -17,6 +17,7 @@ from launch import common, shared_flags
 
 _CHECKPOINT = shared_flags.define_checkpoint(quickstart.FOLDER)
 _GALLERY = shared_flags.define_gallery(required=False)
+_QUERY_VIEWS = shared_flags.define_query_views()
 _HOST = flags.DEFINE_string(
     "host",
     "127.0.0.1",
@@ -48,7 +49,7 @@ def main() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # many small ones add up
     listening = listen(_HOST.value, _PORT.value)
     try:
-        searcher = open_searcher(_CHECKPOINT.value, _GALLERY.value)
+        searcher = open_searcher(_CHECKPOINT.value, _GALLERY.value, _QUERY_VIEWS.value)
         common.note(searcher.model.card.sentence(_CHECKPOINT.value))
         searcher.warm_up()
         server = uvicorn.Server(

@@ -12,11 +12,12 @@ import sys
 import textwrap
 import typing
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 from absl import flags
 
 from dsf_jax.data.unseen import UNSEEN
+from dsf_jax.images.views import QueryViews
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbones import BACKBONES, FAMILIES
 
@@ -174,6 +175,19 @@ def define_layers() -> flags.FlagHolder[list[str] | None]:
         "layers",
         None,
         "Features to compute, L6,L7 or the like; by default those that are compared.",
+    )
+
+
+def define_query_views() -> flags.FlagHolder[QueryViews]:
+    """Defines --query_views, what of a drawing a search begins with."""
+    text = (
+        "Views of what is searched by, whose features are averaged: one, upright; mirrored, that and its "
+        "mirror image, for twice the network's time; all, the 18 views of the vote. Pictures that are "
+        "searched have one."
+    )
+    return cast(
+        flags.FlagHolder[QueryViews],
+        flags.DEFINE_enum("query_views", "one", get_args(QueryViews), text),
     )
 
 

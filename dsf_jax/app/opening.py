@@ -9,17 +9,21 @@ from dsf_jax.gallery.embedder import network_embedder
 from dsf_jax.gallery.from_records import write_pictures
 from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.gallery.store import open_store
+from dsf_jax.images.views import QueryViews
 from dsf_jax.models.model import Model
 from dsf_jax.training.checkpoints import load_model
 
 
-def open_searcher(checkpoint: str, gallery: str | None) -> Searcher:
+def open_searcher(
+    checkpoint: str, gallery: str | None, query_views: QueryViews = "one"
+) -> Searcher:
     """Opens a checkpoint and a gallery that was made with it.
 
     Args:
       checkpoint: run or checkpoint folder.
       gallery: URI of the gallery; None for one of the quickstart's pictures, made when absent. The
         checkpoint is then the quickstart's run folder.
+      query_views: views of a query that it is searched by, see `Searcher`.
 
     Raises:
       OSError: when one of them is not there.
@@ -28,9 +32,9 @@ def open_searcher(checkpoint: str, gallery: str | None) -> Searcher:
     model = load_model(checkpoint)
     if gallery is None:
         run = pathlib.Path(checkpoint)
-        return Searcher(model, quickstart_gallery(run, model))
+        return Searcher(model, quickstart_gallery(run, model), query_views)
     embedder = network_embedder(model, layer=open_store(gallery).config.layer, name=checkpoint)
-    return Searcher(model, Gallery.open(gallery, embedder))
+    return Searcher(model, Gallery.open(gallery, embedder), query_views)
 
 
 def quickstart_gallery(run: pathlib.Path, model: Model) -> Gallery:

@@ -192,6 +192,7 @@ async def health(searcher: Searching) -> HealthResponse:
         labels=len(searcher.gallery.labels()),
         classes=len(searcher.model.class_names),
         layer=searcher.layer,
+        query_views=searcher.query_views,
         expectation=searcher.expectation,
     )
 

@@ -129,6 +129,9 @@ class HealthResponse(BaseModel):
     labels: int
     classes: int = Field(description="Number of classes that the network knows.")
     layer: str = Field(description="The feature that is compared.")
+    query_views: Literal["one", "mirrored", "all"] = Field(
+        description="What a drawing or photo is searched by: one view, that and its mirror image, or 18."
+    )
     expectation: str = Field(description="What may be expected of the network, in one sentence.")
 
 

@@ -18,9 +18,10 @@ from dsf_jax.data.pictures import decode_picture
 from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.gallery.snapshot import Picture
 from dsf_jax.images.points import DARKEST, PADDED_LENGTHS, pad_points, padded_length
-from dsf_jax.images.views import PHOTO_SIZE
+from dsf_jax.images.views import PHOTO_SIZE, QueryViews, check_query_views
 from dsf_jax.models.model import Model
 from dsf_jax.recognition.voting import vote
+from dsf_jax.retrieval.features import mean_feature
 
 SAMPLE_SIZE = 1_000  # pictures that a query's distances are compared with
 NUM_PROBES = 64  # of them, whose own nearest pictures calibrate the steps
@@ -85,22 +86,26 @@ def normalised_name(name: str) -> str:
 class Searcher:
     """A network and a gallery that was made with it; its methods may be called from many threads."""
 
-    def __init__(self, model: Model, gallery: Gallery) -> None:
+    def __init__(self, model: Model, gallery: Gallery, query_views: QueryViews = "one") -> None:
         """Keeps them.
 
         Args:
           model: network with its parameters.
           gallery: open gallery, made with it.
+          query_views: views of a drawing or photo that it is searched by, see `features.embed`; a picture
+            of the gallery is searched by what the gallery has of it.
 
         Raises:
-          ValueError: for a network that does not take points.
+          ValueError: for a network that does not take points, or an unknown choice of views.
         """
+        check_query_views(query_views)
         if model.config.resizing != EDGE_PRESERVING:
             raise ValueError(
                 f"the checkpoint takes drawings resized with resizing={model.config.resizing}, the page sends "
                 f"points; choose one that was trained with resizing={EDGE_PRESERVING}"
             )
         self.model, self.gallery, self.layer = model, gallery, gallery.config.layer
+        self.query_views = query_views
         self._sample: VectorSample | None = None
 
     @property
@@ -116,6 +121,7 @@ class Searcher:
             batch = {"points": pad_points([dot], length)}
             self.model.plain_view(batch)
             self.model.all_views(batch)
+            self.model.query_views(batch, self.query_views)
         query = self.embed(Query(points=dot))
         self.vote(Query(points=dot))
         self.embed(Query(photo=np.zeros((PHOTO_SIZE, PHOTO_SIZE, 3), np.uint8)))
@@ -123,7 +129,7 @@ class Searcher:
 
     def embed(self, query: Query) -> EmbeddedQuery:
         """Computes features and single-angle class probabilities of what is shown."""
-        features, probabilities, _ = self._run(query)
+        features, probabilities, _ = self._run(query, self.query_views)
         return EmbeddedQuery(self.gallery.project(features)[0], probabilities[0])
 
     def embed_stored(self, id: str) -> EmbeddedQuery:
@@ -239,8 +245,11 @@ class Searcher:
         picture = decode_picture(io.BytesIO(data), f"the thumbnail of {id}")
         return Query(photo=square_photo(picture))
 
-    def _run(self, query: Query) -> tuple[np.ndarray, np.ndarray, jax.Array]:
-        images = self.model.plain_view(_batch(query))
+    def _run(
+        self, query: Query, views: QueryViews = "one"
+    ) -> tuple[np.ndarray, np.ndarray, jax.Array]:
+        """Shows views of a query to the network; probabilities and maps begin with the plain one's."""
+        (images,) = self.model.query_views(_batch(query), views)
         features, probabilities, maps = _run(self.model, images, self.layer)
         return np.asarray(features), np.asarray(probabilities), maps
 
@@ -290,7 +299,12 @@ def _power_of_two(count: int, least: int) -> int:
 
 @functools.partial(jax.jit, static_argnames=("layer",))
 def _run(model: Model, images: jax.Array, layer: str) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Computes features, probabilities and maps of images [b, h, w] or [b, h, w, 3] uint8 in one pass."""
+    """Computes the feature [1, d] of one example, probabilities and maps of its views [v, h, w] or
+    [v, h, w, 3] uint8, in one pass.
+    """
     logits, activations = model(images)
     maps = activations[model.backbone.explained].astype(jnp.float32)
-    return model.features(activations, layer), jax.nn.softmax(logits), maps
+    features = model.features(activations, layer)
+    if len(images) > 1:
+        features = mean_feature(features, axis=0)[None]
+    return features, jax.nn.softmax(logits), maps

@@ -32,6 +32,7 @@ from dsf_jax.evaluation.protocols.voc_retrieval import shown_classes, voc_retrie
 from dsf_jax.evaluation.results import ResultRecord
 from dsf_jax.evaluation.store import METHOD, data_identity, map_identity, stored
 from dsf_jax.evaluation.zero_shot import ZeroShot
+from dsf_jax.images.views import QueryViews, check_query_views
 
 VOC_NEGATIVES = (0, 1000, 5000)  # besides all: the points of Fig. 4
 
@@ -128,6 +129,7 @@ def retrieval(
     zero_shot: ZeroShot | None = None,
     layers: tuple[str, ...] | None = None,
     ks: tuple[int, ...] | None = None,
+    query_views: QueryViews = "one",
     results: pathlib.Path | None = None,
 ) -> dict[str, ResultRecord]:
     """Scores sketches as queries against photos.
@@ -141,26 +143,25 @@ def retrieval(
       zero_shot: classes to ask for alone, for such protocols; None asks for all.
       layers: names of features; None takes those that the extractor compares.
       ks: each K of P@K, acc@K and the like, for such protocols; None takes their own, without mAP@K.
+      query_views: views of each sketch, see `retrieval.features.embed`; photos are seen by one.
       results: folder, see `stored`.
 
     Returns:
       {layer: result}. A sketch whose class no photo shows is omitted and counted.
     """
-    if zero_shot and isinstance(extractor, NamedModel):
-        zero_shot.check_untrained(extractor.model, class_map)
+    _check_asked(extractor, class_map, zero_shot, query_views)
     layers = layers or extractor.layers
     score, options, by_name, bounded, shares = PROTOCOLS[protocol]
     names = {layer: "-".join(filter(None, (protocol, extractor.name, layer))) for layer in layers}
     shared = _shared_configuration(extractor, sketches, photos, class_map, by_name)
-    shared |= _cutoffs(ks, bounded) | (zero_shot.configuration() if zero_shot else {})
+    shared |= _cutoffs(ks, bounded) | _asked(zero_shot, query_views)
     wanted = {name: {"layer": layer, **shared} for layer, name in names.items()}
 
     def make(progress: pathlib.Path) -> dict[str, ResultRecord]:
         mixture = _mixture_of(extractor, sketches, photos, class_map, by_name, zero_shot)
         given = {"query_labels": mixture.drawings.labels, **options(mixture, sketches, photos)}
         given |= _checked_ks(ks, len(mixture.photos), bounded)
-        fitted = extractor.fitted_to(mixture)
-        queries, gallery = _features(fitted, mixture, layers, shares, progress)
+        queries, gallery = _features(extractor, mixture, layers, shares, query_views, progress)
         return {
             name: score(queries[layer], gallery=gallery[layer], configuration=wanted[name], **given)
             for layer, name in names.items()
@@ -191,19 +192,21 @@ def _features(
     mixture: Mixture,
     layers: tuple[str, ...],
     shares: Sequence[float],
+    query_views: QueryViews,
     progress: pathlib.Path,
 ) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:
-    """Computes the features of queries and gallery, {layer: [n, d]}; where parts of drawings are asked with,
-    of queries {layer: [q, d] per share}.
+    """Computes the features of queries and gallery, {layer: [n, d]}, by an extractor fitted to them; where
+    parts of drawings are asked with, of queries {layer: [q, d] per share}.
     """
+    extractor = extractor.fitted_to(mixture)
     if shares:
         parts = [
-            extractor.features(part, layers, f"sketches, {share:.0%}", progress)
+            extractor.features(part, layers, f"sketches, {share:.0%}", progress, query_views)
             for share, part in zip(shares, partial_drawings(mixture.drawings, shares), strict=True)
         ]
         queries: Mapping[str, Any] = {layer: [part[layer] for part in parts] for layer in layers}
     else:
-        queries = extractor.features(mixture.drawings, layers, "sketches", progress)
+        queries = extractor.features(mixture.drawings, layers, "sketches", progress, query_views)
     return queries, extractor.features(mixture.photos, layers, "photos", progress)
 
 
@@ -227,6 +230,25 @@ def _cutoffs(ks: Sequence[int] | None, bounded: bool) -> dict[str, Any]:
     if ks is None:
         return {}
     return {"cutoffs": {"ks": [*ks]} | ({"metrics": [*BOUNDED, *AT_CUTOFFS]} if bounded else {})}
+
+
+def _check_asked(
+    extractor: FeatureExtractor,
+    class_map: ClassMap | None,
+    zero_shot: ZeroShot | None,
+    query_views: str,
+) -> None:
+    """Raises ValueError for an unknown choice of views, and for zero-shot classes that were trained on."""
+    check_query_views(query_views)
+    if zero_shot and isinstance(extractor, NamedModel):
+        zero_shot.check_untrained(extractor.model, class_map)
+
+
+def _asked(zero_shot: ZeroShot | None, query_views: QueryViews) -> dict[str, Any]:
+    """Returns what results depend on besides, where not all classes are asked for by one view each."""
+    # One view is not named: results from before there was a choice stay valid.
+    chosen = {} if query_views == "one" else {"query_views": query_views}
+    return (zero_shot.configuration() if zero_shot else {}) | chosen
 
 
 def _checked_ks(ks: tuple[int, ...] | None, photos: int, bounded: bool) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dsf_jax.evaluation import fisher_vectors
 from dsf_jax.evaluation.baselines import BATCH_SIZE, describe_blocks, described_size
 from dsf_jax.evaluation.fisher_vectors import FISHER, Vocabulary
 from dsf_jax.images.descriptors import Descriptor
+from dsf_jax.images.views import QueryViews
 from dsf_jax.models.model import Model
 from dsf_jax.recognition.voting import single_angle, vote
 from dsf_jax.retrieval.block_files import open_blocks, write_blocks
@@ -57,11 +58,20 @@ class _Descriptor(abc.ABC):
         layers: tuple[str, ...],
         label: str,
         progress: pathlib.Path,
+        views: QueryViews = "one",
     ) -> Mapping[str, np.ndarray]:
         """Computes features of drawings or photos, {NO_LAYER: [n, d]}, block by block into files of a
         folder.
+
+        Raises:
+          ValueError: for more views than one.
         """
         del layers  # it has one
+        if views != "one":
+            raise ValueError(
+                f"{self.name} describes pictures by one view, views={views!r} are for networks; choose "
+                "views='one'"
+            )
         blocks, length = self._described(examples, label)
         folder = progress / label
         write_blocks(
@@ -174,9 +184,10 @@ class NamedModel(NamedTuple):
         layers: tuple[str, ...],
         label: str,
         progress: pathlib.Path,
+        views: QueryViews = "one",
     ) -> Mapping[str, np.ndarray]:
         """Computes features of drawings or photos, {layer: [n, d]}, block by block into files of a
-        folder.
+        folder; by several views as `retrieval.features.embed` does.
         """
         folder = progress / label
         extract_to_files(
@@ -187,6 +198,7 @@ class NamedModel(NamedTuple):
             configuration={},  # the folder is this evaluation's own
             layers=layers,
             label=label,
+            views=views,
         )
         return open_features(folder).features
 

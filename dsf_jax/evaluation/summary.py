@@ -23,12 +23,14 @@ def summary(records: Sequence[ResultRecord]) -> str:
     counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in first.counts.items())
     definitions = first.configuration.get("definitions", {})
     zero_shot = first.configuration.get("zero_shot")
+    query_views = first.configuration.get("query_views")
     return "\n".join(
         [
             *_aligned(lines),
             "",
             f"{counts}; in brackets: {first.interval}",
             *([f"zero-shot: {zero_shot['asked']}"] if zero_shot else []),
+            *([f"views of each sketch: {query_views}"] if query_views else []),
             *(f"{name}: {text}" for name, text in definitions.items()),
         ]
     )

@@ -16,6 +16,8 @@ from dsf_jax.images.resize import PEN, SIZE, edge_preserving_resize, interpolati
 # How a drawing gets to the size of the network's input: its points on the device, or, what Table 1
 # compares that with, its pixels on the host, which the device then turns.
 Resizing = Literal["edge_preserving", "bilinear", "cubic"]
+# Which views a query is searched by: the plain one, it and its mirror image, or all 18.
+QueryViews = Literal["one", "mirrored", "all"]
 
 PHOTO_SIZE = 256  # photos are resized to this square, and patches are taken from it
 MARGIN = 32  # pixels that photos are enlarged beyond a patch that is larger than they are
@@ -24,6 +26,7 @@ ANGLES = np.linspace(
 )  # the paper says steps of 11.5; nine equal ones are 11.25
 VIEW_ANGLES = np.repeat(ANGLES, 2)  # [v]
 VIEW_FLIPS = np.tile([False, True], 9)  # [v]
+PLAIN = 8  # number of the plain view among the 18; its mirror image follows it
 HAND = 1  # separates the keys of a hand from those of angle and flip
 
 
@@ -32,6 +35,14 @@ def check_resizing(resizing: str) -> None:
     if resizing not in get_args(Resizing):
         raise ValueError(
             f"resizing={resizing!r} is unknown; choose one of {', '.join(get_args(Resizing))}"
+        )
+
+
+def check_query_views(choice: str) -> None:
+    """Raises ValueError unless `choice` names views that a query may be searched by."""
+    if choice not in get_args(QueryViews):
+        raise ValueError(
+            f"views={choice!r} is unknown; choose one of {', '.join(get_args(QueryViews))}"
         )
 
 
@@ -332,3 +343,37 @@ def all_views(group: Mapping[str, Any], *, size: int = SIZE, pen: float = PEN) -
     """
     views, content = _views_of(group, size, pen)
     return jax.vmap(views.every)(content)
+
+
+def query_views(
+    group: Mapping[str, Any], choice: QueryViews, *, size: int = SIZE, pen: float = PEN
+) -> jax.Array:
+    """Makes the views of each example that a query is searched by, the plain view first.
+
+    Args:
+      group: as in `plain_view`.
+      choice: "one" is the plain view, "mirrored" that and its mirror image, "all" the 18 of
+        `all_views`: turned and mirrored drawings, the patches of a photo.
+      size: h = w of the views.
+      pen: what points are drawn with, see `edge_preserving_resize`.
+
+    Returns:
+      [b, v, size, size] or [b, v, size, size, c] uint8; v = 1, 2 or 18.
+
+    Raises:
+      ValueError: for an unknown choice.
+    """
+    check_query_views(choice)
+    if choice == "all":
+        return _views_in_turn(group, size=size, pen=pen)
+    plain = plain_view(group, size=size, pen=pen)
+    return plain[:, None] if choice == "one" else jnp.stack([plain, plain[:, :, ::-1]], axis=1)
+
+
+@functools.partial(jax.jit, static_argnames=("size", "pen"))
+def _views_in_turn(group: Mapping[str, Any], *, size: int, pen: float) -> jax.Array:
+    """Makes all views, the plain one first. One example after the other: a pen's marks of 18 views of a
+    whole batch would take gigabytes.
+    """
+    views, content = _views_of(group, size, pen)
+    return jnp.roll(jax.lax.map(views.every, content), -PLAIN, axis=1)

@@ -16,7 +16,7 @@ from dsf_jax.export.load import digest_of_parameters
 from dsf_jax.images import views
 from dsf_jax.images.hand import STEADY, Hand
 from dsf_jax.images.resize import BINARY_PEN, PEN
-from dsf_jax.images.views import Resizing
+from dsf_jax.images.views import QueryViews, Resizing
 from dsf_jax.models.backbone import INPUT, Architecture, Backbone, Params
 from dsf_jax.models.backbones import backbone_named
 from dsf_jax.models.embedding import embedded
@@ -181,6 +181,10 @@ class Model(flax.struct.PyTreeNode):
     def all_views(self, batch: Mapping[str, Any]) -> jax.Array:
         """Makes the 18 views of each example; see `views.all_views`."""
         return views.all_views(batch, size=self.size, pen=self.config.pen)
+
+    def query_views(self, batch: Mapping[str, Any], choice: QueryViews) -> jax.Array:
+        """Makes the views of each example that a query is searched by; see `views.query_views`."""
+        return views.query_views(batch, choice, size=self.size, pen=self.config.pen)
 
     def activation_shapes(self, size: int | None = None) -> dict[str, tuple[int, ...]]:
         """Returns the shape of each activation of one picture, without computing anything.

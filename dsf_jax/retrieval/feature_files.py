@@ -13,6 +13,7 @@ import numpy as np
 
 from dsf_jax.data.mixtures import mix
 from dsf_jax.data.records import Records
+from dsf_jax.images.views import QueryViews
 from dsf_jax.models.model import Model
 from dsf_jax.retrieval.block_files import open_blocks, write_blocks
 from dsf_jax.retrieval.features import feature_blocks, feature_sizes
@@ -44,6 +45,7 @@ def extract_to_files(
     layers: tuple[str, ...] | None = None,
     batch_size: int = 64,
     label: str = "features",
+    views: QueryViews = "one",
 ) -> None:
     """Computes features of all examples into a folder; does nothing where they are all there.
 
@@ -58,10 +60,12 @@ def extract_to_files(
       layers: names of features of the model's backbone; None takes those that it compares.
       batch_size: examples per block.
       label: title of the progress bar.
+      views: views of queries, see `features.embed`.
 
     Raises:
       FileExistsError: when the folder holds something else.
-      ValueError: when it holds features of another configuration, or damaged ones.
+      ValueError: when it holds features of another configuration, or damaged ones, or for an unknown
+        choice of views.
       ConnectionError: when another process is gone.
       OSError: when another extraction writes to it, or the disk has too little space.
     """
@@ -71,15 +75,13 @@ def extract_to_files(
         raise ValueError(
             f"{len(source_ids)} source ids do not fit {len(examples)} examples; give each one"
         )
-    blocks = functools.partial(
-        feature_blocks, model, examples, layers=layers, batch_size=batch_size, label=label
-    )
+    blocks = functools.partial(feature_blocks, model, examples, layers=layers, views=views)
     write_blocks(
         folder,
-        blocks,
+        functools.partial(blocks, batch_size=batch_size, label=label),
         feature_sizes(model, layers),
         source_ids,
-        configuration={**configuration, **model_identity(model)},
+        configuration={**configuration, **model_identity(model, views)},
         batch_size=batch_size,
     )
 
@@ -126,15 +128,19 @@ def extract_records(
     )
 
 
-def model_identity(model: Model) -> dict[str, Any]:
-    """Describes everything of a model and machine that its outputs depend on, as JSON values."""
+def model_identity(model: Model, views: QueryViews = "one") -> dict[str, Any]:
+    """Describes everything of a model and machine that its outputs depend on, as JSON values, and the
+    views that it is shown.
+    """
+    # One view is not named: what was computed before there was a choice keeps its configuration.
+    chosen = {} if views == "one" else {"views": views}
     return {
         "backbone": model.config.backbone,
         "parameters": model.digest(),
         "size": model.size,
         "pen": model.config.pen,
         "backend": jax.default_backend(),
-    }
+    } | chosen
 
 
 def open_features(folder: str | os.PathLike[str]) -> FeatureFiles:

@@ -5,48 +5,67 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dsf_jax.data.batches import Block, content, mapped
+from dsf_jax.images.views import QueryViews, check_query_views
+from dsf_jax.models.kernels import l2_normalise
 from dsf_jax.models.model import Model
 
 
-def embed(model: Model, batch: Mapping[str, Any], *, layer: str | None = None) -> jax.Array:
-    """Computes the features of one batch, each example in its plain view.
+def embed(
+    model: Model,
+    batch: Mapping[str, Any],
+    *,
+    layer: str | None = None,
+    views: QueryViews = "one",
+) -> jax.Array:
+    """Computes the features of one batch: of each example's plain view, or the mean of those of several
+    views, of length 1 again.
 
     Args:
       model: network with its parameters.
       batch: "points" [b, p, 3] uint16, "drawing" [b, size, size] uint8 or "photo" [b, h, w, 3]
         uint8.
       layer: name of a feature of the model's backbone; None takes its default.
+      views: views of queries, see `images.views.query_views`; a gallery's pictures have one.
 
     Returns:
       [b, d] float32 of length 1.
 
     Raises:
-      ValueError: for an unknown feature.
+      ValueError: for an unknown feature or choice of views.
     """
     layer = layer or model.default_feature
-    return embed_layers(model, batch, (layer,))[layer]
+    return embed_layers(model, batch, (layer,), views)[layer]
 
 
 def embed_layers(
-    model: Model, batch: Mapping[str, Any], layers: tuple[str, ...]
+    model: Model, batch: Mapping[str, Any], layers: tuple[str, ...], views: QueryViews = "one"
 ) -> dict[str, jax.Array]:
-    """Computes several features of one batch in one pass, each example in its plain view.
+    """Computes several features of one batch in one pass.
 
     Args:
       model: network with its parameters.
       batch: see `embed`.
       layers: names of features of the model's backbone.
+      views: see `embed`.
 
     Returns:
       {layer: [b, d] float32}.
 
     Raises:
-      ValueError: for an unknown feature.
+      ValueError: for an unknown feature or choice of views.
     """
-    return _embed_images(model, model.plain_view(batch), layers)
+    if views == "one":
+        return _embed_images(model, model.plain_view(batch), layers)
+    return _embed_views(model, model.query_views(batch, views), layers)
+
+
+def mean_feature(features: jax.Array, axis: int) -> jax.Array:
+    """Joins the features of views, each of length 1, along an axis: their mean, of length 1 again."""
+    return l2_normalise(jnp.mean(features, axis=axis))
 
 
 @functools.partial(jax.jit, static_argnames=("layers",))
@@ -54,6 +73,17 @@ def _embed_images(model: Model, images: jax.Array, layers: tuple[str, ...]) -> d
     """Apart from the views, so that the network is compiled once for all lengths of point lists."""
     _, activations = model(images)
     return {layer: model.features(activations, layer) for layer in layers}
+
+
+@functools.partial(jax.jit, static_argnames=("layers",))
+def _embed_views(model: Model, views: jax.Array, layers: tuple[str, ...]) -> dict[str, jax.Array]:
+    """Embeds [b, v, h, w] or [b, v, h, w, c]. The network runs on views or on examples at once, whichever
+    are more, and on the others one after the other: memory does not grow with both.
+    """
+    by_example = len(views) < views.shape[1]
+    parts = views if by_example else jnp.swapaxes(views, 0, 1)
+    found = jax.lax.map(lambda images: _embed_images(model, images, layers), parts)
+    return {layer: mean_feature(x, axis=int(by_example)) for layer, x in found.items()}
 
 
 def feature_sizes(model: Model, layers: tuple[str, ...]) -> dict[str, int]:
@@ -71,6 +101,7 @@ def feature_blocks(
     batch_size: int = 64,
     label: str = "features",
     numbers: Sequence[int] | None = None,
+    views: QueryViews = "one",
 ) -> Iterator[Block]:
     """Computes features block by block, with a progress bar.
 
@@ -81,21 +112,23 @@ def feature_blocks(
       batch_size: examples per block; the network sees the last one padded.
       label: title of the progress bar.
       numbers: numbers of the blocks wanted, in order; all by default.
+      views: see `embed`.
 
     Yields:
       Blocks with outputs {layer: [b, d] float32}.
 
     Raises:
-      ValueError: for an unknown feature, or no examples.
+      ValueError: for an unknown feature or choice of views, or no examples.
     """
     model.backbone.check_features(layers)
+    check_query_views(views)
     if not len(examples):
         raise ValueError(
             "there are no examples to embed; choose a data set and split that has some"
         )
     yield from mapped(
         examples,
-        lambda batch: embed_layers(model, content(batch), layers),
+        lambda batch: embed_layers(model, content(batch), layers, views),
         batch_size=batch_size,
         label=label,
         numbers=numbers,

@@ -13,6 +13,7 @@ from dsf_jax.data.mixtures import EDGE_PRESERVING, small_drawing, square_photo
 from dsf_jax.data.picture_folders import printable
 from dsf_jax.data.pictures import read_picture
 from dsf_jax.images.points import Polarity
+from dsf_jax.images.views import QueryViews
 from dsf_jax.models.model import Model
 from dsf_jax.retrieval.euclidean import search
 from dsf_jax.retrieval.features import embed, extract
@@ -98,19 +99,22 @@ def read_sketch(path: str | os.PathLike[str], polarity: Polarity | None = None) 
     return Sketch(image, query)
 
 
-def sketch_features(model: Model, query: Query, *, layer: str) -> np.ndarray:
+def sketch_features(
+    model: Model, query: Query, *, layer: str, views: QueryViews = "one"
+) -> np.ndarray:
     """Computes the features of what is searched by, resized as the model was trained.
 
     Args:
       model: network with its parameters.
       query: a drawing or a photo.
       layer: name of a feature of the model's backbone.
+      views: views of the query, see `features.embed`.
 
     Returns:
       [1, d] float32 of length 1.
 
     Raises:
-      ValueError: for an unknown feature.
+      ValueError: for an unknown feature or choice of views.
     """
     resizing = model.config.resizing
     example: dict[str, Any]
@@ -121,11 +125,17 @@ def sketch_features(model: Model, query: Query, *, layer: str) -> np.ndarray:
     else:
         example = {"points": query.points}
     batch = content(collate([example | {"label": 0}]))
-    return np.asarray(embed(model, batch, layer=layer))
+    return np.asarray(embed(model, batch, layer=layer, views=views))
 
 
 def search_pictures(
-    model: Model, query: Query, paths: Sequence[pathlib.Path], k: int, *, layer: str
+    model: Model,
+    query: Query,
+    paths: Sequence[pathlib.Path],
+    k: int,
+    *,
+    layer: str,
+    views: QueryViews = "one",
 ) -> Ranking:
     """Finds the picture files that look most like a drawing or a photo; all of them are read.
 
@@ -135,14 +145,15 @@ def search_pictures(
       paths: paths of the picture files.
       k: number of pictures.
       layer: name of a feature of the model's backbone.
+      views: views of the query, see `features.embed`; the pictures are seen by one.
 
     Returns:
       At most k pictures, and the files that cannot be read.
 
     Raises:
-      ValueError: for an unknown feature, or when no file can be read.
+      ValueError: for an unknown feature or choice of views, or when no file can be read.
     """
-    shown = sketch_features(model, query, layer=layer)
+    shown = sketch_features(model, query, layer=layer, views=views)
     pictures = PictureFiles(paths)
     features = extract(model, pictures, layers=(layer,), label="pictures")[layer]
     failed = [pictures.failed[i] for i in sorted(pictures.failed)]

@@ -22,7 +22,7 @@ from dsf_jax.gallery.embedder import network_embedder
 from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.retrieval.features import feature_sizes
 from dsf_jax.training.checkpoints import load_model
-from launch import common
+from launch import common, shared_flags
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", quickstart.FOLDER, "Run or checkpoint folder whose features are imitated."
@@ -36,6 +36,7 @@ _PAUSE = flags.DEFINE_float(
     1.5,
     "Seconds between strokes; in a short one the vote is under way when the next ends.",
 )
+_QUERY_VIEWS = shared_flags.define_query_views()
 
 STROKES = 20
 CHROMIUM = "/usr/bin/chromium"
@@ -78,6 +79,7 @@ def _serve(folder: pathlib.Path) -> subprocess.Popen[str]:
         [
             *(sys.executable, "-m", "launch.serve", "--port=0"),
             *(f"--gallery={folder}/gallery", f"--checkpoint={_CHECKPOINT.value}"),
+            f"--query_views={_QUERY_VIEWS.value}",
         ],
         stdout=subprocess.PIPE,
         text=True,

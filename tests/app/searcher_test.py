@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dsf_jax.app.query import Query, query_from_strokes
-from dsf_jax.app.searcher import Searcher, _batch, normalised_name
+from dsf_jax.app.searcher import Searcher, _batch, _run, normalised_name
 from dsf_jax.gallery.embedder import Embedder
 from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.images.points import pad_points
@@ -174,6 +174,38 @@ def test_why_shows_what_the_network_sees(searcher):
 def test_a_network_that_takes_pixels_is_refused(searcher, model):
     with pytest.raises(ValueError, match=r"resizing=bilinear.*; choose one"):
         Searcher(model.replace(config=CONFIG._replace(resizing="bilinear")), searcher.gallery)
+
+
+@pytest.mark.slow
+def test_a_query_by_several_views_is_searched_by_their_mean(searcher, model):
+    shown = query_from_strokes([[[20, 20], [80, 80]], [[20, 80], [35, 80]]], BOX)
+    photo = np.random.default_rng(0).integers(0, 256, (256, 256, 3)).astype(np.uint8)
+    drawn, patches = {"points": pad_points([shown.points])}, {"photo": photo[None]}
+    (plain,) = np.asarray(model.plain_view(drawn))
+    for query, choice, views in (
+        (shown, "mirrored", np.stack([plain, np.flip(plain, axis=1)])),
+        (Query(photo=photo), "all", np.asarray(model.all_views(patches))[0]),
+    ):
+        found, alone = Searcher(model, searcher.gallery, choice).embed(query), searcher.embed(query)
+        mean = np.asarray(model.features(model(views)[1], LAYER)).mean(axis=0)
+        wanted = searcher.gallery.project(mean[None] / np.linalg.norm(mean))[0]
+        np.testing.assert_allclose(found.vector, wanted, atol=1e-6)
+        assert np.abs(found.vector - alone.vector).max() > 1e-4
+        np.testing.assert_allclose(found.probabilities, alone.probabilities, atol=1e-6)
+
+
+def test_an_unknown_choice_of_views_is_refused(searcher, model):
+    with pytest.raises(ValueError, match="views='two' is unknown; choose one of one, mirrored"):
+        Searcher(model, searcher.gallery, "two")
+
+
+def test_one_view_is_the_default_to_the_bit(searcher, model):
+    shown = query_from_strokes(BARS, BOX)
+    images = model.plain_view({"points": pad_points([shown.points])})
+    features, probabilities, _ = _run(model, images, LAYER)
+    found = searcher.embed(shown)
+    np.testing.assert_array_equal(found.vector, searcher.gallery.project(np.asarray(features))[0])
+    np.testing.assert_array_equal(found.probabilities, probabilities[0])
 
 
 def test_an_empty_gallery_answers(searcher, model, tmp_path):

@@ -106,7 +106,9 @@ def test_a_file_that_is_gone_is_told(searcher, address, tmp_path, monkeypatch):
 def test_health_and_description(address):
     health = call(address, "/api/health").json
     assert health.pop("expectation").startswith("Nothing is known of what the network behind")
-    assert health == {"status": "ok", "pictures": 33, "labels": 4, "classes": 5, "layer": "L6+L7"}
+    assert health == {
+        "status": "ok", "pictures": 33, "labels": 4, "classes": 5, "layer": "L6+L7", "query_views": "one",
+    }  # fmt: skip
     described = call(address, "/api/openapi.json").json
     assert set(described["paths"]) == {
         "/api/search", "/api/guesses", "/api/why", "/api/pictures/{identity}", "/api/health",

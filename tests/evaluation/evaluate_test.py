@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 
+from dsf_jax.data.batches import collate, content
 from dsf_jax.data.records import open_records
 from dsf_jax.evaluation import evaluate, extractors
 from dsf_jax.evaluation.extractors import HandCrafted, NamedModel
+from dsf_jax.evaluation.protocols.category_retrieval import category_retrieval
 from dsf_jax.evaluation.results import read_result
 from dsf_jax.models.model import ModelConfig, init_model
+from dsf_jax.retrieval.features import extract
 from tests.backbones import TINY
 from tests.launch.small_sets import CLASSES
 
@@ -64,6 +67,42 @@ def test_results_need_no_folder(protocol, prepared, tmp_path):
     sets = opened(prepared, protocol)
     kept = evaluate.retrieval(named(), *sets, protocol=protocol, results=tmp_path)
     assert evaluate.retrieval(named(), *sets, protocol=protocol) == kept
+
+
+def test_sketches_by_several_views_have_their_own_result(prepared, tmp_path):
+    """Their features are means, those of photos are not; one view is named nowhere, as ever."""
+    sets, extractor = opened(prepared, "category_retrieval"), named()
+    one, two, chosen = (
+        evaluate.retrieval(extractor, *sets, results=tmp_path, **more)["L7"]
+        for more in ({}, {"query_views": "mirrored"}, {"query_views": "one"})
+    )
+    assert len(list(tmp_path.glob("*.json"))) == 2 and chosen == one
+    assert two.configuration["query_views"] == "mirrored"
+    assert "query_views" not in one.configuration
+    mixture = extractor.mixture([*sets[0], *sets[1]], sets[0][0].class_names)
+    batch = content(collate(list(mixture.drawings)))
+    plain = np.asarray(extractor.model.plain_view(batch))
+    halves = [np.asarray(extractor.model(x)[1]["relu7"]) for x in (plain, plain[:, :, ::-1])]
+    means = np.mean([x / np.linalg.norm(x, axis=1, keepdims=True) for x in halves], axis=0)
+    photos = extract(extractor.model, mixture.photos)["L7"]
+    own = category_retrieval(
+        means / np.linalg.norm(means, axis=1, keepdims=True),
+        query_labels=mixture.drawings.labels,
+        gallery=photos,
+        gallery_labels=mixture.photos.labels,
+        configuration={},
+    )
+    assert two.numbers["mAP"].value == pytest.approx(own.numbers["mAP"].value, abs=1e-6)
+
+
+def test_views_that_are_unknown_or_of_a_descriptor_are_refused(prepared):
+    sets = opened(prepared, "category_retrieval")
+    with pytest.raises(
+        ValueError, match="views='two' is unknown; choose one of one, mirrored, all"
+    ):
+        evaluate.retrieval(named(), *sets, query_views="two")
+    with pytest.raises(ValueError, match=r"raw pixels describes pictures by one view.*; choose"):
+        evaluate.retrieval(HandCrafted("raw pixels"), *sets, query_views="all")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,12 @@ def test_every_number_stands_under_its_feature():
     ]
 
 
+def test_views_are_said_where_they_are_several():
+    one = record("L6", {"mAP": Measure(0.5, 0.25, 0.75)})
+    one.configuration["query_views"] = "mirrored"
+    assert "views of each sketch: mirrored" in summary([one]).splitlines()
+
+
 def test_without_features_there_is_no_head():
     one = ResultRecord("p", {"accuracy": Measure(1.0, 1.0, 1.0)}, {}, {"examples": 2}, "range", {})
     assert summary([one]).splitlines() == [

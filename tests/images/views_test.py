@@ -68,6 +68,37 @@ def test_plain_view_is_the_upright_sketch_and_the_middle_patch():
 
 @pytest.mark.parametrize(
     ("group", "size"),
+    [
+        ({"points": POINTS}, 67),
+        ({"photo": PHOTO}, 67),
+        pytest.param({"drawing": DRAWING}, 64, marks=pytest.mark.slow),
+    ],
+    ids=["sketch", "photo", "drawing"],
+)
+def test_a_query_is_shown_by_its_plain_view_first(group, size):
+    """Alone, with its mirror image, or with the 17 others."""
+    two = jax.tree.map(lambda x: np.stack([x, x[::-1]]), group)
+    plain = np.asarray(views.plain_view(two, size=size))
+    one, mirrored, every = (
+        np.asarray(views.query_views(two, choice, size=size))
+        for choice in ("one", "mirrored", "all")
+    )
+    np.testing.assert_array_equal(one, plain[:, None])
+    np.testing.assert_array_equal(mirrored, np.stack([plain, np.flip(plain, axis=2)], axis=1))
+    np.testing.assert_array_equal(every[:, :2], mirrored)
+    order = [*range(8, 18), *range(8)]
+    np.testing.assert_array_equal(every, np.asarray(views.all_views(two, size=size))[:, order])
+
+
+def test_an_unknown_choice_of_views_is_named():
+    with pytest.raises(
+        ValueError, match="views='two' is unknown; choose one of one, mirrored, all"
+    ):
+        views.query_views({"photo": PHOTO[None]}, "two")
+
+
+@pytest.mark.parametrize(
+    ("group", "size"),
     [({"points": POINTS}, 227), ({"photo": PHOTO}, 227), ({"drawing": DRAWING}, 64)],
     ids=["sketch", "photo", "drawing"],
 )

@@ -68,6 +68,20 @@ def test_k_is_chosen(launch, given, tmp_path):
     launch("evaluate", at="1,200", **given).failed("K = 200", "3 photos", "at most 3")
 
 
+def test_sketches_are_shown_by_several_views(launch, given, run, tmp_path):
+    """Another result than by one, and not what a checkpoint's card says."""
+    checkpoint = shutil.copytree(run[1], tmp_path / "run")
+    before = checkpoints.load_model(checkpoint).card
+    asked = given | {"checkpoint": checkpoint, "out": tmp_path / "scores"}
+    table = launch("evaluate", query_views="mirrored", **asked).succeeded()
+    assert "views of each sketch: mirrored" in table.splitlines()
+    results = [read_result(path) for path in asked["out"].glob("*.json")]
+    assert [result.configuration["query_views"] for result in results] == ["mirrored"] * 3
+    assert checkpoints.load_model(checkpoint).card == before
+    two = launch("evaluate", query_views="two", **asked)
+    two.failed("--query_views=two", "one|mirrored|all", status=2)
+
+
 @pytest.mark.parametrize("at", ["0", "", "ten", "1,1", "1.5", "-3"])
 def test_a_k_that_is_none(at, launch, given):
     launch("evaluate", at=at, **given).failed("--at", "whole numbers", status=2)

@@ -66,6 +66,16 @@ def test_a_ranking(launch, given, photos, tmp_path):
     assert shorter == told[:2]
 
 
+def test_a_drawing_with_its_mirror_image(launch, given):
+    plain, mirrored = (
+        ranking(launch("search", **given, **more).succeeded())
+        for more in ({}, {"query_views": "mirrored"})
+    )
+    assert sorted(path for *_, path in plain) == sorted(path for *_, path in mirrored)
+    assert {x for _, x, _ in plain} != {x for _, x, _ in mirrored}
+    launch("search", query_views="two", **given).failed("one|mirrored|all", status=2)
+
+
 def test_the_same_picture_is_nearest(launch, given, port, photos, tmp_path):
     """Drawn and painted alike, the drawing itself has the least distance, to eyes that see: photos'."""
     folder = shutil.copytree(photos, tmp_path / "pictures")

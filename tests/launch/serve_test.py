@@ -23,7 +23,7 @@ def quickstart(run, data_dir, tmp_path):
 
 
 def test_the_quickstarts_pictures_until_it_is_interrupted(launch, quickstart):
-    process = launch.start("serve", checkpoint=quickstart, port=0)
+    process = launch.start("serve", checkpoint=quickstart, port=0, query_views="mirrored")
     deadline = time.monotonic() + 200
     while "open http" not in launch.out.read_text():
         os.kill(process, 0)
@@ -37,6 +37,7 @@ def test_the_quickstarts_pictures_until_it_is_interrupted(launch, quickstart):
         assert "5 edge maps of 5 classes (openmoji)" in health.pop("expectation")
         assert health == {
             "status": "ok", "pictures": 8, "labels": 8, "classes": 5, "layer": "L6+L7",
+            "query_views": "mirrored",
         }  # fmt: skip
     with urllib.request.urlopen(address) as reply:
         assert b"Draw, and find" in reply.read()

@@ -11,7 +11,7 @@ import pytest
 from dsf_jax.models.backbones import BACKBONES
 from dsf_jax.retrieval import block_files
 from dsf_jax.retrieval.feature_files import extract_to_files, open_features
-from dsf_jax.retrieval.features import extract
+from dsf_jax.retrieval.features import extract, feature_blocks
 from tests.retrieval.features_test import MODEL, NAMED, SIZE, Reading, drawings
 
 N = 11
@@ -77,6 +77,20 @@ def test_files_hold_what_memory_does(whole):
     assert told["split"] == ["test"] and told["size"] == SIZE
     names = {"L7.npy", "L6+L7.npy", "labels.npy", "source_ids.json", "features.json"}
     assert set(contents(whole)) == names
+
+
+def test_features_of_several_views_are_kept_apart(whole, tmp_path):
+    """One view is not named, as in folders from before there was a choice."""
+    assert "views" not in open_features(whole).configuration
+    folder, some = tmp_path / "mirrored", {"ids": IDS[:2], "layers": ("L7",)}
+    extracted(folder, drawings(2), views="mirrored", **some)
+    found = open_features(folder)
+    assert found.configuration["views"] == "mirrored"
+    (block,) = feature_blocks(MODEL, drawings(2), layers=("L7",), views="mirrored")
+    np.testing.assert_array_equal(found.features["L7"], block.outputs["L7"])
+    for other in ("one", "all"):
+        with pytest.raises(ValueError, match="views"):
+            extracted(folder, drawings(2), views=other, **some)
 
 
 @pytest.mark.parametrize("at", [0, 5, 10])

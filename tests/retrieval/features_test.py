@@ -13,11 +13,20 @@ import numpy as np
 import pytest
 
 from dsf_jax.data.batches import collate, content
+from dsf_jax.images.resize import edge_preserving_resize
+from dsf_jax.images.views import turned_drawing
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbones import BACKBONES
 from dsf_jax.models.kernels import l2_normalise
 from dsf_jax.models.model import Model, ModelConfig, init_model
-from dsf_jax.retrieval.features import embed, embed_layers, extract, feature_blocks, feature_sizes
+from dsf_jax.retrieval.features import (
+    _embed_images,
+    embed,
+    embed_layers,
+    extract,
+    feature_blocks,
+    feature_sizes,
+)
 from tests.images.drawn import random_points
 
 SIZE = 35
@@ -205,6 +214,73 @@ def test_batches_equal_one_by_one_in_order(make, batch_size):
         # All seven differ, so that a changed order could not pass.
         apart = np.abs(expected[layer][:, None] - expected[layer][None]).max(axis=2)
         assert (apart + np.eye(7) > 1e-3).all()
+
+
+def views_by_hand(example, choice):
+    """Upright and mirrored at nine angles, one after the other; of a photo, nine patches."""
+    turns = [(-45 + 11.25 * i, flip) for i in range(9) for flip in (False, True)]
+    if "photo" in example:
+        corners = [(top, left) for top in (0, 110, 221) for left in (0, 110, 221)]
+        patches = [example["photo"][y : y + SIZE, x : x + SIZE] for y, x in corners]
+        made = [view for patch in patches for view in (patch, patch[:, ::-1])]
+    elif "points" in example:
+        made = [edge_preserving_resize(example["points"], *turn, size=SIZE) for turn in turns]
+    else:
+        made = [turned_drawing(example["drawing"], *turn, size=SIZE) for turn in turns]
+    upright = np.asarray(made[8])
+    chosen = made if choice == "all" else [upright, upright[:, ::-1]]
+    return np.stack([np.asarray(view) for view in chosen])
+
+
+@pytest.mark.parametrize(
+    ("make", "choice", "b"),
+    [
+        (drawings, "all", 1),
+        (photos, "mirrored", 3),
+        *(
+            pytest.param(make, *sizes, marks=pytest.mark.slow)
+            for make in (drawings, photos, resized)
+            for sizes in (("mirrored", 1), ("mirrored", 4), ("all", 2), ("all", 19))
+        ),
+    ],
+)
+def test_the_feature_of_several_views_is_the_mean_of_theirs(make, choice, b):
+    """Of fewer examples than views and of more."""
+    # Compiled otherwise, some interpolated pixel is rounded to the next grey.
+    close = 1e-4 if make is resized else 1e-6
+    layers, examples = ("L6+L7", "L7"), make(b)
+    (block,) = feature_blocks(MODEL, examples, layers=layers, batch_size=b, views=choice)
+    for i in (0, b - 1):
+        _, seen = MODEL(views_by_hand(examples[i], choice))
+        six, seven = unit(seen["relu6"]), unit(seen["relu7"])
+        for layer, each in (("L7", seven), ("L6+L7", unit(np.concatenate([six, seven], axis=1)))):
+            assert block.outputs[layer].dtype == np.float32
+            np.testing.assert_allclose(block.outputs[layer][i], unit(each.mean(axis=0)), atol=close)
+
+
+def test_one_view_is_the_default_to_the_bit():
+    batch = content(collate(drawings(3)))
+    plain = embed(MODEL, batch, layer="L7")
+    np.testing.assert_array_equal(plain, embed(MODEL, batch, layer="L7", views="one"))
+    images = MODEL.plain_view(batch)
+    np.testing.assert_array_equal(plain, _embed_images(MODEL, images, ("L7",))["L7"])
+    compiled = jax.jit(embed, static_argnames=("layer", "views"))
+    mirrored = embed(MODEL, batch, layer="L7", views="mirrored")
+    again = compiled(MODEL, batch, layer="L7", views="mirrored")
+    np.testing.assert_allclose(again, mirrored, atol=1e-6)
+    assert np.abs(mirrored - plain).max() > 1e-3
+
+
+def test_an_unknown_choice_of_views_is_named_before_anything_is_read():
+    examples, words = (
+        Reading(drawings(2)),
+        "views='two' is unknown; choose one of one, mirrored, all",
+    )
+    with pytest.raises(ValueError, match=words):
+        next(feature_blocks(MODEL, examples, layers=("L7",), views="two"))
+    assert examples.read == []
+    with pytest.raises(ValueError, match=words):
+        embed(MODEL, content(collate(drawings(2))), layer="L7", views="two")
 
 
 def test_blocks_are_parts_of_the_whole():

@@ -44,6 +44,30 @@ def test_the_nearest_by_plain_distance(drawing_file, tmp_path):
     np.testing.assert_allclose([x for x, _ in found], distances[order], rtol=1e-4)
 
 
+@pytest.mark.slow
+def test_by_several_views_the_drawing_alone_is_seen_otherwise(drawing_file, tmp_path):
+    rng, model = np.random.default_rng(0), start_model()
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(path)
+    for query in (read_sketch(drawing_file).query, read_sketch(paths[0]).query):
+        shown = sketch_features(model, query, layer="L7", views="mirrored")
+        found, _ = search_pictures(model, query, paths, 3, layer="L7", views="mirrored")
+        rows = extract(model, PictureFiles(paths), layers=("L7",))["L7"].astype(np.float64)
+        distances = np.linalg.norm(rows - shown, axis=1)
+        np.testing.assert_allclose([x for x, _ in found], np.sort(distances), atol=1e-3)
+        (view,) = np.asarray(model.plain_view(_batch_of(query)))
+        _, seen = model(np.stack([view, np.flip(view, axis=1)]))
+        each = np.asarray(seen["relu7"], np.float64)
+        mean = (each / np.linalg.norm(each, axis=1, keepdims=True)).mean(axis=0)
+        np.testing.assert_allclose(shown[0], mean / np.linalg.norm(mean), atol=1e-6)
+
+
+def _batch_of(query):
+    named = {"points": query.points, "photo": query.photo}
+    return {name: value[None] for name, value in named.items() if value is not None}
+
+
 @pytest.mark.parametrize("resizing", ["edge_preserving", "bilinear"])
 def test_both_polarities_of_one_drawing_are_alike(drawing_file, tmp_path, resizing):
     inverted = 255 - np.asarray(Image.open(drawing_file))
