@@ -48,7 +48,7 @@ class TrainConfig:
         classifier), cosine+contrastive (their sum).
       examples_per_class: examples of a class from each domain that a batch holds, the classes being
         drawn anew for each batch; 0 takes examples as they come, whatever their class. Losses that
-        compare pairs need 2 or more.
+        compare pairs need at least 1, or 2 where there is one domain.
       cached_views: 0 makes a new random view of each example at each step; n > 0, with frozen
         layers only, makes n random views of each example once and keeps what the frozen layers give.
       compute: type that the network computes in; parameters are float32 always.
@@ -133,18 +133,22 @@ class TrainConfig:
             )
 
     def _check_pairs(self) -> None:
-        """Refuses batches without pairs, or in parts, for a loss that compares pairs."""
+        """Refuses batches by chance, or in parts, for a loss that compares pairs."""
         if not loss_named(self.loss).pairs:
             return
-        if self.examples_per_class < 2:
-            raise ValueError(
-                f"loss={self.loss!r} compares examples of one class within a batch, and "
-                f"examples_per_class={self.examples_per_class} promises none; take 2 or more"
-            )
+        self.check_pairs_of(domains=2)
         if self.accumulate > 1:
             raise ValueError(
                 f"loss={self.loss!r} compares all examples of a batch, which accumulate="
                 f"{self.accumulate} cuts into parts; take accumulate=1"
+            )
+
+    def check_pairs_of(self, domains: int) -> None:
+        """Raises ValueError where the loss compares pairs and batches of so many domains have none."""
+        if loss_named(self.loss).pairs and self.examples_per_class * domains < 2:
+            raise ValueError(
+                f"loss={self.loss!r} compares examples of one class within a batch, and "
+                f"examples_per_class={self.examples_per_class} promises none; take 2 or more"
             )
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 
 import grain
 import jax
+import numpy as np
 
 from dsf_jax.data.mixtures import Mixture
 from dsf_jax.data.training_batches import held_out_batches, training_batches
@@ -199,9 +200,11 @@ def train_on(
       watchdog: ends this process when another one is stuck, see `train`.
 
     Raises:
-      ValueError: for a pen that cannot vary as the configuration has it; and see `train`.
+      ValueError: for a pen that cannot vary as the configuration has it, batches without the pairs that
+        the loss compares; and see `train`.
     """
     check_hand(config.hand, model.config.pen)
+    config.check_pairs_of(domains=len(np.unique(mixture.domains())))
     shard = {"process": jax.process_index(), "processes": jax.process_count()}
     return train(
         config,

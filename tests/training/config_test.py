@@ -57,6 +57,14 @@ def test_impossible_configurations_are_refused(change, message):
         TrainConfig(**change)
 
 
+def test_pairs_are_of_one_class_whatever_their_domains():
+    config = TrainConfig(loss="contrastive", examples_per_class=1)
+    config.check_pairs_of(domains=2)
+    with pytest.raises(ValueError, match="examples_per_class=1 promises none; take 2 or more"):
+        config.check_pairs_of(domains=1)
+    TrainConfig().check_pairs_of(domains=1)
+
+
 def test_the_edges_of_what_is_possible():
     TrainConfig(decay_factor=1.0, dropout_rate=0.0, momentum=0.0, weight_decay=0.0, seed=2**31 - 1)
     TrainConfig(cached_views=1, train_layers="last")
