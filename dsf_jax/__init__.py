@@ -40,6 +40,7 @@ models.transformer_port  tensors by name -> a transformer's parameters, every na
 models.vit_port          a Hugging Face folder -> its image tower as a model
 models.text_tower        the text towers of CLIP and SigLIP: token ids -> features
 models.text_tokens       words -> token ids, by a folder's tokenizer
+models.words             words -> features in the space of a folder's image tower
 data.files               text files, written atomically
 data.pictures            picture files of any kind -> RGB arrays
 data.picture_folders     a folder -> its picture files, and what else lies there
@@ -63,6 +64,7 @@ training.step            loss, gradients, one step
 training.config          the settings of a run, each default once
 training.card_files      what was measured of a network after it was saved
 training.checkpoints     states and models on disk
+training.model_sources   a network, wherever it lies: a checkpoint, or a folder of the hub
 training.feature_cache   random views through frozen layers, once
 training.agreement       whether the processes of a run were started alike
 training.run_directory   what a run writes down of itself

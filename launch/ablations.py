@@ -27,7 +27,7 @@ from dsf_jax.data.records import Records
 from dsf_jax.evaluation.extractors import shown_to
 from dsf_jax.paper import ablations
 from dsf_jax.paper.tables import ResultTable, markdown
-from dsf_jax.training.checkpoints import load_model
+from dsf_jax.training.model_sources import open_model
 from launch import common, shared_flags
 
 _WHAT = flags.DEFINE_enum(
@@ -56,7 +56,7 @@ TAKES = {
 
 def _made() -> ResultTable:
     """Measures what --what names."""
-    model = load_model(_CHECKPOINT.value)
+    model = open_model(_CHECKPOINT.value)
     if _WHAT.value == "input":
         classes = datasets.read_class_list(_CLASSES.value)
         folds = ablations.open_folds(_DATA_DIR.value, _SKETCHES.value)

@@ -15,7 +15,7 @@ import jax
 from absl import app, flags, logging
 
 from dsf_jax.models.model import Model
-from dsf_jax.training.checkpoints import load_model
+from dsf_jax.training.model_sources import open_model
 from launch import shared_flags, streams
 
 Value = TypeVar("Value")
@@ -66,8 +66,8 @@ def note(message: str) -> None:
 
 
 def load_told(checkpoint: str) -> Model:
-    """Reads a checkpoint's model, and says on standard error what may be expected of it."""
-    model = load_model(checkpoint)
+    """Reads a network, and says on standard error what may be expected of it."""
+    model = open_model(checkpoint)
     note(model.card.sentence(checkpoint))
     return model
 

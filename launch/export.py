@@ -7,7 +7,7 @@ python -m launch.export --checkpoint=runs/quickstart --format=pytorch --out=alex
 from absl import flags
 
 from dsf_jax.export.write import write_caffemodel, write_export, write_state_dict
-from dsf_jax.training.checkpoints import load_model
+from dsf_jax.training.model_sources import open_model
 from launch import common, shared_flags
 
 # What is written, and the endings that its name may have.
@@ -38,7 +38,7 @@ def main() -> None:
         raise ValueError(
             f"--out={out} must end in {' or '.join(endings)} for --format={_FORMAT.value}; rename it"
         )
-    model = load_model(_CHECKPOINT.value)
+    model = open_model(_CHECKPOINT.value)
     write(out, model)
     print(f"{model.backbone.name}, {len(model.class_names)} classes, written to {out}")
     if fresh := model.config.fresh_layers:

@@ -15,7 +15,7 @@ from absl import flags
 from dsf_jax.data.datasets import DataSetSpec
 from dsf_jax.retrieval.feature_files import extract_records
 from dsf_jax.retrieval.features import feature_sizes
-from dsf_jax.training.checkpoints import load_model
+from dsf_jax.training.model_sources import open_model
 from dsf_jax.training.parallel import is_primary
 from launch import common, distributed, shared_flags
 
@@ -35,7 +35,7 @@ def main() -> None:
         DataSetSpec.parse(text).open(_DATA_DIR.value, _SPLIT.value).read("source_id")
         for text in _DATASETS.value
     ]
-    model = load_model(_CHECKPOINT.value)
+    model = open_model(_CHECKPOINT.value)
     layers = tuple(_LAYERS.value or model.backbone.compared_features)
     model.backbone.check_features(layers)
     sizes = feature_sizes(model, layers)

@@ -39,7 +39,7 @@ from dsf_jax.paper import figures, network_figures
 from dsf_jax.paper.figure_inputs import FigureInputs, PaperFigure
 from dsf_jax.paper.figure_report import write_report
 from dsf_jax.paper.inversion_figure import inversion
-from dsf_jax.training.checkpoints import load_model
+from dsf_jax.training.model_sources import open_model
 from launch import common, shared_flags
 
 COUNTS = {"records": 50, "resizing": 3, "retrieval": 6, "inversion": 2}
@@ -138,7 +138,7 @@ def _photos() -> list[Records]:
 
 def _network(checkpoint: str) -> NamedModel:
     name = "/".join(pathlib.Path(checkpoint).parts[-2:])
-    return NamedModel(name, load_model(checkpoint))
+    return NamedModel(name, open_model(checkpoint))
 
 
 def _inputs() -> FigureInputs:

@@ -1,14 +1,18 @@
-"""Finds the pictures of a folder, or of a gallery, that look like a drawing.
+"""Finds the pictures of a folder, or of a gallery, that look like a drawing, or are of some words.
 
 python -m launch.search --checkpoint=runs/quickstart --sketch=drawing.png --photos=my_photos
 
 With --gallery=my_gallery instead of --photos, the pictures are those that launch.index has put there:
 only the drawing's features are computed. --labels and --folder choose among them.
+
+With a folder of SigLIP or CLIP for a checkpoint, words find pictures too, alone or with a drawing:
+
+python -m launch.search --checkpoint=siglip --words="a red umbrella" --sketch=drawing.png --photos=my_photos
 """
 
 import pathlib
 import sys
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 from absl import flags
@@ -23,16 +27,29 @@ from dsf_jax.data.picture_folders import (
 from dsf_jax.data.pictures import read_picture
 from dsf_jax.images.points import Polarity
 from dsf_jax.insight.plots import ranked_results, save_figure
+from dsf_jax.models.model import Model
+from dsf_jax.retrieval.features import WORDS_SHARE, blended
 from dsf_jax.retrieval.picture_search import (
     FoundPicture,
     read_sketch,
     search_pictures,
     sketch_features,
 )
+from dsf_jax.training.model_sources import open_words
 from launch import common, shared_flags
 
 _CHECKPOINT = shared_flags.define_checkpoint()
-_SKETCH = flags.DEFINE_string("sketch", None, "Picture file of the drawing.", required=True)
+_SKETCH = flags.DEFINE_string("sketch", None, "Picture file of the drawing.")
+_WORDS = flags.DEFINE_string(
+    "words", None, "What the pictures show, in words; for a --checkpoint with a text tower."
+)
+_WORDS_SHARE = flags.DEFINE_float(
+    "words_share",
+    WORDS_SHARE,
+    "With --sketch and --words: weight of the words against the drawing.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
 _PHOTOS = shared_flags.define_photos(required=False)
 _GALLERY = shared_flags.define_gallery(required=False)
 _LABELS = flags.DEFINE_list(
@@ -60,6 +77,18 @@ flags.register_validator(
 )
 
 
+def _check_query(values: dict[str, Any]) -> bool:
+    """Raises ValidationError unless something is searched by."""
+    if not values["sketch"] and values["words"] is None:
+        raise flags.ValidationError("one of --sketch and --words must be given, or both")
+    if values["figure"] and not values["sketch"]:
+        raise flags.ValidationError("--figure shows the ranking of a --sketch; give one")
+    return True
+
+
+flags.register_multi_flags_validator(["sketch", "words", "figure"], _check_query)
+
+
 def main() -> None:
     """Ranks the pictures and prints the nearest."""
     figure = common.new_file(_FIGURE.value)
@@ -69,18 +98,32 @@ def main() -> None:
         raise ValueError(
             "--labels and --folder are for a --gallery; name the folder itself with --photos"
         )
-    sketch = read_sketch(_SKETCH.value, cast(Polarity | None, _POLARITY.value))
-    for note in sketch.query.notes:
-        common.note(f"{_SKETCH.value}: {note}")
-    found = _search_gallery(sketch.query) if _GALLERY.value else _search_folder(sketch.query)
+    sketch = None
+    if _SKETCH.value:
+        sketch = read_sketch(_SKETCH.value, cast(Polarity | None, _POLARITY.value))
+        for note in sketch.query.notes:
+            common.note(f"{_SKETCH.value}: {note}")
+    query = sketch and sketch.query
+    found = _search_gallery(query) if _GALLERY.value else _search_folder(query)
     for rank, (distance, path) in enumerate(found, start=1):
         print(f"{rank:3d}  {distance:.4f}  {path}")
-    if figure:
+    if figure and sketch:
         pictures = [_picture_or_name(path) for _, path in found]
         save_figure(ranked_results([sketch.image], [pictures]), figure)
 
 
-def _search_folder(query: Query) -> list[FoundPicture]:
+def _features(model: Model, layer: str, query: Query | None) -> np.ndarray:
+    """Computes the features of what is shown, of the words, or of both, [1, d]."""
+    words = None
+    if _WORDS.value is not None:
+        words = open_words(_CHECKPOINT.value, model, layer).embed(_WORDS.value)
+    if query is None:
+        return cast(np.ndarray, words)
+    shown = sketch_features(model, query, layer=layer, views=_QUERY_VIEWS.value)
+    return shown if words is None else blended(shown, words, _WORDS_SHARE.value)
+
+
+def _search_folder(query: Query | None) -> list[FoundPicture]:
     """Returns a folder's nearest pictures, and names on standard error what could not be compared."""
     folder = _PHOTOS.value
     pictures, passed_over, unreadable = list_pictures(folder)
@@ -90,9 +133,8 @@ def _search_folder(query: Query) -> list[FoundPicture]:
         print(line, file=sys.stderr)
     model = common.load_told(_CHECKPOINT.value)
     layer = _LAYER.value or model.default_feature
-    found, failed = search_pictures(
-        model, query, pictures, _TOP.value, layer=layer, views=_QUERY_VIEWS.value
-    )
+    shown = _features(model, layer, query)
+    found, failed = search_pictures(model, shown, pictures, _TOP.value, layer=layer)
     for line in failed:
         print(line, file=sys.stderr)
     return found
@@ -112,7 +154,7 @@ def _picture_or_name(path: pathlib.Path) -> np.ndarray | str:
         return printable(path.name)
 
 
-def _search_gallery(query: Query) -> list[FoundPicture]:
+def _search_gallery(query: Query | None) -> list[FoundPicture]:
     """Returns a gallery's nearest pictures."""
     uri = _GALLERY.value
     # They need LanceDB, which a folder does not.
@@ -125,7 +167,7 @@ def _search_gallery(query: Query) -> list[FoundPicture]:
     gallery = Gallery.open(uri, network_embedder(model, layer=layer, name=_CHECKPOINT.value))
     if not len(gallery):
         raise ValueError(f"{uri} holds no picture yet; add some with python -m launch.index")
-    features = sketch_features(model, query, layer=layer, views=_QUERY_VIEWS.value)
+    features = _features(model, layer, query)
     (neighbours,) = gallery.search(features, _TOP.value, labels=_LABELS.value, folder=_FOLDER.value)
     return [FoundPicture(distance, pathlib.Path(picture.path)) for picture, distance in neighbours]
 

@@ -69,7 +69,10 @@ def define_checkpoint(
     default: str | None = None, *, required: bool = True
 ) -> flags.FlagHolder[str]:
     """Defines --checkpoint, the model that a script uses."""
-    text = "Run or checkpoint folder; FOLDER:best, FOLDER:STEP."
+    text = (
+        "Run or checkpoint folder; FOLDER:best, FOLDER:STEP. Or a folder of SigLIP, CLIP or DINOv2 as the "
+        "Hugging Face hub has it."
+    )
     return cast(
         flags.FlagHolder[str],
         flags.DEFINE_string("checkpoint", default, text, required=required and default is None),

@@ -11,7 +11,7 @@ from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.gallery.store import open_store
 from dsf_jax.images.views import QueryViews
 from dsf_jax.models.model import Model
-from dsf_jax.training.checkpoints import load_model
+from dsf_jax.training.model_sources import has_words, open_model, open_words
 
 
 def open_searcher(
@@ -20,7 +20,8 @@ def open_searcher(
     """Opens a checkpoint and a gallery that was made with it.
 
     Args:
-      checkpoint: run or checkpoint folder.
+      checkpoint: run or checkpoint folder, or a folder of SigLIP, CLIP or DINOv2; words are understood
+        where it has a text tower, its tokenizer is there, and the gallery's features are of its space.
       gallery: URI of the gallery; None for one of the quickstart's pictures, made when absent. The
         checkpoint is then the quickstart's run folder.
       query_views: views of a query that it is searched by, see `Searcher`.
@@ -29,12 +30,14 @@ def open_searcher(
       OSError: when one of them is not there.
       ValueError: when they do not belong together.
     """
-    model = load_model(checkpoint)
+    model = open_model(checkpoint)
     if gallery is None:
         run = pathlib.Path(checkpoint)
         return Searcher(model, quickstart_gallery(run, model), query_views)
-    embedder = network_embedder(model, layer=open_store(gallery).config.layer, name=checkpoint)
-    return Searcher(model, Gallery.open(gallery, embedder), query_views)
+    layer = open_store(gallery).config.layer
+    embedder = network_embedder(model, layer=layer, name=checkpoint)
+    words = open_words(checkpoint, model, layer) if has_words(checkpoint, model, layer) else None
+    return Searcher(model, Gallery.open(gallery, embedder), query_views, words)
 
 
 def quickstart_gallery(run: pathlib.Path, model: Model) -> Gallery:

@@ -12,7 +12,7 @@ from dsf_jax.app.query import (
     query_from_picture,
     query_from_strokes,
 )
-from dsf_jax.app.schemas import QUERY, Interpretation, PictureQuery
+from dsf_jax.app.schemas import QUERY, Interpretation, PictureQuery, WordsQuery
 
 
 class RequestBody(NamedTuple):
@@ -43,7 +43,10 @@ async def read_body(request: Request) -> RequestBody:
 Body = Annotated[RequestBody, Depends(read_body)]
 
 
-def parse_query(body: RequestBody, kind: RequestedKind) -> tuple[Query | str, Interpretation]:
+AnyQuery = Query | PictureQuery | WordsQuery
+
+
+def parse_query(body: RequestBody, kind: RequestedKind) -> tuple[AnyQuery, Interpretation]:
     """Reads the query in a body.
 
     Args:
@@ -51,7 +54,7 @@ def parse_query(body: RequestBody, kind: RequestedKind) -> tuple[Query | str, In
       kind: what a picture file shows, as the client says.
 
     Returns:
-      What is shown, or the id of a picture of the gallery; and what the body was taken for.
+      What is shown or said, or a picture of the gallery; and what the body was taken for.
 
     Raises:
       ValueError: when the body holds no query, or one beyond the limits.
@@ -60,7 +63,9 @@ def parse_query(body: RequestBody, kind: RequestedKind) -> tuple[Query | str, In
         return query_from_picture(body.data, kind)
     parsed = QUERY.validate_json(body.data)
     if isinstance(parsed, PictureQuery):
-        return parsed.picture, "picture"
+        return parsed, "picture"
+    if isinstance(parsed, WordsQuery):
+        return parsed, "words"
     return query_from_strokes(parsed.strokes, parsed.box), "drawing"
 
 

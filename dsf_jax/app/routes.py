@@ -21,8 +21,9 @@ from starlette.concurrency import run_in_threadpool
 from dsf_jax.app.errors import query_errors
 from dsf_jax.app.match_map import MatchMap
 from dsf_jax.app.query import DECODING, Query, RequestedKind
-from dsf_jax.app.request_body import Body, RequestBody, parse_query
+from dsf_jax.app.request_body import AnyQuery, Body, RequestBody, parse_query
 from dsf_jax.app.schemas import (
+    MAX_WORDS,
     ClassGuessSchema,
     DrawingQuery,
     ErrorResponse,
@@ -35,11 +36,13 @@ from dsf_jax.app.schemas import (
     SearchResponse,
     SearchResultSchema,
     WhyResponse,
+    WordsQuery,
 )
-from dsf_jax.app.searcher import ClassGuess, Searcher, SearchResult
+from dsf_jax.app.searcher import ClassGuess, EmbeddedQuery, Searcher, SearchResult
 from dsf_jax.app.turns import Turns
 from dsf_jax.data.pictures import read_picture
 from dsf_jax.gallery.snapshot import Picture
+from dsf_jax.retrieval.features import WORDS_SHARE
 
 Q = TypeVar("Q")
 T = TypeVar("T")
@@ -48,11 +51,13 @@ MAX_RESULTS, MAX_MARKS = 200, 50
 AT_ONCE = {"search": 4, "guesses": 2, "why": 2, "picture": 2}  # more would only share the processor
 MAX_SHOWN_SIDE = 2048  # pixels of the longer side of a picture opened large
 
-_JSON_BODY = {"oneOf": [DrawingQuery.model_json_schema(), PictureQuery.model_json_schema()]}
+_JSON_BODY = {
+    "oneOf": [query.model_json_schema() for query in (DrawingQuery, PictureQuery, WordsQuery)]
+}
 _BODY = {
     "requestBody": {
         "required": True,
-        "description": "The query: strokes or the id of a picture as JSON, or a picture file.",
+        "description": "The query: strokes, the id of a picture or words as JSON, or a picture file.",
         "content": {
             "application/json": {"schema": _JSON_BODY},
             "image/*": {"schema": {"type": "string", "format": "binary"}},
@@ -102,20 +107,25 @@ async def search(
     like: Marks = [],  # noqa: B006
     unlike: Marks = [],  # noqa: B006
     shown: ShownKind = "auto",
+    words: Annotated[str, Parameter(max_length=MAX_WORDS)] = "",
+    words_share: Annotated[float, Parameter(ge=0, le=1)] = WORDS_SHARE,
 ) -> SearchResponse:
-    """Finds the nearest pictures of strokes, of a picture file or of a picture of the gallery;
-    `like` and `unlike` are ids of pictures that were right and wrong.
+    """Finds the nearest pictures of strokes, of a picture file, of a picture of the gallery or of words;
+    `like` and `unlike` are ids of pictures that were right and wrong, `words` are joined to what is shown
+    with a weight of `words_share`.
     """
     started = time.perf_counter()
 
-    def read() -> tuple[Query | str, Interpretation]:
+    def read() -> tuple[AnyQuery, Interpretation]:
         for id in (*like, *unlike):
             _picture(searcher, id)
         return _parse(searcher, body, shown)
 
-    def answer(parsed: tuple[Query | str, Interpretation]) -> SearchResponse:
+    def answer(parsed: tuple[AnyQuery, Interpretation]) -> SearchResponse:
         query, taken = parsed
-        embedded = searcher.embed_stored(query) if isinstance(query, str) else searcher.embed(query)
+        embedded = _embedded(searcher, query)
+        if words:
+            embedded = searcher.with_words(embedded, words, words_share)
         results = searcher.search(embedded, count, labels=label, liked=like, disliked=unlike)
         probabilities = embedded.probabilities
         guesses = [] if probabilities is None else searcher.top_classes(probabilities)
@@ -138,11 +148,10 @@ async def guesses(
     started = time.perf_counter()
 
     def read() -> Query:
-        query, _ = _parse(searcher, body, shown)
-        if isinstance(query, str):
-            raise ValueError(
-                "a picture of the gallery is not voted on; send strokes or a picture file"
-            )
+        query, taken = _parse(searcher, body, shown)
+        if not isinstance(query, Query):
+            what = "a picture of the gallery is" if taken == "picture" else "words are"
+            raise ValueError(f"{what} not voted on; send strokes or a picture file")
         return query
 
     def answer(query: Query) -> GuessesResponse:
@@ -165,7 +174,10 @@ async def why(
 
     def read() -> Query | str:
         _picture(searcher, result)
-        return _parse(searcher, body, shown)[0]
+        query = _parse(searcher, body, shown)[0]
+        if isinstance(query, WordsQuery):
+            raise ValueError("words have no places to compare; send strokes or a picture")
+        return query.picture if isinstance(query, PictureQuery) else query
 
     def answer(query: Query | str) -> WhyResponse:
         of_query, of_result = map(_map_schema, searcher.explain(query, result))
@@ -193,6 +205,7 @@ async def health(searcher: Searching) -> HealthResponse:
         classes=len(searcher.model.class_names),
         layer=searcher.layer,
         query_views=searcher.query_views,
+        words=searcher.words is not None,
         expectation=searcher.expectation,
     )
 
@@ -225,12 +238,20 @@ def _full_picture(picture: Picture) -> Response:
 
 def _parse(
     searcher: Searcher, body: RequestBody, kind: RequestedKind
-) -> tuple[Query | str, Interpretation]:
+) -> tuple[AnyQuery, Interpretation]:
     """Reads the query in a body; an unknown id of a picture is answered with 404."""
     query, taken = parse_query(body, kind)
-    if isinstance(query, str):
-        _picture(searcher, query)
+    if isinstance(query, PictureQuery):
+        _picture(searcher, query.picture)
     return query, taken
+
+
+def _embedded(searcher: Searcher, query: AnyQuery) -> EmbeddedQuery:
+    if isinstance(query, PictureQuery):
+        return searcher.embed_stored(query.picture)
+    if isinstance(query, WordsQuery):
+        return searcher.embed_words(query.words)
+    return searcher.embed(query)
 
 
 def _picture(searcher: Searcher, id: str) -> Picture:

@@ -8,6 +8,7 @@ Point = Annotated[list[float], Field(min_length=2, max_length=3)]
 # Only the first error is reported: a list of a million would take seconds and a gigabyte.
 Stroke = Annotated[list[Point], FailFast()]
 
+MAX_WORDS = 500  # characters: no text tower takes more than 77 tokens
 HOUSE: dict[str, Any] = {
     "strokes": [[[20, 90], [20, 45], [50, 15], [80, 45], [80, 90], [20, 90]], [[45, 90], [45, 65]]],
     "box": [0, 0, 100, 100],
@@ -39,12 +40,28 @@ class PictureQuery(BaseModel):
     picture: str = Field(min_length=1, max_length=200, description="Id of the picture.")
 
 
-QUERY: TypeAdapter[DrawingQuery | PictureQuery] = TypeAdapter(
+class WordsQuery(BaseModel):
+    """Words, as a query."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"words": "a red umbrella"}]}
+    )
+
+    words: str = Field(min_length=1, max_length=MAX_WORDS, description="What pictures show.")
+
+
+def _kind(query: Any) -> str:
+    """Returns what a query is, by the field that only such a one has."""
+    kinds = (kind for kind in ("picture", "words") if isinstance(query, dict) and kind in query)
+    return next(kinds, "strokes")
+
+
+QUERY: TypeAdapter[DrawingQuery | PictureQuery | WordsQuery] = TypeAdapter(
     Annotated[
-        Annotated[DrawingQuery, Tag("strokes")] | Annotated[PictureQuery, Tag("picture")],
-        Discriminator(
-            lambda query: "picture" if isinstance(query, dict) and "picture" in query else "strokes"
-        ),
+        Annotated[DrawingQuery, Tag("strokes")]
+        | Annotated[PictureQuery, Tag("picture")]
+        | Annotated[WordsQuery, Tag("words")],
+        Discriminator(_kind),
     ]
 )
 
@@ -80,7 +97,7 @@ class ClassGuessSchema(BaseModel):
     pictures: int = Field(description="Number of pictures in the gallery with that label.")
 
 
-Interpretation = Literal["drawing", "photo", "picture"]
+Interpretation = Literal["drawing", "photo", "picture", "words"]
 
 
 class SearchResponse(BaseModel):
@@ -132,6 +149,7 @@ class HealthResponse(BaseModel):
     query_views: Literal["one", "mirrored", "all"] = Field(
         description="What a drawing or photo is searched by: one view, that and its mirror image, or 18."
     )
+    words: bool = Field(description="Whether words are understood.")
     expectation: str = Field(description="What may be expected of the network, in one sentence.")
 
 

@@ -20,8 +20,9 @@ from dsf_jax.gallery.snapshot import Picture
 from dsf_jax.images.points import DARKEST, PADDED_LENGTHS, pad_points, padded_length
 from dsf_jax.images.views import PHOTO_SIZE, QueryViews, check_query_views
 from dsf_jax.models.model import Model
+from dsf_jax.models.words import Words
 from dsf_jax.recognition.voting import vote
-from dsf_jax.retrieval.features import mean_feature
+from dsf_jax.retrieval.features import blended, mean_feature
 
 SAMPLE_SIZE = 1_000  # pictures that a query's distances are compared with
 NUM_PROBES = 64  # of them, whose own nearest pictures calibrate the steps
@@ -86,7 +87,13 @@ def normalised_name(name: str) -> str:
 class Searcher:
     """A network and a gallery that was made with it; its methods may be called from many threads."""
 
-    def __init__(self, model: Model, gallery: Gallery, query_views: QueryViews = "one") -> None:
+    def __init__(
+        self,
+        model: Model,
+        gallery: Gallery,
+        query_views: QueryViews = "one",
+        words: Words | None = None,
+    ) -> None:
         """Keeps them.
 
         Args:
@@ -94,6 +101,7 @@ class Searcher:
           gallery: open gallery, made with it.
           query_views: views of a drawing or photo that it is searched by, see `features.embed`; a picture
             of the gallery is searched by what the gallery has of it.
+          words: what embeds words in the gallery's space; None searches by no words.
 
         Raises:
           ValueError: for a network that does not take points, or an unknown choice of views.
@@ -105,7 +113,7 @@ class Searcher:
                 f"points; choose one that was trained with resizing={EDGE_PRESERVING}"
             )
         self.model, self.gallery, self.layer = model, gallery, gallery.config.layer
-        self.query_views = query_views
+        self.query_views, self.words = query_views, words
         self._sample: VectorSample | None = None
 
     @property
@@ -126,6 +134,8 @@ class Searcher:
         self.vote(Query(points=dot))
         self.embed(Query(photo=np.zeros((PHOTO_SIZE, PHOTO_SIZE, 3), np.uint8)))
         self.search(query, 1)
+        if self.words:
+            self.embed_words("a drawing")
 
     def embed(self, query: Query) -> EmbeddedQuery:
         """Computes features and single-angle class probabilities of what is shown."""
@@ -136,6 +146,19 @@ class Searcher:
         """Takes a picture of the gallery as the query; ValueError for an unknown id."""
         self.gallery.get(id)
         return EmbeddedQuery(self.gallery.vectors([id])[0], id=id)
+
+    def embed_words(self, text: str) -> EmbeddedQuery:
+        """Computes features of words; ValueError where the network knows none, or for none."""
+        if self.words is None:
+            raise ValueError(
+                "the network behind this page knows no words; draw, or serve a folder of SigLIP or CLIP"
+            )
+        return EmbeddedQuery(self.gallery.project(self.words.embed(text))[0])
+
+    def with_words(self, query: EmbeddedQuery, text: str, share: float) -> EmbeddedQuery:
+        """Joins a query and words, see `features.blended`; ValueError as `embed_words`."""
+        said = self.embed_words(text).vector
+        return query._replace(vector=blended(query.vector, said, share))
 
     def search(
         self,

@@ -21,6 +21,7 @@ from dsf_jax.models.transformer_port import (
 )
 from dsf_jax.models.weight_files.hugging_face import HuggingFaceFolder
 
+TEXT = "text_model."  # before the names of its tensors
 # What configurations of OpenAI's networks call the end token's id, which is the largest there is.
 WRONG_END = 2
 _SIGLIP_DEFAULTS: dict[str, Any] = {
@@ -151,7 +152,7 @@ def read_text_encoder(folder: HuggingFaceFolder) -> TextEncoder:
         in one message.
     """
     tower, last = _tower(folder)
-    prefix = "text_model."
+    prefix = TEXT
     origins = {
         "tokens": Origin(f"{prefix}embeddings.token_embedding.{{}}"),
         "positions": Origin(f"{prefix}embeddings.position_embedding.{{}}"),

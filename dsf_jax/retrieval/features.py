@@ -13,6 +13,8 @@ from dsf_jax.images.views import QueryViews, check_query_views
 from dsf_jax.models.kernels import l2_normalise
 from dsf_jax.models.model import Model
 
+WORDS_SHARE = 0.5  # of words in a query that is shown as well
+
 
 def embed(
     model: Model,
@@ -61,6 +63,25 @@ def embed_layers(
     if views == "one":
         return _embed_images(model, model.plain_view(batch), layers)
     return _embed_views(model, model.query_views(batch, views), layers)
+
+
+def blended(shown: np.ndarray, words: np.ndarray, share: float) -> np.ndarray:
+    """Joins what is shown and what is said into one query: the weighted mean of their features.
+
+    Args:
+      shown: [q, d] float32, features of drawings or photos.
+      words: [1, d] or [q, d] float32, features of words.
+      share: weight of the words, in [0, 1].
+
+    Returns:
+      [q, d] float32; what is nearest to it is nearest to its direction.
+
+    Raises:
+      ValueError: for another share.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"the share of the words is {share}, expected 0 to 1; change it")
+    return np.float32(1 - share) * shown + np.float32(share) * words
 
 
 def mean_feature(features: jax.Array, axis: int) -> jax.Array:

@@ -129,31 +129,23 @@ def sketch_features(
 
 
 def search_pictures(
-    model: Model,
-    query: Query,
-    paths: Sequence[pathlib.Path],
-    k: int,
-    *,
-    layer: str,
-    views: QueryViews = "one",
+    model: Model, shown: np.ndarray, paths: Sequence[pathlib.Path], k: int, *, layer: str
 ) -> Ranking:
-    """Finds the picture files that look most like a drawing or a photo; all of them are read.
+    """Finds the picture files whose features are nearest; all of them are read.
 
     Args:
       model: network with its parameters.
-      query: what is searched by.
+      shown: [1, d] float32, features of the query.
       paths: paths of the picture files.
       k: number of pictures.
-      layer: name of a feature of the model's backbone.
-      views: views of the query, see `features.embed`; the pictures are seen by one.
+      layer: name of a feature of the model's backbone, which `shown` is of.
 
     Returns:
       At most k pictures, and the files that cannot be read.
 
     Raises:
-      ValueError: for an unknown feature or choice of views, or when no file can be read.
+      ValueError: for an unknown feature, or when no file can be read.
     """
-    shown = sketch_features(model, query, layer=layer, views=views)
     pictures = PictureFiles(paths)
     features = extract(model, pictures, layers=(layer,), label="pictures")[layer]
     failed = [pictures.failed[i] for i in sorted(pictures.failed)]

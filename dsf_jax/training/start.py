@@ -27,11 +27,11 @@ from dsf_jax.models.weight_files.efficientnet_lite import NETWORKS, packaged_wei
 from dsf_jax.models.weight_files.lpips import lpips_weights_path
 from dsf_jax.models.weight_files.reading import read_weights
 from dsf_jax.models.weights_port import PortReport, port_weights
-from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.feature_cache import cached_batches
 from dsf_jax.training.loop import Result, train
 from dsf_jax.training.losses import LOSSES, loss_named
+from dsf_jax.training.model_sources import open_model
 from dsf_jax.training.watchdog import Watchdog
 
 IMAGENET_CLASSES = 1000
@@ -127,7 +127,7 @@ def starting_point(
       ValueError: for a pen that is too wide, or a loss that does not fit the embedding.
     """
     # Of one nameless class: not every layer can be drawn for none.
-    model = _random_model(backbone, ("",), seed) if init == RANDOM else load_model(init)
+    model = _random_model(backbone, ("",), seed) if init == RANDOM else open_model(init)
     resizing = resizing or model.config.resizing
     pen = model.config.pen if pen is None else pen
     check_pen(pen)

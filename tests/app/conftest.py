@@ -29,6 +29,20 @@ def address(searcher):
         yield address
 
 
+@pytest.fixture(scope="session")
+def speaking(searcher):
+    """A searcher that understands words."""
+    words = made.Vocabulary(searcher.gallery)
+    return Searcher(searcher.model, searcher.gallery, words=words)
+
+
+@pytest.fixture(scope="session")
+def understanding(speaking):
+    """The address of a server that understands words."""
+    with made.serving(create_app(speaking)) as address:
+        yield address
+
+
 @pytest.fixture(scope="module")
 def browser():
     with sync_api.sync_playwright() as playwright:

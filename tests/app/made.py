@@ -101,6 +101,17 @@ def gallery(uri, model, pictures):
     return made
 
 
+class Vocabulary:
+    """Stands for a text tower: what it knows are ids of pictures of a gallery, which it means."""
+
+    def __init__(self, gallery):
+        self.gallery = gallery
+
+    def embed(self, text):
+        self.gallery.get(text)
+        return self.gallery.vectors([text])
+
+
 def jpeg(pixels):
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=90)

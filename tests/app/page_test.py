@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dsf_jax.app.query import query_from_strokes
 from dsf_jax.app.searcher import Searcher
 from dsf_jax.app.server import create_app
 from dsf_jax.gallery.embedder import Embedder
 from dsf_jax.gallery.gallery import Gallery
 from tests.app.browsing import LINES, POINTERS, SQUARE, Board, ink, needs_browser, sync_api
-from tests.app.made import LAYER, drawn, png, serving
+from tests.app.made import BARS, BOX, LAYER, drawn, png, serving
 
 pytestmark = needs_browser
 
@@ -368,3 +369,30 @@ def test_an_empty_gallery(open_page, searcher, model, tmp_path):
         assert page.inner_text("#gallery") == "0 pictures"
         Board(page).draw(SQUARE)
         assert page.inner_text("#status") == "The gallery is empty: fill it with launch.index."
+
+
+def test_words_alone_and_beside_a_drawing(open_page, understanding, speaking):
+    page = open_page(at=understanding)
+    board = Board(page)
+    bars = speaking.embed(query_from_strokes(BARS, BOX))
+    one = speaking.search(bars, 9)[7].picture.id
+    page.fill("#words", one)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f'.card[data-id="{one}"]')
+    assert board.settled()[0] == one and page.locator("#weighing").is_hidden()
+    drawn = board.draw(SQUARE)
+    assert page.locator("#weighing").is_visible()
+    page.locator("#share").fill("0")
+    without = board.settled()
+    page.keyboard.press("End")  # the slider is focused
+    assert board.settled()[0] == one != without[0] and drawn != without
+    page.fill("#words", "")
+    page.keyboard.press("Enter")
+    assert board.settled() == without and page.locator("#weighing").is_hidden()
+    page.evaluate("document.activeElement.blur()")  # in the field, Ctrl+Z is the browser's
+    board.key("Control+z")
+    page.wait_for_function("one => document.getElementById('words').value === one", arg=one)
+
+
+def test_a_network_without_words_asks_for_none(page):
+    assert page.locator("#saying").is_hidden()

@@ -52,6 +52,23 @@ def test_a_picture_of_the_gallery_finds_its_likes_but_not_itself(searcher):
     assert query.probabilities is None
 
 
+def test_words_join_what_is_shown_as_a_weighted_mean(speaking):
+    shown = speaking.embed(query_from_strokes(SQUARE, BOX))
+    one = ids(speaking.search(shown, 9))[5]
+    said = speaking.embed_words(one)
+    assert said.probabilities is None
+    joined = speaking.with_words(shown, one, 0.25)
+    np.testing.assert_allclose(joined.vector, 0.75 * shown.vector + 0.25 * said.vector, rtol=1e-6)
+    assert joined.probabilities is shown.probabilities
+    with pytest.raises(ValueError, match=r"the share of the words is 1\.5, expected 0 to 1"):
+        speaking.with_words(shown, one, 1.5)
+
+
+def test_a_network_without_words_says_so(searcher):
+    with pytest.raises(ValueError, match="knows no words; draw, or serve a folder of SigLIP"):
+        searcher.embed_words("cat")
+
+
 def test_marks_move_the_query_as_rocchio_says(searcher):
     query = searcher.embed(query_from_strokes(SQUARE, BOX))
     before = searcher.search(query, 33)

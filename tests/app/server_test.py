@@ -86,6 +86,23 @@ def test_the_vote_and_the_reasons(address):
     call(address, "/api/guesses", {"picture": one}).refused(422, "not voted on")
 
 
+def test_words_are_a_query_alone_and_beside_another(understanding):
+    assert call(understanding, "/api/health").json["words"]
+    before = ids(search(understanding, count=200))
+    far = before[-1]
+    alone = search(understanding, {"words": far}, count=200)
+    assert alone.json["taken"] == "words" and alone.json["guesses"] == []
+    assert ids(alone)[0] == far and alone.json["results"][0]["distance"] < 1e-3
+    assert ids(search(understanding, count=200, words=far, words_share=1)) == ids(alone)
+    assert ids(search(understanding, count=200, words=far, words_share=0)) == before
+    joined = search(understanding, count=200, words=far)
+    assert ids(joined) not in (before, ids(alone)) and joined.json["guesses"]
+    call(understanding, "/api/guesses", {"words": far}).refused(422, "words are not voted on")
+    call(understanding, f"/api/why?result={far}", {"words": far}).refused(422, "no places")
+    call(understanding, "/api/search", {"words": "  "}).refused(422)
+    call(understanding, "/api/search?words_share=2", DRAWING).refused(422, "words_share")
+
+
 def test_pictures_are_shown_small_and_large(address, searcher):
     one = ids(search(address))[0]
     for path, longest in ((f"/api/pictures/{one}", 160), (f"/api/pictures/{one}?full=1", 160)):
@@ -108,15 +125,17 @@ def test_health_and_description(address):
     assert health.pop("expectation").startswith("Nothing is known of what the network behind")
     assert health == {
         "status": "ok", "pictures": 33, "labels": 4, "classes": 5, "layer": "L6+L7", "query_views": "one",
+        "words": False,
     }  # fmt: skip
     described = call(address, "/api/openapi.json").json
     assert set(described["paths"]) == {
         "/api/search", "/api/guesses", "/api/why", "/api/pictures/{identity}", "/api/health",
     }  # fmt: skip
     post = described["paths"]["/api/search"]["post"]
-    drawing, stored = post["requestBody"]["content"]["application/json"]["schema"]["oneOf"]
+    drawing, stored, said = post["requestBody"]["content"]["application/json"]["schema"]["oneOf"]
     assert call(address, "/api/search", drawing["examples"][0]).status == 200
     call(address, "/api/search", stored["examples"][0]).refused(404)
+    call(address, "/api/search", said["examples"][0]).refused(422, "knows no words")
     assert {"404", "413", "415", "422"} <= set(post["responses"])
 
 

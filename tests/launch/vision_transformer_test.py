@@ -11,10 +11,20 @@ from dsf_jax.app.searcher import Searcher
 from dsf_jax.export.load import load_export
 from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.recognition.voting import vote
-from dsf_jax.retrieval.features import embed_layers
+from dsf_jax.retrieval.features import embed_layers, extract
+from dsf_jax.retrieval.picture_search import PictureFiles
 from dsf_jax.training.checkpoints import load_model
+from dsf_jax.training.model_sources import open_model, open_words
+from tests.app.made import drawn
 from tests.launch.scripts import ALL
-from tests.models.hugging_face_folders import GRID, PROJECTED, SIZE, WIDTH, write_folder
+from tests.models.hugging_face_folders import (
+    GRID,
+    PROJECTED,
+    SIZE,
+    WIDTH,
+    speaking_folder,
+    write_folder,
+)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +100,37 @@ def test_it_searches(launch, ported, gallery, tmp_path):
     image.save(drawing)
     found = launch("search", checkpoint=ported, gallery=gallery, sketch=drawing).succeeded()
     assert all(f"{name}.png" in found for name in ("red", "green", "white"))
+
+
+def test_a_folder_is_a_network_as_it_is_and_finds_by_words(launch, tmp_path):
+    pictures, gallery = tmp_path / "pictures", tmp_path / "gallery"
+    pictures.mkdir()
+    for colour in ("red", "green", "white"):
+        Image.new("RGB", (60, 40), colour).save(pictures / f"{colour}.png")
+    folder = speaking_folder(tmp_path / "siglip", "siglip")
+    Image.fromarray(drawn("bars", 0)).save(tmp_path / "bars.png")
+    told = launch("index", checkpoint=folder, photos=pictures, gallery=gallery).succeeded()
+    assert "3 pictures" in told
+    by = {"checkpoint": folder, "photos": pictures}
+    said = launch("search", words="a red hat", **by).succeeded()
+    model = open_model(folder)
+    paths = sorted(pictures.iterdir())
+    rows = extract(model, PictureFiles(paths), layers=(model.default_feature,))["pooled"]
+    words = open_words(folder, model, "pooled").embed("a red hat")
+    nearest = paths[int(np.argmin(np.linalg.norm(rows - words, axis=1)))]
+    assert said.split()[2] == str(nearest)
+    by["gallery"] = gallery
+    del by["photos"]
+    assert launch("search", words="a red hat", **by).succeeded() == said
+    shown = by | {"sketch": tmp_path / "bars.png"}
+    assert launch("search", words="a red hat", words_share=1, **shown).succeeded() == said
+    launch("search", **by).failed("one of --sketch and --words must be given", status=2)
+    launch("search", words="x", figure="f.png", **by).failed("--figure shows", status=2)
+
+
+def test_a_checkpoint_has_no_words(launch, ported, gallery):
+    by = {"checkpoint": ported, "gallery": gallery}
+    launch("search", words="a hat", **by).failed("is a checkpoint, which has no text tower")
 
 
 def test_the_page_explains_and_names_no_class_that_it_has_not_learned(ported, gallery):

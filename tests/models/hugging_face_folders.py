@@ -8,6 +8,7 @@ import json
 import zlib
 
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
 
 WIDTH, HIDDEN, DEPTH, HEADS, PATCH, GRID = 16, 24, 2, 4, 8, 3
@@ -160,6 +161,22 @@ def write_folder(folder, kind, *, config=None, tensors=None, dtype=np.float32, e
     tensors = tensors_of(kind) if tensors is None else tensors
     cast = {name: array.astype(dtype) for name, array in tensors.items()}
     save_file(cast, folder / "model.safetensors")
+    return folder
+
+
+PIECES = ("<pad>", "</s>", "<unk>", "▁a", "▁cat", "s", "▁hat", "▁", "c", "a", "t", "h", ".")
+SPECIAL = {"eos_token": "</s>", "pad_token": {"content": "<pad>"}, "bos_token": "<unk>"}
+
+
+def speaking_folder(folder, kind):
+    """Writes a folder with a tokenizer of SigLIP's kind: pieces of words, the longer the better."""
+    reason = "needs the package tokenizers: pip install tokenizers"
+    tokenizers = pytest.importorskip("tokenizers", reason=reason)
+    pieces = [(piece, -1.0 / len(piece)) for piece in PIECES]
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, unk_id=2))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    write_folder(folder, kind, extra={"tokenizer_config.json": SPECIAL})
+    tokenizer.save(str(folder / "tokenizer.json"))
     return folder
 
 

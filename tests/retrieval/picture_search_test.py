@@ -33,12 +33,13 @@ def test_the_nearest_by_plain_distance(drawing_file, tmp_path):
     (tmp_path / "photos/2b.png").write_bytes(b"no picture")
     broken = [tmp_path / "photos/2b.png", tmp_path / "photos/gone.png"]
     mixed = [*paths[:3], *broken, *paths[3:]]
-    found, failed = search_pictures(model, drawing, mixed, 4, layer="L7")
+    shown = sketch_features(model, drawing, layer="L7")
+    found, failed = search_pictures(model, shown, mixed, 4, layer="L7")
     assert [line.split(" ")[0] for line in failed] == list(map(str, broken))
     with pytest.raises(ValueError, match=r"none of 2 pictures can be read: .*2b.png is not a pic"):
-        search_pictures(model, drawing, broken, 4, layer="L7")
+        search_pictures(model, shown, broken, 4, layer="L7")
     rows = extract(model, PictureFiles(paths), layers=("L7",))["L7"].astype(np.float64)
-    distances = np.linalg.norm(rows - sketch_features(model, drawing, layer="L7"), axis=1)
+    distances = np.linalg.norm(rows - shown, axis=1)
     order = np.argsort(distances)[:4]
     assert [path for _, path in found] == [paths[i] for i in order]
     np.testing.assert_allclose([x for x, _ in found], distances[order], rtol=1e-4)
@@ -52,7 +53,7 @@ def test_by_several_views_the_drawing_alone_is_seen_otherwise(drawing_file, tmp_
         Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(path)
     for query in (read_sketch(drawing_file).query, read_sketch(paths[0]).query):
         shown = sketch_features(model, query, layer="L7", views="mirrored")
-        found, _ = search_pictures(model, query, paths, 3, layer="L7", views="mirrored")
+        found, _ = search_pictures(model, shown, paths, 3, layer="L7")
         rows = extract(model, PictureFiles(paths), layers=("L7",))["L7"].astype(np.float64)
         distances = np.linalg.norm(rows - shown, axis=1)
         np.testing.assert_allclose([x for x, _ in found], np.sort(distances), atol=1e-3)

@@ -1,4 +1,4 @@
-// What the page asks the server. A query is {strokes}, {picture} or {file, as}.
+// What the page asks the server. A query is {strokes}, {picture}, {words} or {file, as}.
 import {SIDE} from "./drawing.js";
 import {rounded} from "./strokes.js";
 
@@ -25,7 +25,7 @@ export const whyNotLarge = (id) => answer(fetch(large(id)).then((response) => re
 export function ask(what, query, options, signal) {
   const [body, type] = query.file
     ? [query.file, query.file.type || "image/unknown"]
-    : [JSON.stringify(query.picture ? {picture: query.picture} : {strokes: rounded(query.strokes), box: [0, 0, SIDE, SIDE]}), "application/json"];
+    : [JSON.stringify(query.picture ? {picture: query.picture} : query.words ? {words: query.words} : {strokes: rounded(query.strokes), box: [0, 0, SIDE, SIDE]}), "application/json"];
   const asked = new URLSearchParams(query.file ? {as: query.as} : {});
   for (const [name, values] of Object.entries(options)) for (const value of [values].flat()) asked.append(name, value);
   return answer(fetch(`api/${what}?${asked}`, {method: "POST", body, headers: {"Content-Type": type}, signal}));

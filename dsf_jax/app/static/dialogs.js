@@ -13,7 +13,8 @@ export function openPicture(id, results) {
   byId("previous").disabled = at === 0;
   byId("next").disabled = at === among.length - 1;
   show(shown);
-  if (byId("why").getAttribute("aria-pressed") === "true") explain(); else plain();
+  byId("why").hidden = Boolean(query()?.words); // words have no places to compare
+  if (!byId("why").hidden && byId("why").getAttribute("aria-pressed") === "true") explain(); else plain();
   if (!byId("picture").open) byId("picture").showModal();
 }
 

@@ -1,11 +1,11 @@
 // What was done, step by step. A step is all that a search depends on: {strokes, picture, file, as,
-// labels, liked, disliked}. Undo and redo walk from step to step. Of the browser's history, every step
+// words, share, labels, liked, disliked}. Undo and redo walk from step to step. Of the browser's history, every step
 // but a stroke is an entry, and each entry carries its step: Back and Forward walk between them, and a
 // reload finds its own. The drawing is also kept for when the tab has been closed.
 
 import {rounded} from "./strokes.js";
 
-const EMPTY = {strokes: [], picture: null, file: null, as: "auto", labels: [], liked: [], disliked: []};
+const EMPTY = {strokes: [], picture: null, file: null, as: "auto", words: "", share: 50, labels: [], liked: [], disliked: []};
 const KEY = "dsf_jax.drawing";
 const SOON = 50; // ms until a stroke is kept: browsers count how often
 const PATIENCE = 1000; // ms until a journey through the browser's history is given up
@@ -18,7 +18,7 @@ export class Steps extends EventTarget {
     super();
     const {step = {...EMPTY, strokes: kept()}, at = 0} = history.state ?? {};
     this.#at = at;
-    this.now = step.file ? {...step, file: null} : step; // a reload loses files
+    this.now = {...EMPTY, ...step, ...(step.file ? {file: null} : {})}; // a reload loses files
     this.lost = step.file;
     this.#past = leadingTo(this.now);
     addEventListener("pagehide", () => this.#keep());
@@ -118,7 +118,7 @@ export function dialogEntries(dialog) {
 }
 
 const newId = () => `${Date.now()}-${Math.random()}`;
-const isEntry = (one, other) => ["picture", "file", "as", "labels", "liked", "disliked"].some((part) => JSON.stringify(one[part]) !== JSON.stringify(other[part]));
+const isEntry = (one, other) => ["picture", "file", "as", "words", "share", "labels", "liked", "disliked"].some((part) => JSON.stringify(one[part]) !== JSON.stringify(other[part]));
 
 // The steps that a drawing may have been made in, where they are not known any more.
 function leadingTo({picture, file, strokes, ...rest}) {

@@ -28,8 +28,14 @@ const isDrawing = () => surface.busy || !(steps.file || steps.now.picture); // t
 
 function query() {
   if (!isDrawing()) return steps.file ? {file: steps.file, as: steps.now.as} : {picture: steps.now.picture.id};
-  return surface.visible.length ? {strokes: surface.visible} : null;
+  if (surface.visible.length) return {strokes: surface.visible};
+  return said() ? {words: said()} : null;
 }
+
+const said = () => byId("words").value.trim();
+
+// Words that are joined to what is shown.
+const joined = (asked) => said() && !asked.words ? {words: said(), words_share: byId("share").value / 100} : {};
 
 // Soon is while the pen moves: such a search waits for the one before it; others replace it.
 function search({soon = false} = {}) {
@@ -54,13 +60,13 @@ async function send() {
   const {labels, liked, disliked} = steps.now;
   const started = performance.now();
   try {
-    const got = await ask("search", asked, {count, label: labels, like: liked, unlike: disliked}, own.signal);
+    const got = await ask("search", asked, {count, label: labels, like: liked, unlike: disliked, ...joined(asked)}, own.signal);
     if (mine !== number) return;
     flight = null;
     answer = got;
     guesses = got.guesses;
     show(performance.now() - started);
-    if (got.taken !== "picture" && got.results.length) voteTimer = setTimeout(() => vote(asked, mine), UNTIL_VOTE);
+    if (["drawing", "photo"].includes(got.taken) && got.results.length) voteTimer = setTimeout(() => vote(asked, mine), UNTIL_VOTE);
   } catch (error) {
     if (mine !== number || error.name === "AbortError") return;
     flight = null;
@@ -113,7 +119,7 @@ function show(milliseconds) {
 
 function facets() {
   const {labels, liked, disliked} = steps.now;
-  byId("guesses-title").textContent = {drawing: "You may have drawn", photo: "It may show", picture: "Labels"}[answer.taken];
+  byId("guesses-title").textContent = {drawing: "You may have drawn", photo: "It may show", picture: "Labels", words: "Labels"}[answer.taken];
   const some = showFacets(byId("facets"), guesses, answer.results, labels, (label) => {
     count = FIRST;
     act({labels: labels.includes(label) ? [] : [label]});
@@ -135,6 +141,7 @@ function queryBar() {
   byId("query-kind").hidden = !file;
   byId("query-name").textContent = byId("query-name").title = drawing ? "" : file ? `${file.name || "The picture"} as` : `More like ${nameOf(picture)}`;
   byId("back").textContent = surface.strokes.length ? "Back to my drawing" : "Back to drawing";
+  byId("weighing").hidden = !said() || Boolean(query()?.words);
   for (const one of ["drawing", "photo"]) byId(`as-${one}`).setAttribute("aria-pressed", kind === one);
 }
 
@@ -209,6 +216,8 @@ function act(change) {
 // Shows the step that is the current one, and searches.
 function render() {
   if (surface.strokes !== steps.now.strokes) surface.show(steps.now.strokes);
+  byId("words").value = steps.now.words;
+  byId("share").value = steps.now.share;
   showQuery();
   tools();
   queryBar();
@@ -317,6 +326,12 @@ surface.addEventListener("change", ({detail}) => {
   else search({soon: true});
 });
 
+// While one types or slides, searches follow; what is settled is a step.
+for (const id of ["words", "share"]) {
+  byId(id).addEventListener("input", () => { queryBar(); search({soon: true}); });
+  byId(id).addEventListener("change", () => act({words: said(), share: Number(byId("share").value)}));
+}
+
 steps.addEventListener("travel", () => { count = FIRST; say(""); render(); });
 steps.addEventListener("unkept", () => notice("This browser keeps no drawings: a reload or a closed tab will lose it."), {once: true});
 addEventListener("away", lookAgain);
@@ -330,6 +345,7 @@ prepareDialogs({currentQuery: query, alike});
 for (const dialog of document.querySelectorAll("dialog")) dialogEntries(dialog);
 
 addEventListener("keydown", (event) => {
+  if (event.target.id === "words") return; // letters are letters there
   const dialog = openDialog()?.id, control = event.ctrlKey || event.metaKey, key = event.key.toLowerCase();
   const deed = dialog
     ? dialog === "picture" && {arrowleft: () => turn(-1), arrowright: () => turn(1)}[key]
@@ -367,6 +383,7 @@ try {
   const served = await health();
   byId("gallery").textContent = pictures(served.pictures);
   byId("expectation").textContent = served.expectation;
+  byId("saying").hidden = byId("help-words").hidden = !served.words;
   if (!served.pictures) byId("status").textContent = "The gallery is empty: fill it with launch.index.";
 } catch (error) {
   fail(error);

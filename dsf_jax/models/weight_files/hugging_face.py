@@ -4,6 +4,7 @@ model.safetensors, or of the files that model.safetensors.index.json lists; know
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -85,6 +86,14 @@ class HuggingFaceFolder(NamedTuple):
                     if self.tensors[name].file == file:
                         arrays[name] = _float32(content, name, self.tensors[name])
         return arrays
+
+
+def holds_network(path: str | os.PathLike[str]) -> bool:
+    """Returns whether a path is a folder with a network as the hub keeps it."""
+    folder = Path(path)
+    return (folder / CONFIG).is_file() and any(
+        (folder / name).is_file() for name in (WEIGHTS, INDEX)
+    )
 
 
 def is_folder(source: str) -> bool:
