@@ -71,7 +71,7 @@ EXTRAS = {
 }
 
 # Where the folders at the top of the repository are installed: as packages of their own, `launch` and
-# `data_builders` would hide other projects' (ROS 2 has a `launch`). `python -m dsf_jax` runs them.
+# `data_builders` would hide other projects' (ROS 2 has a `launch`). `dsf` runs them.
 COMMANDS, TOP = "dsf_jax._commands", ("data_builders", "launch")
 
 setup(
@@ -93,7 +93,7 @@ setup(
         "dsf_jax": ["py.typed", "app/static/*"],
         f"{COMMANDS}.launch": ["benchmarks/recorded.json"],
     },
-    entry_points={"console_scripts": ["dsf_jax = dsf_jax.__main__:main"]},
+    entry_points={"console_scripts": ["dsf = dsf_jax.__main__:main"]},
     python_requires=">=3.11",
     install_requires=REQUIRED,
     extras_require=EXTRAS,

@@ -1,9 +1,10 @@
 """Runs a command from wherever the package is installed.
 
-python -m dsf_jax train --help
+dsf train --help
 
-does what `python -m launch.train --help` does in the repository, whose folders `launch` and
-`data_builders` an installed package keeps to itself: under these names they would hide other projects'.
+does what `python -m launch.train --help` does in the repository, and so does `python -m dsf_jax train
+--help` where the command is not on the path. The repository's folders `launch` and `data_builders` an
+installed package keeps to itself: under these names they would hide other projects'.
 """
 
 import ast
@@ -25,7 +26,7 @@ def main() -> None:
     elif given not in commands:
         sys.exit(
             f"error: {'no command is given' if given is None else f'{given!r} is no command'}; choose "
-            f"one of {', '.join(commands)}, or see dsf_jax --help"
+            f"one of {', '.join(commands)}, or see dsf --help"
         )
     else:
         sys.path.insert(0, str(_FOLDER))
@@ -49,7 +50,7 @@ def _help(commands: dict[str, str]) -> str:
     wide = max(map(len, commands))
     lines = [f"  {name:{wide}}  {' '.join(what.split())}" for name, what in commands.items()]
     return "\n".join(
-        ["usage: dsf_jax COMMAND [--flags]; dsf_jax COMMAND --help lists its flags", "", *lines]
+        ["usage: dsf COMMAND [--flags]; dsf COMMAND --help lists its flags", "", *lines]
     )
 
 

@@ -27,7 +27,7 @@ def test_help_lists_every_command_with_what_it_does_on_one_screen(flag, tmp_path
     told = dsf_jax(flag, folder=tmp_path)
     assert told.returncode == 0 and not told.stderr
     first, blank, *rows = told.stdout.splitlines()
-    assert first.startswith("usage: dsf_jax COMMAND") and not blank
+    assert first.startswith("usage: dsf COMMAND") and not blank
     assert [row.split()[0] for row in rows] == list(COMMANDS)
     assert all(row.endswith(".") or len(row.split()) > 4 for row in rows) and len(rows) < 24
 
