@@ -42,6 +42,7 @@ models.text_tower        the text towers of CLIP and SigLIP: token ids -> featur
 models.text_tokens       words -> token ids, by a folder's tokenizer
 models.words             words -> features in the space of a folder's image tower
 data.files               text files, written atomically
+data.downloads           files of the web, checked, taken up again where they broke off
 data.pictures            picture files of any kind -> RGB arrays
 data.picture_folders     a folder -> its picture files, and what else lies there
 data.batches             examples -> padded arrays, the unit that travels to the device
@@ -64,6 +65,7 @@ training.step            loss, gradients, one step
 training.config          the settings of a run, each default once
 training.card_files      what was measured of a network after it was saved
 training.checkpoints     states and models on disk
+training.pretrained      a model as a folder that travels, and from the web
 training.model_sources   a network, wherever it lies: a checkpoint, or a folder of the hub
 training.feature_cache   random views through frozen layers, once
 training.agreement       whether the processes of a run were started alike

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 import jax
 from absl import app, flags, logging
 
+from dsf_jax.data.files import user_cache
 from dsf_jax.models.model import Model
 from dsf_jax.training.model_sources import open_model
 from launch import shared_flags, streams
@@ -303,15 +304,8 @@ def compilation_cache() -> pathlib.Path | None:
     """Returns the folder that compiled functions are kept in between runs; None where the user has no
     home folder.
     """
-    given = pathlib.Path(os.environ.get("XDG_CACHE_HOME", ""))
-    home = pathlib.Path("~").expanduser() if _has_home() else None
-    # Its specification has relative paths ignored.
-    caches = given if given.is_absolute() else home and home / ".cache"
-    return caches and caches / "dsf_jax" / "compiled"
-
-
-def _has_home() -> bool:
-    return os.path.expanduser("~") != "~"  # noqa: PTH111  # pathlib's raises
+    caches = user_cache()
+    return caches and caches / "compiled"
 
 
 def explain(error: BaseException) -> str | None:

@@ -52,9 +52,8 @@ from dsf_jax.evaluation.results import ResultRecord, as_dict
 from dsf_jax.evaluation.summary import summary
 from dsf_jax.evaluation.zero_shot import ZeroShot
 from dsf_jax.models.model import Model
-from dsf_jax.models.weight_files.hugging_face import holds_network
 from dsf_jax.training.checkpoints import record_retrieval
-from dsf_jax.training.model_sources import open_model
+from dsf_jax.training.model_sources import kind_of, open_model
 from launch import common, shared_flags
 
 PROTOCOLS = {
@@ -134,7 +133,7 @@ def _evaluate(checkpoint: str, out: pathlib.Path | None) -> list[ResultRecord]:
         )
         # A card says what to expect of a search among all pictures, by what is its default.
         usual = _WHAT.value == "retrieval" and not unseen and _QUERY_VIEWS.value == "one"
-        if usual and not holds_network(checkpoint):  # a folder of others is left as it is
+        if usual and kind_of(checkpoint) == "checkpoint":  # another folder is left as it is
             _record(checkpoint, network.model, made)
         return list(made.values())
     return [evaluate.recognise(network, sketches, class_map=class_map, results=out)]

@@ -168,7 +168,11 @@ ALSO = {
         "dsf_jax.training.loop",
         "dsf_jax.training.start",
     },
-    "safetensors": {"dsf_jax.export.write", "dsf_jax.models.weight_files.hugging_face"},
+    "safetensors": {
+        "dsf_jax.export.write",
+        "dsf_jax.models.weight_files.hugging_face",
+        "dsf_jax.training.pretrained",
+    },
     "skimage": {"dsf_jax.images.descriptors", "dsf_jax.evaluation.fisher_vectors"},
     "pyarrow": {"dsf_jax.gallery.snapshot"},
     "matplotlib": {

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import shutil
 import socket
 import sys
 import unicodedata
@@ -92,6 +93,44 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
             part.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None:  # of a name that nobody gave
             raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def user_cache() -> pathlib.Path | None:
+    """Returns the folder of what may be made or fetched again, $XDG_CACHE_HOME/dsf_jax or
+    ~/.cache/dsf_jax; None where the user has no home folder.
+    """
+    given = pathlib.Path(os.environ.get("XDG_CACHE_HOME", ""))
+    home = os.path.expanduser("~")  # noqa: PTH111  # pathlib's raises where there is none
+    # Its specification has relative paths ignored.
+    caches = given if given.is_absolute() else None if home == "~" else pathlib.Path(home, ".cache")
+    return caches and caches / "dsf_jax"
+
+
+@contextlib.contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """Makes a folder that appears under its name when it is complete, and not at all when what fills it
+    fails.
+
+    Args:
+      path: path of the folder, which must not exist.
+
+    Yields:
+      The folder to fill, beside it.
+
+    Raises:
+      FileExistsError: when the folder is there already.
+    """
+    folder = pathlib.Path(path).absolute()
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists, and nothing is overwritten; choose another name")
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        part.mkdir()
+        yield part
+        part.rename(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
         raise
 
 

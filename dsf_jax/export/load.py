@@ -98,7 +98,7 @@ def flat(params: Mapping[str, Any]) -> dict[str, Any]:
     return named
 
 
-def _nested(named: Mapping[str, Any]) -> dict[str, Any]:
+def nested(named: Mapping[str, Any]) -> dict[str, Any]:
     """Undoes `flat`."""
     params: dict[str, Any] = {}
     for name, array in named.items():
@@ -210,7 +210,7 @@ def _read_params(folder: pathlib.Path, config: Mapping[str, Any]) -> dict[str, A
         got = {"shape": list(array.shape), "dtype": array.dtype.name}
         if got != expected[name]:
             raise ValueError(f"{path}: {name} is {got}, {CONFIG} says {expected[name]}; {_AGAIN}")
-    params = _nested(arrays)
+    params = nested(arrays)
     found = digest_of_parameters(params)
     if found != config["fingerprint"]:
         raise ValueError(

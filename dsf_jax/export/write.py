@@ -9,7 +9,6 @@ import json
 import os
 import pathlib
 import platform
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ import numpy as np
 from jax import export
 from safetensors.numpy import save
 
-from dsf_jax.data.files import write_atomic
+from dsf_jax.data.files import new_folder, write_atomic
 from dsf_jax.export import load
 from dsf_jax.export.weights import caffemodel, state_dict
 from dsf_jax.images.points import CANVAS, DARKEST, PADDED_LENGTHS, PADDING
@@ -76,19 +75,10 @@ def write_export(folder: str | os.PathLike[str], model: Model) -> None:
             "points; export a model trained with edge_preserving, or only its weights with another "
             "format"
         )
-    if folder.exists():
-        raise FileExistsError(f"{folder} exists, and nothing is overwritten; choose another name")
     check_space(folder.parent, (model.params, model.params))
     model = model.replace(params=_checked(model.params))
-    functions = _export_functions(model)
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    try:
-        part.mkdir()
-        _fill(part, model, functions)
-        part.rename(folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+    with new_folder(folder) as part:
+        _fill(part, model, _export_functions(model))
 
 
 def _fill(part: pathlib.Path, model: Model, functions: Mapping[str, export.Exported]) -> None:

@@ -1,7 +1,10 @@
-"""A network, wherever it lies: a checkpoint of a run, or a folder of the Hugging Face hub as it is."""
+"""A network, wherever it lies: a checkpoint of a run, a folder of `pretrained`, here, on the web or on the
+hub, or a folder of the Hugging Face hub as it is.
+"""
 
 import os
 import pathlib
+from typing import Literal
 
 import jax
 
@@ -10,7 +13,9 @@ from dsf_jax.models.vit_port import ported_folder
 from dsf_jax.models.weight_files import hugging_face
 from dsf_jax.models.words import Words, has_text, read_words
 from dsf_jax.training.checkpoints import load_model
+from dsf_jax.training.pretrained import fetch_folder, from_pretrained, is_pretrained
 
+HUB = "hf:"
 SEED = 0  # of the layer of classes, which a folder does not have: its network is one, and so its digest
 
 
@@ -18,22 +23,58 @@ def open_model(source: str | os.PathLike[str]) -> Model:
     """Reads a network.
 
     Args:
-      source: what `checkpoints.load_model` takes; or a folder with config.json and model.safetensors
-        of SigLIP, CLIP or DINOv2, whose layer of classes is random.
+      source: what `checkpoints.load_model` takes; a folder of `pretrained`; a folder with config.json
+        and model.safetensors of SigLIP, CLIP or DINOv2, whose layer of classes is random; or where to
+        fetch one of these folders from, see `fetched`.
 
     Raises:
       FileNotFoundError: when there is no network.
+      OSError: when it cannot be fetched.
       ValueError: when it cannot be read.
     """
-    if not hugging_face.holds_network(source):
+    source = fetched(source)
+    kind = kind_of(source)
+    if kind == "checkpoint":
         return load_model(source)
+    if kind == "pretrained":
+        return from_pretrained(source)
     model, _ = ported_folder(hugging_face.read_folder(pathlib.Path(source)), seed=SEED)
     return jax.device_put(model)
 
 
+def kind_of(source: str | os.PathLike[str]) -> Literal["checkpoint", "pretrained", "hugging_face"]:
+    """Returns what a path is; a checkpoint where it is nothing else."""
+    if is_pretrained(source):
+        return "pretrained"
+    return "hugging_face" if hugging_face.holds_network(source) else "checkpoint"
+
+
+def fetched(source: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """Fetches a folder that is not here into a cache; returns where it lies.
+
+    Args:
+      source: https://HOST/FOLDER#sha256=DIGEST, the address of a folder of `pretrained` with the SHA-256
+        of its config.json, which has those of the rest; hf:OWNER/NAME, a folder of the Hugging Face
+        hub; or a path, which is returned.
+
+    Raises:
+      ImportError: where huggingface_hub is needed and not installed.
+      OSError: when it cannot be fetched.
+      ValueError: for an address without a digest, or what has another one.
+    """
+    text = os.fspath(source)
+    if text.startswith(HUB):
+        return hugging_face.fetched(text.removeprefix(HUB))
+    if "://" not in text:
+        return source
+    address, _, digest = text.partition("#sha256=")
+    return fetch_folder(address, digest)
+
+
 def has_words(source: str | os.PathLike[str], model: Model, layer: str) -> bool:
     """Returns whether `open_words` has what it takes, the package tokenizers apart."""
-    if not hugging_face.holds_network(source) or layer != model.backbone.default_feature:
+    source = fetched(source)
+    if kind_of(source) != "hugging_face" or layer != model.backbone.default_feature:
         return False
     folder = hugging_face.read_folder(pathlib.Path(source))
     return has_text(folder)
@@ -52,7 +93,8 @@ def open_words(source: str | os.PathLike[str], model: Model, layer: str) -> Word
       FileNotFoundError: when the folder has no tokenizer.
       ValueError: for a network without a text tower, or features of another space.
     """
-    if not hugging_face.holds_network(source):
+    source = fetched(source)
+    if kind_of(source) != "hugging_face":
         raise ValueError(
             f"{source} is a checkpoint, which has no text tower; for words, name a folder of SigLIP or "
             "CLIP as the Hugging Face hub has it"

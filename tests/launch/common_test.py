@@ -99,8 +99,8 @@ def test_arguments_that_are_no_flags_are_named(name, launch):
 def test_missing_flags_are_all_named(name, launch):
     line = launch(name).failed("must be given", "--help", status=2)
     instead = {"train": {"repeat"}, "reproduce": {"figure"}}.get(name, set())
-    # What else index needs depends on what it is asked for.
-    required = {"gallery"} if name == "index" else {*REQUIRED[name]}
+    # What else they need depends on what they are asked for.
+    required = {"index": {"gallery"}, "search": {"checkpoint"}}.get(name, {*REQUIRED[name]})
     assert set(re.findall(r"--(\w+)", line)) == required | {"help"} | instead
 
 

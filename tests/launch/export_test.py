@@ -35,6 +35,22 @@ def test_a_state_dict_that_is_ported_back(launch, given, tmp_path):
     assert new.digest() == old.digest()
 
 
+def test_a_folder_that_travels_is_a_checkpoint_of_every_command(launch, given, tmp_path):
+    out = given["out"]
+    launch("export", **given, format="pretrained", licence="cc-by-4.0").succeeded()
+    assert "license: cc-by-4.0" in (out / "README.md").read_text()
+    again = {"checkpoint": out, "out": tmp_path / "alexnet.pth", "format": "pytorch"}
+    launch("export", **again).succeeded()
+    launch("export", **again | {"out": tmp_path / "x.pth", "licence": "mit"}).failed(
+        "--licence is for --format=pretrained, not pytorch"
+    )
+    damaged = out / "model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-4])
+    launch("export", **again | {"out": tmp_path / "y.pth"}).failed(
+        damaged, "fetch the folder again"
+    )
+
+
 def test_nothing_is_overwritten(launch, given, tmp_path):
     (tmp_path / "out").mkdir()
     launch("export", **given).failed(given["out"], "exists, and nothing is overwritten")
