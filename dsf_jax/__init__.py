@@ -43,6 +43,10 @@ models.text_tokens       words -> token ids, by a folder's tokenizer
 models.words             words -> features in the space of a folder's image tower
 data.files               text files, written atomically
 data.downloads           files of the web, checked, taken up again where they broke off
+data.picture_formats     the first bytes of a file -> its picture format, and the library that reads it
+data.jpeg_xl             a JPEG XL file -> the size that it states
+data.raw_pictures        cameras' raw files -> their previews, or what they develop to
+data.vector_pictures     SVG -> PNG, in a process with limits
 data.pictures            picture files of any kind -> RGB arrays
 data.picture_folders     a folder -> its picture files, and what else lies there
 data.batches             examples -> padded arrays, the unit that travels to the device

@@ -8,9 +8,8 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from PIL import Image, UnidentifiedImageError
-
-from dsf_jax.data.pictures import FORMATS, SUFFIXES
+from dsf_jax.data.picture_formats import HEAD_BYTES, RAW_SUFFIXES, format_of, remedy
+from dsf_jax.data.pictures import SUFFIXES
 
 # Thumbnails, bins and indexes that operating systems and network disks keep among a person's files.
 SYSTEM_FOLDERS = frozenset(
@@ -21,25 +20,38 @@ SYSTEM_FOLDERS = frozenset(
     )
 )  # fmt: skip
 SYSTEM_FILES = frozenset(("desktop.ini", "ehthumbs.db", "icon\r", "thumbs.db"))
-# Pictures that are not read here; raw ones of all makers.
-OTHER_PICTURES = frozenset(
+# Pictures by their suffixes; those whose content is of no format that is read are named.
+OTHER_PICTURES = RAW_SUFFIXES | frozenset(
     (
         ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".jpf", ".jpx", ".jpc",
         ".j2c", ".jfif", ".jpe", ".jfi", ".jpg_large", ".mpo", ".jps", ".svg", ".svgz", ".apng",
         ".dib", ".ico", ".icns", ".tga", ".pcx", ".dds", ".exr", ".hdr", ".pbm", ".pgm", ".pnm",
-        ".ppm", ".qoi", ".psd", ".psb", ".xcf", ".kra", ".ora", ".ai", ".eps", ".3fr", ".ari",
-        ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr",
-        ".iiq", ".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".ptx",
-        ".pxn", ".r3d", ".raf", ".raw", ".rw2", ".rwl", ".rwz", ".sr2", ".srf", ".srw", ".x3f",
+        ".ppm", ".qoi", ".psd", ".psb", ".xcf", ".kra", ".ora", ".ai", ".eps",
     )
 )  # fmt: skip
-NO_SUFFIX = "without a suffix"
-PICTURE_NO_SUFFIX = "with a picture and no suffix"
-SYSTEM = "files and folders that systems keep"
-GALLERY = "folders of a gallery"
-DANGLING = "links that lead nowhere"
-READ_ALREADY = "links to folders that are read already"
-SPECIAL = "neither files nor folders"
+# Pictures to their content: downloads that are not complete, and thumbnails of cameras' videos.
+NO_PICTURES = frozenset((".crdownload", ".download", ".part", ".partial", ".tmp", ".thm"))
+
+
+class Kind(NamedTuple):
+    """A kind of what is passed over.
+
+    Attributes:
+      name: suffix, or what it is.
+      remedy: what to do to have it read; "" for what is no picture.
+    """
+
+    name: str
+    remedy: str = ""
+
+
+CONVERT = "convert them to JPEG or PNG"
+NO_SUFFIX = Kind("without a suffix")
+SYSTEM = Kind("files and folders that systems keep")
+GALLERY = Kind("folders of a gallery")
+DANGLING = Kind("links that lead nowhere")
+READ_ALREADY = Kind("links to folders that are read already")
+SPECIAL = Kind("neither files nor folders")
 NUM_NAMED = 3  # paths that a message names
 
 
@@ -48,17 +60,19 @@ class FolderListing(NamedTuple):
 
     Attributes:
       pictures: paths of the picture files, sorted.
-      passed_over: paths of everything else that is no folder, by kind: suffix, or what it is.
+      passed_over: paths of everything else that is no folder, by kind.
       unreadable: files and folders that could not be looked at.
     """
 
     pictures: list[pathlib.Path]
-    passed_over: dict[str, list[pathlib.Path]]
+    passed_over: dict[Kind, list[pathlib.Path]]
     unreadable: list[pathlib.Path]
 
 
 def list_pictures(folder: str | os.PathLike[str]) -> FolderListing:
-    """Lists the picture files of a folder and its sub-folders, without opening them.
+    """Lists the picture files of a folder and its sub-folders.
+
+    Files whose suffix is one of `SUFFIXES` are not opened. Of all others, the content decides.
 
     A link to a folder elsewhere is followed, each folder being read once: links to folders that are
     read anyway, and to those that hold the folder itself, are passed over.
@@ -67,7 +81,7 @@ def list_pictures(folder: str | os.PathLike[str]) -> FolderListing:
       folder: folder to walk; what is hidden, and what systems keep there, is passed over.
 
     Returns:
-      Files whose suffix is one of `SUFFIXES`, and all others.
+      Picture files, and all others.
 
     Raises:
       FileNotFoundError: when the folder does not exist or holds no picture.
@@ -99,23 +113,23 @@ def unreadable_line(path: str | os.PathLike[str]) -> str:
 
 
 def missed_pictures(
-    passed_over: Mapping[str, list[pathlib.Path]], root: pathlib.Path
+    passed_over: Mapping[Kind, list[pathlib.Path]], root: pathlib.Path
 ) -> Iterator[str]:
     """Yields one line per kind of picture that was passed over because it is not read here."""
     for kind, paths in passed_over.items():
-        if kind in OTHER_PICTURES or kind == PICTURE_NO_SUFFIX:
+        if kind.remedy:
             yield (
-                f"passed over {len(paths)} {kind}: {_names(paths, root)}; to have them read, convert them "
-                "to JPEG or PNG and name them so"
+                f"passed over {len(paths)} {kind.name}: {_names(paths, root)}; to have them read, "
+                f"{kind.remedy}"
             )
 
 
-def summary(passed_over: Mapping[str, list[pathlib.Path]], root: pathlib.Path) -> str:
+def summary(passed_over: Mapping[Kind, list[pathlib.Path]], root: pathlib.Path) -> str:
     """Formats how much of each kind was passed over; what is no picture is named by example."""
     parts = []
     for kind, paths in passed_over.items():
-        is_named = kind not in OTHER_PICTURES and kind != PICTURE_NO_SUFFIX
-        parts.append(f"{len(paths)} {kind}" + (f" ({_names(paths, root)})" if is_named else ""))
+        example = "" if kind.remedy else f" ({_names(paths, root)})"
+        parts.append(f"{len(paths)} {kind.name}{example}")
     return ", ".join(parts)
 
 
@@ -126,7 +140,7 @@ class _Walk:
         """Walks the folder, then the folders elsewhere that links in it lead to."""
         self.pictures: list[pathlib.Path] = []
         self.unreadable: list[pathlib.Path] = []
-        self._passed_over: dict[str, list[pathlib.Path]] = {}
+        self._passed_over: dict[Kind, list[pathlib.Path]] = {}
         self._read: set[str] = set()  # real paths
         self._links: list[pathlib.Path] = []
         real = os.path.realpath(root)
@@ -143,7 +157,7 @@ class _Walk:
                     self._walk(link, target)
 
     @property
-    def passed_over(self) -> dict[str, list[pathlib.Path]]:
+    def passed_over(self) -> dict[Kind, list[pathlib.Path]]:
         """Returns what was passed over, kinds and paths sorted."""
         return {kind: sorted(self._passed_over[kind]) for kind in sorted(self._passed_over)}
 
@@ -199,23 +213,41 @@ class _Walk:
             return self._pass_over(SPECIAL, path)
         if path.suffix.lower() in SUFFIXES:
             return self.pictures.append(path)
-        return self._pass_over(_kind(path), path)
+        kind = _kind(path)
+        return self._pass_over(kind, path) if kind else self.pictures.append(path)
 
-    def _pass_over(self, kind: str, path: pathlib.Path) -> None:
+    def _pass_over(self, kind: Kind, path: pathlib.Path) -> None:
         self._passed_over.setdefault(kind, []).append(path)
 
 
-def _kind(path: pathlib.Path) -> str:
-    """Returns the kind of a file that has no suffix of a picture; only one without any is opened."""
+def _kind(path: pathlib.Path) -> Kind | None:
+    """Returns the kind of a file that has no suffix of `SUFFIXES`; None for a picture that is read.
+
+    Raises:
+      OSError: when it may be a picture, and cannot be opened.
+    """
+    suffix = path.suffix.lower()
     if path.name.lower() in SYSTEM_FILES:
         return SYSTEM
-    if path.suffix:
-        return printable(path.suffix.lower())
-    try:
-        with Image.open(path, formats=FORMATS):
-            return PICTURE_NO_SUFFIX
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):
+    if suffix not in NO_PICTURES and (format := _format(path, suffix)):
+        todo = remedy(format)
+        name = printable(suffix) if suffix in OTHER_PICTURES else f"{format} named {suffix or 'so'}"
+        return Kind(name, todo) if todo else None
+    if not suffix:
         return NO_SUFFIX
+    return Kind(printable(suffix), CONVERT if suffix in OTHER_PICTURES else "")
+
+
+def _format(path: pathlib.Path, suffix: str) -> str | None:
+    """Returns the format of a file's content; None for no picture."""
+    try:
+        with path.open("rb") as file:
+            format = format_of(file.read(HEAD_BYTES))
+    except OSError:
+        if suffix in OTHER_PICTURES:
+            raise
+        return None
+    return "RAW" if format == "TIFF" and suffix in RAW_SUFFIXES else format
 
 
 def _names(paths: Iterable[pathlib.Path], root: pathlib.Path) -> str:
@@ -229,7 +261,7 @@ def _without_pictures(root: pathlib.Path, listing: FolderListing) -> str:
     """Formats that a folder holds no picture, and what it holds instead."""
     if root in listing.unreadable:
         return unreadable_line(root)
-    kinds = ", ".join(SUFFIXES)
+    kinds = ", ".join((*SUFFIXES, "..."))
     if GALLERY in listing.passed_over:
         return (
             f"{root} holds a gallery and no picture ({kinds}); name a folder of pictures as photos, and "

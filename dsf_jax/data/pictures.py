@@ -1,36 +1,59 @@
-"""Reads picture files that people have: any format, colour mode and orientation, in good or bad order."""
+"""Reads picture files that people have: any format, colour mode and orientation, in good or bad order.
 
+The content decides the format, not the suffix. A picture whose decoder is not installed is refused by
+a `MissingLibraryError`, which names what to install.
+"""
+
+import functools
 import io
 import os
 import pathlib
 import warnings
+from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+
+from dsf_jax.data import jpeg_xl
+from dsf_jax.data.picture_formats import HEAD_BYTES, MissingLibraryError, format_of, remedy
+from dsf_jax.data.raw_pictures import is_raw, read_raw
+from dsf_jax.data.vector_pictures import render_svg
 
 MAX_PIXELS = 100_000_000
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+MAX_JPEG_PIXELS = 1_000_000_000  # that are shrunk to `MAX_PIXELS` while they are decoded
+# Suffixes that pictures of the usual formats have; others are found by their content.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _END_OF_JPEG = b"\xff\xd9"
 # Bits that decode to some pixels or other, at the end of JPEG data and after every restart marker; where
 # all pixels have been read, decoders skip them.
 _NOISE = b"\xaa" * 64
 _FILLING = _NOISE + b"".join(bytes((0xFF, 0xD0 + i)) + _NOISE for i in range(8))
+# What undoes an orientation of EXIF, by its number.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     """Reads a picture upright, in RGB, transparent parts on white.
 
     Args:
-      path: file that Pillow can decode.
+      path: file of any format of `data.picture_formats`.
 
     Returns:
       [h, w, 3] uint8.
 
     Raises:
       FileNotFoundError: when there is no such file.
-      ValueError: when it is no picture, is damaged, or has more than `MAX_PIXELS` pixels.
+      ValueError: see `decode_picture`.
     """
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f"{path} is not a file; name an existing picture")
@@ -39,26 +62,29 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def decode_picture(file: BinaryIO, where: str) -> np.ndarray:
-    """Reads a picture from an open file: see `read_picture`.
+    """Reads a picture from an open file, upright, in RGB, transparent parts on white.
+
+    Of a camera's raw file, that is its preview, where it has one; an SVG is drawn.
 
     Args:
       file: readable and seekable.
-      where: its name in messages.
+      where: name of the file in messages.
 
     Returns:
       [h, w, 3] uint8.
 
     Raises:
-      ValueError: when it is no picture, is damaged, or has more than `MAX_PIXELS` pixels.
+      MissingLibraryError: when the library that reads its format is not installed.
+      ValueError: when it is no picture, is damaged, or has more than `MAX_PIXELS` pixels, a JPEG of
+        one scan more than `MAX_JPEG_PIXELS`; a smaller one is shrunk to a half, a quarter or an eighth.
     """
     try:
         with warnings.catch_warnings():
             # Pillow warns of odd metadata and of large sizes; here a picture is read or refused.
             warnings.simplefilter("ignore")
-            with Image.open(file, formats=FORMATS) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise Image.DecompressionBombError
-                return _decode(picture, file)
+            return _decode(file)
+    except MissingLibraryError as error:
+        raise MissingLibraryError(f"{where} {error}") from None
     except Image.DecompressionBombError as error:
         raise ValueError(f"{where} has more than {MAX_PIXELS} pixels; shrink it first") from error
     except UnidentifiedImageError as error:
@@ -71,24 +97,111 @@ def decode_picture(file: BinaryIO, where: str) -> np.ndarray:
         ) from error
 
 
-def _decode(picture: Image.Image, file: BinaryIO) -> np.ndarray:
-    """Decodes an opened picture; a JPEG that lacks nothing but its end marker is whole."""
+def _decode(file: BinaryIO) -> np.ndarray:
+    """Decodes a file by what reads its format."""
+    name = format_of(file.read(HEAD_BYTES))
+    if name == "TIFF" and is_raw(file):
+        name = "RAW"
+    file.seek(0)
+    if name is None:
+        raise UnidentifiedImageError
+    if todo := remedy(name):
+        raise MissingLibraryError(f"is of the format {name}, which is not read here; {todo}")
+    decoders: dict[str, Callable[[BinaryIO], np.ndarray]] = {
+        "JPEG": _decode_jpeg, "JXL": _decode_jxl, "RAW": _decode_raw, "SVG": _decode_svg,
+        "HEIF": _decode_heif,
+    }  # fmt: skip
+    return decoders.get(name, functools.partial(_decode_plain, name=name))(file)
+
+
+def _decode_plain(file: BinaryIO, name: str) -> np.ndarray:
+    """Decodes a format by Pillow, or by what a library has added to it."""
+    with Image.open(file, formats=(name,)) as picture:
+        _check_size(*picture.size)
+        picture.load()
+        return _pixels(picture)
+
+
+def _decode_heif(file: BinaryIO) -> np.ndarray:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return _decode_plain(file, "HEIF")
+
+
+def _decode_jxl(file: BinaryIO) -> np.ndarray:
+    from pillow_jxl.JpegXLImagePlugin import JXLImageFile
+
+    content = file.read()
+    _check_size(*jpeg_xl.size(content))
+    with JXLImageFile(io.BytesIO(content)) as picture:
+        # Unless it holds a JPEG, its decoder has turned it, and EXIF says nothing of that.
+        return _pixels(picture) if picture.jpeg else np.asarray(_in_rgb(picture))
+
+
+def _decode_raw(file: BinaryIO) -> np.ndarray:
+    found = read_raw(file, MAX_PIXELS)
+    return _decode_jpeg(io.BytesIO(found)) if isinstance(found, bytes) else found
+
+
+def _decode_svg(file: BinaryIO) -> np.ndarray:
+    return _decode_plain(io.BytesIO(render_svg(file.read())), "PNG")
+
+
+def _decode_jpeg(file: BinaryIO) -> np.ndarray:
+    """Decodes a JPEG; one that lacks nothing but its end marker is whole."""
     try:
-        return np.asarray(_in_rgb(ImageOps.exif_transpose(picture)))
+        return _shrunk_jpeg(file)
     except OSError as error:
-        if picture.format not in ("JPEG", "MPO") or "truncated" not in str(error):
+        if "truncated" not in str(error):
             raise
         file.seek(0)
         content = file.read().removesuffix(_END_OF_JPEG[:1])
-        ended, filled = (_decode_ended(content + more) for more in (b"", _FILLING))
+        ended, filled = (
+            _shrunk_jpeg(io.BytesIO(content + more + _END_OF_JPEG)) for more in (b"", _FILLING)
+        )
         if not np.array_equal(ended, filled):  # there were pixels left to be read from the filling
             raise
         return ended
 
 
-def _decode_ended(content: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(content + _END_OF_JPEG), formats=("JPEG",)) as picture:
-        return np.asarray(_in_rgb(ImageOps.exif_transpose(picture)))
+def _shrunk_jpeg(file: BinaryIO) -> np.ndarray:
+    """Decodes a JPEG, to an eighth of its sides at least where it has too many pixels."""
+    # Not by Image.open, which refuses what can be shrunk.
+    with JpegImageFile(file) as picture:
+        width, height = picture.size
+        if width * height > MAX_JPEG_PIXELS or not _is_of_one_scan(picture, file):
+            _check_size(width, height)
+        shrinking = next(s for s in (1, 2, 4, 8) if width * height <= MAX_PIXELS * s * s)
+        if shrinking > 1:
+            picture.draft(picture.mode, (width // shrinking, height // shrinking))
+        picture.load()
+        return _pixels(picture)
+
+
+def _is_of_one_scan(picture: Image.Image, file: BinaryIO) -> bool:
+    """Returns whether a JPEG that was just opened is decoded row by row; of any other, decoders hold all of
+    it, however much they shrink it.
+    """
+    count: int = picture.layers  # type: ignore[attr-defined]  # of components
+    header = b"\xff\xda" + (6 + 2 * count).to_bytes(2) + bytes((count,))
+    file.seek(-(8 + 2 * count), os.SEEK_CUR)  # Pillow has read the header of the first scan
+    return "progressive" not in picture.info and file.read(len(header)) == header
+
+
+def _check_size(width: int, height: int) -> None:
+    """Raises DecompressionBombError for too many pixels."""
+    if width * height > MAX_PIXELS:
+        raise Image.DecompressionBombError
+
+
+def _pixels(picture: Image.Image) -> np.ndarray:
+    """Returns what a loaded picture shows, turned as EXIF says: [h, w, 3] uint8."""
+    try:
+        turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # of damaged metadata: all pixels are there
+        turn = None
+    return np.asarray(_in_rgb(picture if turn is None else picture.transpose(turn)))
 
 
 def _in_rgb(picture: Image.Image) -> Image.Image:

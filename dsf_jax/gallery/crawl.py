@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image
 
 from dsf_jax.data.mixtures import square_photo
-from dsf_jax.data.picture_folders import list_pictures, printable
+from dsf_jax.data.picture_folders import Kind, list_pictures, printable
+from dsf_jax.data.picture_formats import MissingLibraryError
 from dsf_jax.data.pictures import decode_picture
 
 THUMBNAIL_SIDE = 256  # pixels of the longer side
@@ -49,8 +50,8 @@ class PictureContent(NamedTuple):
       file: the file, as it was when it was read.
       photo: [256, 256, 3] uint8; None where the id was known already, and all that follows too.
       thumbnail: JPEG, no side longer than `THUMBNAIL_SIDE`.
-      width: width of the original, upright.
-      height: height of the original, upright.
+      width: width of the picture as it was decoded, upright; of one that is shrunk, of what it is shrunk to.
+      height: height of it.
     """
 
     id: str
@@ -83,17 +84,17 @@ class CrawlResult(NamedTuple):
       root: absolute path of the folder.
       files: the picture files, sorted by path.
       unreadable: paths of files and folders that could not be looked at.
-      passed_over: paths of everything else, by kind: see `data.picture_folders`.
+      passed_over: paths of everything else, by kind.
     """
 
     root: pathlib.Path
     files: list[PictureFile]
     unreadable: list[pathlib.Path]
-    passed_over: dict[str, list[pathlib.Path]]
+    passed_over: dict[Kind, list[pathlib.Path]]
 
 
 def crawl(folder: str | os.PathLike[str]) -> CrawlResult:
-    """Lists the picture files of a folder and its sub-folders without opening them.
+    """Lists the picture files of a folder and its sub-folders.
 
     Args:
       folder: folder of pictures; which of its files are seen, `list_pictures` describes.
@@ -195,6 +196,8 @@ def read_file(
     except OSError as error:
         reason = f"{file.path}: {error.strerror or error}; fix it and run again"
         return UnreadableFile(file, reason, is_gone=False)
+    except MissingLibraryError as error:
+        return UnreadableFile(file, str(error), is_gone=False)
     except ValueError as error:
         return UnreadableFile(file, str(error), is_gone=True)
 

@@ -1,19 +1,21 @@
 """A folder's pictures are found wherever they lie, each once, and whatever else lies there is accounted for."""
 
+import io
 import os
 import unicodedata
 
 import pytest
 from PIL import Image
 
+from dsf_jax.data import picture_formats
 from dsf_jax.data.picture_folders import (
     DANGLING,
     GALLERY,
     NO_SUFFIX,
-    PICTURE_NO_SUFFIX,
     READ_ALREADY,
     SPECIAL,
     SYSTEM,
+    Kind,
     list_pictures,
     missed_pictures,
     printable,
@@ -46,7 +48,7 @@ def test_a_folder_lists_its_pictures_sorted_without_the_hidden(tmp_path):
     assert found.pictures == sorted(tmp_path / name for name in shown)
     assert found.unreadable == []
     assert found.passed_over == {
-        kind: [tmp_path / name]
+        Kind(kind): [tmp_path / name]
         for kind, name in ((".csv", "sub/table.csv"), (".part", "a.png.part"), (".txt", "note.txt"))
     } | {NO_SUFFIX: [tmp_path / "png"]}
 
@@ -79,22 +81,93 @@ def test_what_a_folder_has_instead_of_pictures_is_named(tmp_path):
 
 def test_every_visible_file_is_listed_or_passed_over_by_kind(tmp_path):
     Image.new("RGB", (5, 5)).save(tmp_path / "a.png")
-    (tmp_path / "DSC_1").write_bytes((tmp_path / "a.png").read_bytes())
     others = ["b.HEIC", "b.heic", "c.avif", "d.svg", "e.jp2", "f.NEF", "g.dng", "h.psd"]
     others += ["i.txt", "j.mov", "Makefile"]
     touch(tmp_path, *others, ".hidden.heic")
     os.mkfifo(tmp_path / "pipe.png")
     found = list_pictures(tmp_path)
-    assert {kind: len(paths) for kind, paths in found.passed_over.items()} == {
+    assert {kind.name: len(paths) for kind, paths in found.passed_over.items()} == {
         ".heic": 2, ".avif": 1, ".svg": 1, ".jp2": 1, ".nef": 1, ".dng": 1, ".psd": 1, ".txt": 1,
-        ".mov": 1, SPECIAL: 1, NO_SUFFIX: 1, PICTURE_NO_SUFFIX: 1,
+        ".mov": 1, SPECIAL.name: 1, NO_SUFFIX.name: 1,
     }  # fmt: skip
     lines = list(missed_pictures(found.passed_over, tmp_path))
-    assert len(lines) == 8 and not any(x in str(lines) for x in ("i.txt", "j.mov", "Makefile"))
+    assert len(lines) == 7 and not any(x in str(lines) for x in ("i.txt", "j.mov", "Makefile"))
     assert "passed over 2 .heic: b.HEIC, b.heic; to have them read, convert them" in str(lines)
-    assert "passed over 1 with a picture and no suffix: DSC_1; " in str(lines)
     line = summary(found.passed_over, tmp_path)
     assert "2 .heic, " in line and "1 .txt (i.txt)" in line and "\n" not in line
+
+
+def encoded(format):
+    buffer = io.BytesIO()
+    Image.new("RGB", (5, 5)).save(buffer, format)
+    return buffer.getvalue()
+
+
+def test_the_content_decides_what_is_a_picture(tmp_path):
+    contents = {
+        "a.jfif": "JPEG", "b.HEIC": "JPEG", "c.avif": "AVIF", "d": "PNG", "e.jpg_large": "JPEG",
+        "f.dat": "GIF", "g.png": "JPEG",
+    }  # fmt: skip
+    for name, format in contents.items():
+        (tmp_path / name).write_bytes(encoded(format))
+    unfinished = ("h.jpg.crdownload", "i.jpg.part", "GOPR1.THM")
+    for name in unfinished:
+        (tmp_path / name).write_bytes(encoded("JPEG"))
+    found = list_pictures(tmp_path)
+    assert found.pictures == [tmp_path / name for name in contents]
+    assert [path.name for paths in found.passed_over.values() for path in paths] == list(unfinished)
+
+
+def test_pictures_that_need_a_library_are_counted_and_named_with_it(tmp_path, monkeypatch):
+    find_spec = picture_formats.importlib.util.find_spec
+    absent = ["pillow_heif", "rawpy", "resvg_py", "pillow_jxl"]
+    monkeypatch.setattr(
+        picture_formats.importlib.util,
+        "find_spec",
+        lambda name: None if name in absent else find_spec("PIL"),
+    )
+    heads = {
+        "IMG_1.HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a.nef": b"MM\0*\0\0\0\x08",
+        "b.svg": b"<svg>", "c.jxl": b"\xff\x0a\0\0", "export": b"<svg>",
+    }  # fmt: skip
+    for name, head in heads.items():
+        (tmp_path / name).write_bytes(head)
+    (tmp_path / "d.png").write_bytes(encoded("PNG"))
+    found = list_pictures(tmp_path)
+    lines = sorted(missed_pictures(found.passed_over, tmp_path))
+    for line, start, package in zip(
+        lines,
+        (
+            "1 .heic: IMG_1.HEIC",
+            "1 .jxl: c.jxl",
+            "1 .nef: a.nef",
+            "1 .svg: b.svg",
+            "1 SVG named so: export",
+        ),
+        ("pillow-heif", "pillow-jxl-plugin", "rawpy", "resvg-py", "resvg-py"),
+        strict=True,
+    ):
+        assert line.startswith(
+            f"passed over {start}; to have them read, run `pip install {package}`"
+        )
+    absent.clear()
+    found = list_pictures(tmp_path)
+    assert len(found.pictures) == 6 and not found.passed_over
+
+
+def test_a_picture_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
+    touch(tmp_path, "a.png", "b.heic", "c.key")
+    path_open = type(tmp_path).open
+
+    def closed(path, *args, **options):
+        if path.name in ("b.heic", "c.key"):
+            raise PermissionError
+        return path_open(path, *args, **options)
+
+    monkeypatch.setattr(type(tmp_path), "open", closed)
+    found = list_pictures(tmp_path)
+    assert found.unreadable == [tmp_path / "b.heic"]
+    assert found.passed_over == {Kind(".key"): [tmp_path / "c.key"]}
 
 
 def test_many_of_a_kind_are_named_by_the_first(tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dsf_jax.data import pictures
 from dsf_jax.data.pictures import (
     MAX_PIXELS,
     SUFFIXES,
@@ -102,6 +103,8 @@ def test_cameras_orientation_is_undone(tmp_path, orientation):
     exif[0x0112] = orientation
     Image.fromarray(quarters()).save(tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), undone(quarters()))
+    Image.fromarray(quarters()).save(tmp_path / "a.tif", exif=exif)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif"), undone(quarters()))
     Image.fromarray(quarters()).save(tmp_path / "a.jpg", exif=exif, quality=95)
     read, expected = read_picture(tmp_path / "a.jpg"), undone(quarters())
     assert read.shape == expected.shape
@@ -199,6 +202,80 @@ def test_a_jpeg_that_lacks_pixels_is_refused_wherever_it_was_cut(options, pixels
     for kept in (*borders, (data + len(content)) // 2, len(content) * 9 // 10):
         with pytest.raises(ValueError, match=r"cut cannot be read as a picture"):
             decode_picture(io.BytesIO(content[:kept]), "cut")
+
+
+@pytest.mark.parametrize("name", ["BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
+def test_what_stands_behind_a_picture_is_no_part_of_it(name):
+    buffer = io.BytesIO()
+    Image.fromarray(quarters()).save(buffer, name)
+    whole = decode_picture(io.BytesIO(buffer.getvalue()), "a")
+    for behind in (b"\0" * 70, b"\0\0\0\x18ftypmp42" + bytes(range(256)), jpeg({})):
+        np.testing.assert_array_equal(
+            decode_picture(io.BytesIO(buffer.getvalue() + behind), "a"), whole
+        )
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP"])
+def test_damaged_exif_costs_no_pixels(name):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "a maker of cameras"
+    good, rng = exif.tobytes(), np.random.default_rng(0)
+    for _ in range(40):
+        bad = bytearray(good)
+        for place in rng.integers(6, len(good), 4):
+            bad[place] = rng.integers(256)
+        buffer = io.BytesIO()
+        Image.fromarray(quarters()).save(buffer, name, exif=bytes(bad), quality=95)
+        shape = decode_picture(io.BytesIO(buffer.getvalue()), "a").shape
+        assert sorted(shape) == [3, 32, 48]
+
+
+@pytest.mark.parametrize("ending", [b"", b"\xff\xd9"])
+@pytest.mark.parametrize(("most", "shrinking"), [(1536, 1), (1535, 2), (384, 2), (96, 4), (24, 8)])
+def test_a_jpeg_of_too_many_pixels_is_shrunk_while_it_is_decoded(
+    monkeypatch, most, shrinking, ending
+):
+    monkeypatch.setattr(pictures, "MAX_PIXELS", most)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    content = jpeg({"exif": exif, "subsampling": 0, "quality": 95}, quarters())
+    read = decode_picture(io.BytesIO(content.removesuffix(b"\xff\xd9") + ending), "a")
+    assert read.shape == (32 // shrinking, 48 // shrinking, 3)
+    np.testing.assert_allclose(read[-1, -1].astype(int), RED, atol=6)
+    np.testing.assert_allclose(read[0, -1].astype(int), BLUE, atol=6)
+
+
+def test_a_jpeg_that_decoders_would_hold_all_of_is_refused(monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 1000)
+    whole = jpeg({}, quarters())
+    scan = whole.index(b"\xff\xda")
+    of_several_scans = whole[: scan + 4] + b"\x01" + whole[scan + 5 :]
+    for content in (jpeg({"progressive": True}, quarters()), of_several_scans):
+        with pytest.raises(ValueError, match="has more than 1000 pixels; shrink it first"):
+            decode_picture(io.BytesIO(content), "a")
+    monkeypatch.setattr(pictures, "MAX_JPEG_PIXELS", 1100)
+    with pytest.raises(ValueError, match="has more than 1000 pixels; shrink it first"):
+        decode_picture(io.BytesIO(whole), "a")
+
+
+@pytest.mark.parametrize("orientation", [1, 6, 7])
+def test_heic_is_read_upright(orientation):
+    pillow_heif = pytest.importorskip(
+        "pillow_heif", reason="needs pillow-heif, of the extra `formats`"
+    )
+    pillow_heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffers = io.BytesIO(), io.BytesIO()
+    for buffer, name in zip(buffers, ("HEIF", "PNG"), strict=True):
+        big = Image.fromarray(quarters(64))
+        big.save(buffer, name, exif=exif.tobytes(), quality=95)
+        buffer.seek(0)
+    heic, png = (decode_picture(buffer, "a").astype(int) for buffer in buffers)
+    assert heic.shape == png.shape
+    np.testing.assert_allclose(heic[8::16, 8::16], png[8::16, 8::16], atol=8)
+    with pytest.raises(ValueError, match=r"^a (cannot be read as|is not) a picture"):
+        decode_picture(io.BytesIO(buffers[0].getvalue()[:-90]), "a")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

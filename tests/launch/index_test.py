@@ -129,16 +129,16 @@ def test_what_is_passed_over_is_counted_by_kind_and_pictures_are_named(launch, s
     for name in ("IMG_1.HEIC", "IMG_2.HEIC", "x.dng", "notes.txt", "sub/@eaDir/t.jpg", ".hidden"):
         (small["photos"] / name).parent.mkdir(exist_ok=True)
         (small["photos"] / name).write_bytes(b"x")
-    (small["photos"] / "DSC_1").write_bytes((small["photos"] / "red.png").read_bytes())
+    Image.new("RGB", (40, 30), "grey").save(small["photos"] / "DSC_1", "JPEG")
     result = launch("index", **small)
     first, second = result.out.splitlines()
     assert result.status == 0 and first.endswith(
-        "added 3, changed 0, deleted 0, unchanged 0, not readable 0, passed over 6"
+        "added 4, changed 0, deleted 0, unchanged 0, not readable 0, passed over 5"
     )
     for words in ("2 .heic", "1 .dng", "1 .txt (notes.txt)", "(sub/@eaDir)"):
         assert words in second
-    assert len(result.lines) == 3
-    for words in ("2 .heic: IMG_1.HEIC, IMG_2.HEIC; to have", "1 .dng: x.dng", "suffix: DSC_1"):
+    assert len(result.lines) == 2
+    for words in ("2 .heic: IMG_1.HEIC, IMG_2.HEIC; to have", "1 .dng: x.dng"):
         assert words in "\n".join(result.lines)
 
 
