@@ -6,7 +6,8 @@ python -m launch.index --gallery=my_gallery --remove=old_photos
 
 Only new and changed files are read. Several processes may run at once, on one folder or on several:
 they share the work. What cannot be read is named on standard error, and tried again the next time.
-Pictures of a sub-folder that holds none any more stay, for its disk may be off, until --prune.
+Pictures of a sub-folder that holds none any more stay, for its disk may be off, until --prune. Those
+that --exclude names leave the gallery.
 """
 
 import pathlib
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 COPIES_NAMED = 5  # pictures whose copies are listed after every run
 
 _PHOTOS = shared_flags.define_photos(required=False)
+_EXCLUDE = shared_flags.define_exclude()
 _GALLERY = shared_flags.define_gallery()
 _CHECKPOINT = shared_flags.define_checkpoint(required=False)
 _LAYER = shared_flags.define_layer()
@@ -69,13 +71,14 @@ def _check_flags(values: dict[str, Any]) -> bool:
         raise flags.ValidationError(f"one of --photos, --remove and --info must be given, {given}")
     if values["photos"] and not values["checkpoint"]:
         raise flags.ValidationError("with --photos, --checkpoint must be given")
-    if values["prune"] and not values["photos"]:
-        raise flags.ValidationError("--prune is for --photos only")
+    for name in ("prune", "exclude"):
+        if values[name] and not values["photos"]:
+            raise flags.ValidationError(f"--{name} is for --photos only")
     return True
 
 
 flags.register_multi_flags_validator(
-    ["photos", "remove", "info", "checkpoint", "prune"], _check_flags
+    ["photos", "remove", "info", "checkpoint", "prune", "exclude"], _check_flags
 )
 
 
@@ -96,7 +99,7 @@ def _index() -> None:
     from dsf_jax.gallery.gallery import Gallery
 
     layer = _layer()
-    found = crawl(_PHOTOS.value)  # first, so that nothing is made for a folder without pictures
+    found = crawl(_PHOTOS.value, exclude=_EXCLUDE.value)  # first, so that nothing is made for a folder without pictures
     model = common.load_told(_CHECKPOINT.value)
     gallery = Gallery.open_or_create(
         _GALLERY.value,

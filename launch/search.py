@@ -51,6 +51,7 @@ _WORDS_SHARE = flags.DEFINE_float(
     upper_bound=1.0,
 )
 _PHOTOS = shared_flags.define_photos(required=False)
+_EXCLUDE = shared_flags.define_exclude()
 _GALLERY = shared_flags.define_gallery(required=False)
 _LABELS = flags.DEFINE_list(
     "labels", [], "With --gallery: only pictures with one of these labels, names of their folders."
@@ -98,6 +99,8 @@ def main() -> None:
         raise ValueError(
             "--labels and --folder are for a --gallery; name the folder itself with --photos"
         )
+    if _GALLERY.value and _EXCLUDE.value:
+        raise ValueError("--exclude is for --photos; give it to launch.index, or omit it")
     sketch = None
     if _SKETCH.value:
         sketch = read_sketch(_SKETCH.value, cast(Polarity | None, _POLARITY.value))
@@ -126,7 +129,7 @@ def _features(model: Model, layer: str, query: Query | None) -> np.ndarray:
 def _search_folder(query: Query | None) -> list[FoundPicture]:
     """Returns a folder's nearest pictures, and names on standard error what could not be compared."""
     folder = _PHOTOS.value
-    pictures, passed_over, unreadable = list_pictures(folder)
+    pictures, passed_over, unreadable = list_pictures(folder, exclude=_EXCLUDE.value)
     for path in unreadable:
         print(unreadable_line(path), file=sys.stderr)
     for line in missed_pictures(passed_over, pathlib.Path(folder).expanduser()):

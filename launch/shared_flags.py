@@ -202,6 +202,16 @@ def define_photos(*, required: bool = True) -> flags.FlagHolder[str]:
     )
 
 
+def define_exclude() -> flags.FlagHolder[list[str]]:
+    """Defines --exclude, what of --photos is passed over."""
+    return flags.DEFINE_multi_string(
+        "exclude",
+        [],
+        "Files and folders of --photos to pass over: a name as 'raw' or '*_edited.*', or a path as "
+        "'2024/raw*'; may be given several times.",
+    )
+
+
 def define_source(text: str, *, required: bool = True) -> flags.FlagHolder[str]:
     """Defines --source, what a script converts; `text` describes the forms that it takes."""
     return cast(

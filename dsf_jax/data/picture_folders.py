@@ -3,9 +3,11 @@ in silence.
 """
 
 import errno
+import fnmatch
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from dsf_jax.data.picture_formats import HEAD_BYTES, RAW_SUFFIXES, format_of, remedy
@@ -49,6 +51,7 @@ CONVERT = "convert them to JPEG or PNG"
 NO_SUFFIX = Kind("without a suffix")
 SYSTEM = Kind("files and folders that systems keep")
 GALLERY = Kind("folders of a gallery")
+EXCLUDED = Kind("excluded")
 DANGLING = Kind("links that lead nowhere")
 READ_ALREADY = Kind("links to folders that are read already")
 SPECIAL = Kind("neither files nor folders")
@@ -69,7 +72,9 @@ class FolderListing(NamedTuple):
     unreadable: list[pathlib.Path]
 
 
-def list_pictures(folder: str | os.PathLike[str]) -> FolderListing:
+def list_pictures(
+    folder: str | os.PathLike[str], *, exclude: Sequence[str] = ()
+) -> FolderListing:
     """Lists the picture files of a folder and its sub-folders.
 
     Files whose suffix is one of `SUFFIXES` are not opened. Of all others, the content decides.
@@ -79,6 +84,7 @@ def list_pictures(folder: str | os.PathLike[str]) -> FolderListing:
 
     Args:
       folder: folder to walk; what is hidden, and what systems keep there, is passed over.
+      exclude: patterns of files and folders that are passed over, too, see `is_excluded`.
 
     Returns:
       Picture files, and all others.
@@ -89,7 +95,7 @@ def list_pictures(folder: str | os.PathLike[str]) -> FolderListing:
     root = pathlib.Path(folder).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder; name an existing folder of pictures")
-    walk = _Walk(root)
+    walk = _Walk(root, exclude)
     listing = FolderListing(sorted(walk.pictures), walk.passed_over, sorted(walk.unreadable))
     if not listing.pictures:
         raise FileNotFoundError(_without_pictures(root, listing))
@@ -100,6 +106,29 @@ def is_system_folder(name: str) -> bool:
     """Returns whether a folder's name is one that systems keep their own files in."""
     name = name.lower()
     return name in SYSTEM_FOLDERS or name.startswith(".@__")
+
+
+def is_excluded(path: pathlib.PurePath, patterns: Sequence[str]) -> bool:
+    """Returns whether a path, or a folder on its way, matches one of some patterns.
+
+    Args:
+      path: path relative to the folder that is walked.
+      patterns: names with `*`, `?` and `[...]` as in a shell; those with a slash are paths, in which `*`
+        stands for slashes, too. Upper and lower case differ; the forms of Unicode do not.
+
+    >>> is_excluded(pathlib.PurePath("2024/raw/a.png"), ["raw"])
+    True
+    >>> is_excluded(pathlib.PurePath("2024/raw/a.png"), ["raw/*.png"])
+    False
+    """
+    places = [unicodedata.normalize("NFC", p.as_posix()) for p in (path, *path.parents)][:-1]
+    for pattern in patterns:
+        wanted = unicodedata.normalize("NFC", pattern).removeprefix("./").strip("/")
+        is_path = "/" in wanted
+        for place in places:
+            if fnmatch.fnmatchcase(place if is_path else place.rpartition("/")[2], wanted):
+                return True
+    return False
 
 
 def printable(path: str | os.PathLike[str]) -> str:
@@ -136,8 +165,9 @@ def summary(passed_over: Mapping[Kind, list[pathlib.Path]], root: pathlib.Path) 
 class _Walk:
     """One walk through a folder; collects what `FolderListing` has."""
 
-    def __init__(self, root: pathlib.Path) -> None:
+    def __init__(self, root: pathlib.Path, exclude: Sequence[str]) -> None:
         """Walks the folder, then the folders elsewhere that links in it lead to."""
+        self._root, self._exclude = root, exclude
         self.pictures: list[pathlib.Path] = []
         self.unreadable: list[pathlib.Path] = []
         self._passed_over: dict[Kind, list[pathlib.Path]] = {}
@@ -170,6 +200,9 @@ class _Walk:
             self._read.add(real)
             for entry in self._entries(folder):
                 path = folder / entry.name
+                if is_excluded(path.relative_to(self._root), self._exclude):
+                    self._pass_over(EXCLUDED, path)
+                    continue
                 try:
                     if entry.is_dir(follow_symlinks=False):
                         if not self._is_foreign(path):

@@ -8,7 +8,7 @@ import os
 import pathlib
 import stat
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -85,19 +85,22 @@ class CrawlResult(NamedTuple):
       files: the picture files, sorted by path.
       unreadable: paths of files and folders that could not be looked at.
       passed_over: paths of everything else, by kind.
+      exclude: patterns of what was passed over although it may be a picture.
     """
 
     root: pathlib.Path
     files: list[PictureFile]
     unreadable: list[pathlib.Path]
     passed_over: dict[Kind, list[pathlib.Path]]
+    exclude: tuple[str, ...] = ()
 
 
-def crawl(folder: str | os.PathLike[str]) -> CrawlResult:
+def crawl(folder: str | os.PathLike[str], *, exclude: Sequence[str] = ()) -> CrawlResult:
     """Lists the picture files of a folder and its sub-folders.
 
     Args:
       folder: folder of pictures; which of its files are seen, `list_pictures` describes.
+      exclude: patterns of files and folders that are passed over, see `is_excluded`.
 
     Returns:
       Files, and paths that were passed over or could not be looked at.
@@ -107,7 +110,7 @@ def crawl(folder: str | os.PathLike[str]) -> CrawlResult:
         often a disk that is not mounted than a wish to forget all pictures.
     """
     root = pathlib.Path(folder).expanduser().resolve()
-    pictures, passed_over, unreadable = list_pictures(root)
+    pictures, passed_over, unreadable = list_pictures(root, exclude=exclude)
     files: list[PictureFile] = []
     for path in pictures:
         try:
@@ -117,7 +120,7 @@ def crawl(folder: str | os.PathLike[str]) -> CrawlResult:
             continue
         if file:
             files.append(file)
-    return CrawlResult(root, sorted(files), unreadable, passed_over)
+    return CrawlResult(root, sorted(files), unreadable, passed_over, tuple(exclude))
 
 
 def stat_file(path: pathlib.Path, root: pathlib.Path) -> PictureFile | None:

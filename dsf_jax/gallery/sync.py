@@ -4,7 +4,7 @@ import os
 import pathlib
 from collections.abc import Iterable
 
-from dsf_jax.data.picture_folders import is_system_folder, unreadable_line
+from dsf_jax.data.picture_folders import is_excluded, is_system_folder, unreadable_line
 from dsf_jax.gallery.crawl import CrawlResult, PictureFile, crawl, one_form, stat_file
 from dsf_jax.gallery.embedder import Embedder
 from dsf_jax.gallery.store import Store
@@ -65,7 +65,7 @@ def _is_lost(path: pathlib.Path, found: CrawlResult) -> bool:
     """Returns whether a known file of a folder is there no more, as far as can be seen."""
     if not path.is_relative_to(found.root):
         return False
-    if _is_systems(path, found.root):
+    if _is_unwanted(path, found):
         return True
     if any(path.is_relative_to(folder) for folder in found.unreadable):
         return False
@@ -75,9 +75,12 @@ def _is_lost(path: pathlib.Path, found: CrawlResult) -> bool:
         return False
 
 
-def _is_systems(path: pathlib.Path, root: pathlib.Path) -> bool:
-    """Returns whether a file lies where systems keep their own, which earlier versions indexed."""
-    return any(is_system_folder(name) for name in path.relative_to(root).parts[:-1])
+def _is_unwanted(path: pathlib.Path, found: CrawlResult) -> bool:
+    """Returns whether a file is excluded, or lies where systems keep their own, which earlier versions
+    indexed.
+    """
+    place = path.relative_to(found.root)
+    return is_excluded(place, found.exclude) or any(map(is_system_folder, place.parts[:-1]))
 
 
 def _absent(
@@ -96,7 +99,7 @@ def _absent(
     }
     absent: dict[str, list[str]] = {}
     for path in sorted(lost):
-        if synchroniser.known[path][0] in ids or _is_systems(pathlib.Path(path), found.root):
+        if synchroniser.known[path][0] in ids or _is_unwanted(pathlib.Path(path), found):
             continue
         folders = [
             str(folder) for folder in pathlib.Path(path).parents if str(folder) not in in_use

@@ -10,6 +10,7 @@ from PIL import Image
 from dsf_jax.data import picture_formats
 from dsf_jax.data.picture_folders import (
     DANGLING,
+    EXCLUDED,
     GALLERY,
     NO_SUFFIX,
     READ_ALREADY,
@@ -256,3 +257,23 @@ def test_names_that_are_no_text_can_be_printed(tmp_path):
     for text in (line, summary(found.passed_over, tmp_path)):
         text.encode()
     assert printable("é") == "é" != unicodedata.normalize("NFD", "é")
+
+
+def test_what_is_excluded_is_passed_over_and_counted(tmp_path):
+    nfd = unicodedata.normalize("NFD", "Übung")
+    names = ["a.png", "a_edited.png", "raw/b.png", "2024/raw/c.png", "2024/d.png", f"{nfd}/e.png"]
+    touch(tmp_path, *names, "2024/d.png.txt")
+    for exclude, gone, passed_over in (
+        (["raw"], {2, 3}, ["2024/raw", "raw"]),
+        (["2024/raw/"], {3}, ["2024/raw"]),
+        (["./raw", "*_edited.*", "Übung"], {1, 2, 3, 5}, ["2024/raw", "a_edited.png", "raw", nfd]),
+        (["2024/*"], {3, 4}, ["2024/d.png", "2024/d.png.txt", "2024/raw"]),
+        (["*.PNG", "png", "2024/c.png"], set(), []),
+    ):
+        found = list_pictures(tmp_path, exclude=exclude)
+        left = [name for i, name in enumerate(names) if i not in gone]
+        assert found.pictures == sorted(tmp_path / name for name in left)
+        paths = found.passed_over.get(EXCLUDED, [])
+        assert paths == sorted(tmp_path / name for name in passed_over)
+    with pytest.raises(FileNotFoundError, match=r"only .* excluded \("):
+        list_pictures(tmp_path, exclude=["*"])

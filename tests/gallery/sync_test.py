@@ -208,3 +208,10 @@ def test_rows_of_an_earlier_version_are_found_and_brought_to_one_form(tmp_path, 
     assert gallery.sync(tmp_path / "photos")[:4] == (0, 0, 0, 2)
     stored = gallery._snapshot.store.columns(["label", "folder"]).to_pydict()
     assert sorted(stored["label"]) == sorted(stored["folder"]) == ["café", "other"]
+
+
+def test_what_is_excluded_leaves_the_gallery_and_comes_back(gallery, folder):
+    without = gallery.sync(crawl(folder, exclude=["nas", "b.*"]))
+    assert (without.deleted, without.unchanged, without.absent) == (4, 1, ())
+    assert found(gallery) == [f"{folder}/here/a.png"]
+    assert gallery.sync(folder).added == 4
