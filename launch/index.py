@@ -1,4 +1,4 @@
-"""Makes a gallery of a folder of pictures, or brings it up to date; run again to go on.
+"""Makes a gallery of folders of pictures, or brings it up to date; run again to go on.
 
 python -m launch.index --photos=my_photos --gallery=my_gallery --checkpoint=runs/quickstart
 python -m launch.index --gallery=my_gallery --info
@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from dsf_jax.data.picture_folders import missed_pictures, printable, summary
+from dsf_jax.data.picture_folders import (
+    check_apart,
+    missed_pictures,
+    printable,
+    summary,
+)
 from dsf_jax.gallery.crawl import CrawlResult, crawl
 from launch import common, shared_flags
 
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
 
 COPIES_NAMED = 5  # pictures whose copies are listed after every run
 
-_PHOTOS = shared_flags.define_photos(required=False)
+_PHOTOS = shared_flags.define_photos()
 _EXCLUDE = shared_flags.define_exclude()
 _GALLERY = shared_flags.define_gallery()
 _CHECKPOINT = shared_flags.define_checkpoint(required=False)
@@ -99,7 +104,7 @@ def _index() -> None:
     from dsf_jax.gallery.gallery import Gallery
 
     layer = _layer()
-    found = crawl(_PHOTOS.value, exclude=_EXCLUDE.value)  # first, so that nothing is made for a folder without pictures
+    found = _crawled()  # first, so that nothing is made for a folder without pictures
     model = common.load_told(_CHECKPOINT.value)
     gallery = Gallery.open_or_create(
         _GALLERY.value,
@@ -107,6 +112,26 @@ def _index() -> None:
         dimensions=_DIMENSIONS.value or 0,
         dtype=_DTYPE.value or "float32",
     )
+    for one in found:
+        _sync(gallery, one)
+    for line in _copy_lines(gallery.contents(), COPIES_NAMED):
+        print(line)
+    if not len(gallery):
+        raise ValueError(
+            f"{_GALLERY.value} holds no picture: none of {sum(len(one.files) for one in found)} files could "
+            "be read; see above"
+        )
+
+
+def _crawled() -> list[CrawlResult]:
+    """Looks through all folders of --photos."""
+    folders = _PHOTOS.value or []
+    check_apart(folders)
+    return [crawl(folder, exclude=_EXCLUDE.value) for folder in folders]
+
+
+def _sync(gallery: "Gallery", found: CrawlResult) -> None:
+    """Syncs the gallery with one folder, prints what has changed, and names what could not be read."""
     changes = gallery.sync(found, report=print, prune=_PRUNE.value)
     for line in (*changes.failed, *missed_pictures(found.passed_over, found.root)):
         print(line, file=sys.stderr)
@@ -117,25 +142,21 @@ def _index() -> None:
             file=sys.stderr,
         )
     _print_changes(gallery, changes, found)
-    if not len(gallery):
-        raise ValueError(
-            f"{_GALLERY.value} holds no picture: none of {len(found.files)} files could be read; see above"
-        )
 
 
 def _print_changes(gallery: "Gallery", changes: "Changes", found: CrawlResult) -> None:
     passed_over = sum(map(len, found.passed_over.values()))
     contents = gallery.contents()
     copies = f" and {contents.extra} copies of them" if contents.copies else ""
+    several = len(_PHOTOS.value or []) > 1
+    files = f"files of {printable(found.root)}" if several else "files"
     print(
-        f"{_GALLERY.value}: {len(gallery)} pictures{copies}; files added {changes.added}, changed "
+        f"{_GALLERY.value}: {len(gallery)} pictures{copies}; {files} added {changes.added}, changed "
         f"{changes.changed}, deleted {changes.deleted}, unchanged {changes.unchanged}, not readable "
         f"{len(changes.failed)}, passed over {passed_over}"
     )
     if passed_over:
         print(f"passed over: {summary(found.passed_over, found.root)}")
-    for line in _copy_lines(contents, COPIES_NAMED):
-        print(line)
 
 
 def _copy_lines(contents: "Contents", most: int | None) -> Iterator[str]:

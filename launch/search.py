@@ -1,4 +1,4 @@
-"""Finds the pictures of a folder, or of a gallery, that look like a drawing, or are of some words.
+"""Finds the pictures of some folders, or of a gallery, that look like a drawing, or are of some words.
 
 python -m launch.search --checkpoint=runs/quickstart --sketch=drawing.png --photos=my_photos
 
@@ -19,6 +19,7 @@ from absl import flags
 
 from dsf_jax.data.drawings import Query
 from dsf_jax.data.picture_folders import (
+    check_apart,
     list_pictures,
     missed_pictures,
     printable,
@@ -50,7 +51,7 @@ _WORDS_SHARE = flags.DEFINE_float(
     lower_bound=0.0,
     upper_bound=1.0,
 )
-_PHOTOS = shared_flags.define_photos(required=False)
+_PHOTOS = shared_flags.define_photos()
 _EXCLUDE = shared_flags.define_exclude()
 _GALLERY = shared_flags.define_gallery(required=False)
 _LABELS = flags.DEFINE_list(
@@ -107,7 +108,7 @@ def main() -> None:
         for note in sketch.query.notes:
             common.note(f"{_SKETCH.value}: {note}")
     query = sketch and sketch.query
-    found = _search_gallery(query) if _GALLERY.value else _search_folder(query)
+    found = _search_gallery(query) if _GALLERY.value else _search_folders(query)
     for rank, (distance, path) in enumerate(found, start=1):
         print(f"{rank:3d}  {distance:.4f}  {path}")
     if figure and sketch:
@@ -126,14 +127,11 @@ def _features(model: Model, layer: str, query: Query | None) -> np.ndarray:
     return shown if words is None else blended(shown, words, _WORDS_SHARE.value)
 
 
-def _search_folder(query: Query | None) -> list[FoundPicture]:
-    """Returns a folder's nearest pictures, and names on standard error what could not be compared."""
-    folder = _PHOTOS.value
-    pictures, passed_over, unreadable = list_pictures(folder, exclude=_EXCLUDE.value)
-    for path in unreadable:
-        print(unreadable_line(path), file=sys.stderr)
-    for line in missed_pictures(passed_over, pathlib.Path(folder).expanduser()):
-        print(line, file=sys.stderr)
+def _search_folders(query: Query | None) -> list[FoundPicture]:
+    """Returns the nearest pictures of some folders, and names on standard error what could not be compared."""
+    folders = _PHOTOS.value or []
+    check_apart(folders)
+    pictures = [path for folder in folders for path in _listed(folder)]
     model = common.load_told(_CHECKPOINT.value)
     layer = _LAYER.value or model.default_feature
     shown = _features(model, layer, query)
@@ -141,6 +139,16 @@ def _search_folder(query: Query | None) -> list[FoundPicture]:
     for line in failed:
         print(line, file=sys.stderr)
     return found
+
+
+def _listed(folder: str) -> list[pathlib.Path]:
+    """Lists the pictures of a folder, and names on standard error what is not read."""
+    pictures, passed_over, unreadable = list_pictures(folder, exclude=_EXCLUDE.value)
+    for path in unreadable:
+        print(unreadable_line(path), file=sys.stderr)
+    for line in missed_pictures(passed_over, pathlib.Path(folder).expanduser()):
+        print(line, file=sys.stderr)
+    return pictures
 
 
 def _picture_or_name(path: pathlib.Path) -> np.ndarray | str:

@@ -194,11 +194,10 @@ def define_query_views() -> flags.FlagHolder[QueryViews]:
     )
 
 
-def define_photos(*, required: bool = True) -> flags.FlagHolder[str]:
+def define_photos() -> flags.FlagHolder[list[str] | None]:
     """Defines --photos, picture files that are not prepared."""
-    return cast(
-        flags.FlagHolder[str],
-        flags.DEFINE_string("photos", None, "Folder of pictures.", required=required),
+    return flags.DEFINE_multi_string(
+        "photos", None, "Folder of pictures; may be given several times, for several folders."
     )
 
 

@@ -72,9 +72,7 @@ class FolderListing(NamedTuple):
     unreadable: list[pathlib.Path]
 
 
-def list_pictures(
-    folder: str | os.PathLike[str], *, exclude: Sequence[str] = ()
-) -> FolderListing:
+def list_pictures(folder: str | os.PathLike[str], *, exclude: Sequence[str] = ()) -> FolderListing:
     """Lists the picture files of a folder and its sub-folders.
 
     Files whose suffix is one of `SUFFIXES` are not opened. Of all others, the content decides.
@@ -100,6 +98,18 @@ def list_pictures(
     if not listing.pictures:
         raise FileNotFoundError(_without_pictures(root, listing))
     return listing
+
+
+def check_apart(folders: Sequence[str | os.PathLike[str]]) -> None:
+    """Raises ValueError when one of several folders lies in another, or is the same."""
+    places = [(pathlib.Path(os.path.realpath(os.path.expanduser(f))), f) for f in folders]  # noqa: PTH111
+    for i, (place, folder) in enumerate(places):
+        for j, (other, holder) in enumerate(places):
+            if i != j and place.is_relative_to(other):
+                raise ValueError(
+                    f"{printable(folder)} lies in {printable(holder)}, or is the same folder; name each "
+                    "folder once, and none that lies in another"
+                )
 
 
 def is_system_folder(name: str) -> bool:

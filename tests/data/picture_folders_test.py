@@ -17,6 +17,7 @@ from dsf_jax.data.picture_folders import (
     SPECIAL,
     SYSTEM,
     Kind,
+    check_apart,
     list_pictures,
     missed_pictures,
     printable,
@@ -277,3 +278,15 @@ def test_what_is_excluded_is_passed_over_and_counted(tmp_path):
         assert paths == sorted(tmp_path / name for name in passed_over)
     with pytest.raises(FileNotFoundError, match=r"only .* excluded \("):
         list_pictures(tmp_path, exclude=["*"])
+
+
+def test_folders_within_each_other_are_refused_together(tmp_path):
+    for name in ("a/sub", "ab"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "link").symlink_to("a")
+    check_apart([])
+    check_apart([tmp_path / "a", str(tmp_path / "ab")])
+    for other in ("a", "a/sub", "link", "link/sub", "ab/../a"):
+        for pair in ([tmp_path / "a", tmp_path / other], [tmp_path / other, tmp_path / "a"]):
+            with pytest.raises(ValueError, match=r"lies in .*, or is the same folder; name each"):
+                check_apart(pair)

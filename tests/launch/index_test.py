@@ -142,6 +142,25 @@ def test_what_is_passed_over_is_counted_by_kind_and_pictures_are_named(launch, s
         assert words in "\n".join(result.lines)
 
 
+def test_several_folders_are_kept_in_one_gallery(launch, small, sketch, tmp_path):  # noqa: F811
+    Image.new("RGB", (40, 30), "black").save(tmp_path / "black.png")
+    more = tmp_path / "more"
+    more.mkdir()
+    (tmp_path / "black.png").rename(more / "black.png")
+    result = launch("index", f"--photos={more}", "--exclude=sub", **small)
+    first, _, second = result.succeeded().splitlines()
+    assert f"1 pictures; files of {small['photos']} added 1," in first and "passed over 1" in first
+    assert f"2 pictures; files of {more} added 1," in second
+    flags = {"checkpoint": small["checkpoint"], "sketch": sketch, "photos": more}
+    found = launch("search", f"--photos={small['photos']}", "--exclude=sub", **flags).succeeded()
+    assert {path for *_, path in ranking(found)} == {
+        str(more / "black.png"), str(small["photos"] / "red.png")
+    }  # fmt: skip
+    launch("index", f"--photos={more}/.", **small | {"photos": more}).failed(
+        "name each folder once"
+    )
+
+
 def test_a_run_that_fails_leaves_nothing_in_the_way(launch, small, sketch, tmp_path):  # noqa: F811
     (tmp_path / "none").mkdir()
     launch("index", **(small | {"photos": tmp_path / "none"})).failed("holds no picture")
