@@ -38,6 +38,7 @@ BEAM = ["apache-beam>=2.77"]
 FORMATS = ["pillow-heif>=1.8", "pillow-jxl-plugin>=1.3.8", "rawpy>=0.28", "resvg-py>=0.5"]
 TEXT = ["tokenizers>=0.23"]
 GALLERY = ["lancedb>=0.40", "pyarrow>=25.0"]
+WATCH = ["watchfiles>=1.3"]
 APP = [*GALLERY, "fastapi>=0.165", "uvicorn>=0.54"]
 EXTRAS = {
     "cuda": ["jax[cuda]>=0.10.2"],
@@ -50,6 +51,7 @@ EXTRAS = {
     "app": APP,
     "baselines": BASELINES,
     "formats": FORMATS,
+    "watch": WATCH,
     "hub": ["huggingface-hub>=2.4"],
     "text": TEXT,
     "peers": [*TEXT, "sentencepiece>=0.2.3", "torch>=2.13", "transformers>=5.24"],
@@ -63,6 +65,7 @@ EXTRAS = {
         *BASELINES,
         *FORMATS,
         *TEXT,
+        *WATCH,
         "httpx>=0.28",
         "hypothesis>=6.170",
         "mypy>=2.4",

@@ -87,6 +87,7 @@ retrieval.euclidean      exact nearest neighbours, block by block
 retrieval.sharded        the same over all devices of all processes
 retrieval.picture_search  a drawing and picture files -> the pictures most like it
 gallery.crawl            a folder of pictures -> which files there are, what each holds, read ahead
+gallery.watch            waits until folders of pictures change
 gallery.embedder         photos -> features, and the network that they are of
 gallery.projection       features reduced by principal component analysis
 gallery.store_config     what a gallery's vectors are, as JSON

@@ -1,6 +1,7 @@
 """Makes a gallery of folders of pictures, or brings it up to date; run again to go on.
 
 python -m launch.index --photos=my_photos --gallery=my_gallery --checkpoint=runs/quickstart
+python -m launch.index --photos=my_photos --gallery=my_gallery --checkpoint=runs/quickstart --watch
 python -m launch.index --gallery=my_gallery --info
 python -m launch.index --gallery=my_gallery --remove=old_photos
 
@@ -58,6 +59,12 @@ _PRUNE = flags.DEFINE_boolean(
     "With --photos: removes the pictures of sub-folders that hold none any more; otherwise they stay, for "
     "their disk may be off.",
 )
+_WATCH = flags.DEFINE_boolean(
+    "watch",
+    False,
+    "With --photos: goes on until it is interrupted, and brings the gallery up to date whenever the folders "
+    "change.",
+)
 _REMOVE = flags.DEFINE_string(
     "remove",
     None,
@@ -76,14 +83,14 @@ def _check_flags(values: dict[str, Any]) -> bool:
         raise flags.ValidationError(f"one of --photos, --remove and --info must be given, {given}")
     if values["photos"] and not values["checkpoint"]:
         raise flags.ValidationError("with --photos, --checkpoint must be given")
-    for name in ("prune", "exclude"):
+    for name in ("prune", "exclude", "watch"):
         if values[name] and not values["photos"]:
             raise flags.ValidationError(f"--{name} is for --photos only")
     return True
 
 
 flags.register_multi_flags_validator(
-    ["photos", "remove", "info", "checkpoint", "prune", "exclude"], _check_flags
+    ["photos", "remove", "info", "checkpoint", "prune", "exclude", "watch"], _check_flags
 )
 
 
@@ -103,6 +110,9 @@ def _index() -> None:
     from dsf_jax.gallery.embedder import network_embedder
     from dsf_jax.gallery.gallery import Gallery
 
+    if _WATCH.value:
+        import dsf_jax.gallery.watch  # noqa: F401  # first, for it may not be installed
+
     layer = _layer()
     found = _crawled()  # first, so that nothing is made for a folder without pictures
     model = common.load_told(_CHECKPOINT.value)
@@ -113,7 +123,7 @@ def _index() -> None:
         dtype=_DTYPE.value or "float32",
     )
     for one in found:
-        _sync(gallery, one)
+        _print_outcome(gallery, gallery.sync(one, report=print, prune=_PRUNE.value), one)
     for line in _copy_lines(gallery.contents(), COPIES_NAMED):
         print(line)
     if not len(gallery):
@@ -121,6 +131,8 @@ def _index() -> None:
             f"{_GALLERY.value} holds no picture: none of {sum(len(one.files) for one in found)} files could "
             "be read; see above"
         )
+    if _WATCH.value:
+        _keep_current(gallery, [one.root for one in found])
 
 
 def _crawled() -> list[CrawlResult]:
@@ -130,9 +142,31 @@ def _crawled() -> list[CrawlResult]:
     return [crawl(folder, exclude=_EXCLUDE.value) for folder in folders]
 
 
-def _sync(gallery: "Gallery", found: CrawlResult) -> None:
-    """Syncs the gallery with one folder, prints what has changed, and names what could not be read."""
-    changes = gallery.sync(found, report=print, prune=_PRUNE.value)
+def _keep_current(gallery: "Gallery", roots: list[pathlib.Path]) -> None:
+    """Syncs the gallery whenever its folders change. What keeps a sync from its work is named, as a disk
+    that is off; the next one tries again.
+    """
+    from dsf_jax.gallery.watch import watch_folders
+
+    print(f"watching {', '.join(map(printable, roots))}; Ctrl-C ends it", flush=True)
+    known: dict[pathlib.Path, object] = {}  # what was said of what stays as it is
+    for _ in watch_folders(roots, exclude=_EXCLUDE.value):
+        for root in roots:
+            try:
+                found = crawl(root, exclude=_EXCLUDE.value)
+                changes = gallery.sync(found, report=print, prune=_PRUNE.value)
+            except (OSError, ValueError) as error:
+                print(f"error: {common.explain(error) or error}", file=sys.stderr, flush=True)
+                continue
+            state = (changes.failed, changes.absent, found.passed_over)
+            if any(changes[:3]) or known.get(root, state) != state:
+                _print_outcome(gallery, changes, found)
+                sys.stdout.flush()
+            known[root] = state
+
+
+def _print_outcome(gallery: "Gallery", changes: "Changes", found: CrawlResult) -> None:
+    """Prints what a sync has changed, and names what could not be read."""
     for line in (*changes.failed, *missed_pictures(found.passed_over, found.root)):
         print(line, file=sys.stderr)
     for folder, files in changes.absent:

@@ -161,6 +161,7 @@ OWNERS = {
     "pillow_jxl": "dsf_jax.data.pictures",
     "rawpy": "dsf_jax.data.raw_pictures",
     "resvg_py": "dsf_jax.data.vector_pictures",
+    "watchfiles": "dsf_jax.gallery.watch",
     "fastapi": "dsf_jax.app.routes",
     "pydantic": "dsf_jax.app.schemas",
     "tensorboardX": "dsf_jax.training.metrics_log",

@@ -1,11 +1,14 @@
 """launch.index and launch.search: from a folder of pictures to a ranking, twice; what is wrong is named."""
 
+import os
 import shutil
+import signal
 
 import pytest
 from PIL import Image
 
 from dsf_jax.gallery.gallery import Gallery
+from tests.launch.scripts import wait_for
 from tests.launch.search_test import photos, ranking, sketch  # noqa: F401
 
 pytestmark = pytest.mark.slow
@@ -159,6 +162,30 @@ def test_several_folders_are_kept_in_one_gallery(launch, small, sketch, tmp_path
     launch("index", f"--photos={more}/.", **small | {"photos": more}).failed(
         "name each folder once"
     )
+
+
+def test_watching_keeps_a_gallery_current(launch, small):
+    pytest.importorskip("watchfiles", reason="needs watchfiles, of the extra `watch`")
+    process = launch.start("index", "--watch", "--exclude=raw", **small)
+
+    def has(words):
+        wait_for(lambda: words in launch.out.read_text(), 60)
+
+    has("; Ctrl-C ends it")
+    Image.new("RGB", (40, 30), "black").save(small["photos"] / "sub" / "black.png")
+    has("4 pictures; files added 1, changed 0, deleted 0, unchanged 3")
+    (small["photos"] / "red.png").unlink()
+    has("3 pictures; files added 0, changed 0, deleted 1, unchanged 3")
+    small["photos"].rename(small["photos"].with_name("off"))
+    wait_for(lambda: "error: " in launch.err.read_text(), 60)
+    os.kill(process, signal.SIGINT)
+    result = launch.wait()
+    assert result.status == 0 and any("is not a folder; name" in line for line in result.lines)
+
+
+def test_watching_is_for_folders(launch, given):
+    flags = {"gallery": given["gallery"]}
+    launch("index", "--info", "--watch", **flags).failed("--watch is for --photos only", status=2)
 
 
 def test_a_run_that_fails_leaves_nothing_in_the_way(launch, small, sketch, tmp_path):  # noqa: F811
