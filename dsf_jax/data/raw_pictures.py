@@ -60,7 +60,10 @@ def read_raw(file: BinaryIO, max_pixels: int) -> bytes | np.ndarray:
             sides = raw.sizes.raw_width, raw.sizes.raw_height
             if sides[0] * sides[1] > max_pixels:
                 raise Image.DecompressionBombError
-            return raw.postprocess(use_camera_wb=True, half_size=min(sides) >= MIN_HALVED)
+            seen = raw.postprocess(use_camera_wb=True, half_size=min(sides) >= MIN_HALVED)
+            return (
+                seen if seen.shape[2] == 3 else seen[..., :1].repeat(3, axis=2)
+            )  # one without colours
     except rawpy.LibRawError as error:
         reason = error.args[0] if error.args else type(error).__name__
         raise ValueError(reason.decode() if isinstance(reason, bytes) else str(reason)) from error

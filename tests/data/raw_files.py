@@ -43,7 +43,7 @@ def preview_tags(preview, at, sensor_at):
 
 
 def dng(preview=b"", *, orientation=1, size=(64, 48)):
-    """Encodes a raw file of 64 x 48 pixels, turned as EXIF's number says."""
+    """Encodes a raw file of some width and height, turned as EXIF's number says."""
     seen = np.zeros(size[::-1], np.uint16)
     seen[::2, ::2] = 60_000
     matrix = [(int(i == j), 1) for i in range(3) for j in range(3)]

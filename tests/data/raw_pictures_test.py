@@ -34,6 +34,13 @@ def test_without_one_it_is_developed(side, orientation, shape):
     assert read.shape == shape and read.dtype == np.uint8 and read[20, 20].argmax() == 0
 
 
+def test_one_without_colours_is_grey():
+    # From a pattern of colours to one value per pixel (DNG's LinearRaw).
+    content = dng().replace((32803).to_bytes(2, "little"), (34892).to_bytes(2, "little"))
+    read = decode_picture(io.BytesIO(content), "a.dng")
+    assert read.shape == (48, 64, 3) and (read[..., 0] == read[..., 2]).all()
+
+
 def test_a_damaged_or_huge_one_is_named():
     content = dng()
     for damaged in (content[:400], content[:3000]):

@@ -7,6 +7,7 @@ import unicodedata
 import numpy as np
 import pytest
 
+from dsf_jax.data import picture_formats
 from dsf_jax.gallery import snapshot
 from dsf_jax.gallery.crawl import crawl, storable_time
 from dsf_jax.gallery.gallery import Gallery
@@ -215,3 +216,14 @@ def test_what_is_excluded_leaves_the_gallery_and_comes_back(gallery, folder):
     assert (without.deleted, without.unchanged, without.absent) == (4, 1, ())
     assert found(gallery) == [f"{folder}/here/a.png"]
     assert gallery.sync(folder).added == 4
+
+
+def test_a_picture_whose_library_is_absent_keeps_its_row(gallery, folder, monkeypatch):
+    monkeypatch.setattr(picture_formats.importlib.util, "find_spec", lambda name: None)
+    (folder / "here/a.png").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    changes = gallery.sync(folder)
+    assert changes.deleted == 0 and len(gallery) == len(NAMES)
+    (line,) = changes.failed
+    assert line.startswith(
+        f"{folder}/here/a.png is of the format HEIF, which is not read here; run"
+    )
