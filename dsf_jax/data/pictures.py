@@ -134,7 +134,8 @@ def _decode_jxl(file: BinaryIO) -> np.ndarray:
 
     content = file.read()
     _check_size(*jpeg_xl.size(content))
-    with JXLImageFile(io.BytesIO(content)) as picture:
+    picture = JXLImageFile(io.BytesIO(content))
+    with picture:
         # Unless it holds a JPEG, its decoder has turned it, and EXIF says nothing of that.
         return _pixels(picture) if picture.jpeg else np.asarray(_in_rgb(picture))
 

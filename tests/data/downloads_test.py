@@ -14,11 +14,21 @@ CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """Keeps what it was asked for: (path, first byte)."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked = []
+        self.address = f"http://127.0.0.1:{self.server_port}"
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Serves CONTENT; /cut breaks off half way, /whole knows no ranges, all else is not there."""
 
     def do_GET(self):
         first = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        assert isinstance(self.server, Server)
         self.server.asked.append((self.path, first))
         if self.path == "/missing":
             return self.send_error(404)
@@ -37,11 +47,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.asked = []
+    with Server() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        server.address = f"http://127.0.0.1:{server.server_port}"
         yield server
         server.shutdown()
         thread.join()
