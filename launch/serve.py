@@ -8,6 +8,7 @@ the quickstart trained and tested with are served.
 
 import sys
 import time
+import webbrowser
 
 import jax
 from absl import flags
@@ -33,6 +34,13 @@ _ALLOWED_HOSTS = flags.DEFINE_list(
     "--allowed_hosts=photos.example.org,photos.local. By any other name it answers 421, which keeps "
     "foreign pages out.",
 )
+_BASE_PATH = flags.DEFINE_string(
+    "base_path",
+    "",
+    "Path that all lies under, where a reverse proxy passes it on as it is: --base_path=/draw for "
+    "https://photos.example.org/draw/. A proxy that takes it away needs none.",
+)
+_OPEN = flags.DEFINE_boolean("open", False, "Opens the page in this machine's browser.")
 
 
 def main() -> None:
@@ -41,11 +49,13 @@ def main() -> None:
     import uvicorn
 
     from dsf_jax.app.listening import browser_address, host_names, listen
+    from dsf_jax.app.middleware import check_base_path
     from dsf_jax.app.opening import open_searcher
     from dsf_jax.app.server import create_app
 
     started = time.monotonic()
     hosts = host_names(_HOST.value, _ALLOWED_HOSTS.value)
+    check_base_path(_BASE_PATH.value)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # many small ones add up
     listening = listen(_HOST.value, _PORT.value)
     try:
@@ -54,18 +64,21 @@ def main() -> None:
         searcher.warm_up()
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(searcher, hosts=hosts),
+                create_app(searcher, hosts=hosts, base_path=_BASE_PATH.value),
                 log_level="warning",
                 access_log=False,
                 timeout_graceful_shutdown=2,
             )
         )
         seconds = time.monotonic() - started
+        address = browser_address(listening) + (_BASE_PATH.value and f"{_BASE_PATH.value}/")
         print(
-            f"{len(searcher.gallery)} pictures, ready after {seconds:.1f} s: open "
-            f"{browser_address(listening)} (Ctrl-C ends it)",
+            f"{len(searcher.gallery)} pictures, ready after {seconds:.1f} s: open {address} (Ctrl-C ends it)",
             flush=True,
         )
+        # The port listens already: who connects before the server runs waits for it.
+        if _OPEN.value and not webbrowser.open(address):
+            common.note(f"no browser was found on this machine; open {address} yourself")
         server.run(sockets=[listening])
     except KeyboardInterrupt:
         print("ended", file=sys.stderr)

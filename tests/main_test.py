@@ -1,7 +1,9 @@
 """The console command, from a clone and from a wheel that is installed beside a package called launch."""
 
+import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import zipfile
@@ -39,6 +41,32 @@ def test_what_is_no_command_is_told_those_there_are(arguments, words, tmp_path):
     told = dsf_jax(*arguments, folder=tmp_path)
     assert told.returncode == 1 and told.stderr.startswith(f"error: {words}; choose one of")
     assert all(name in told.stderr for name in COMMANDS) and told.stderr.count("\n") == 1
+
+
+def test_the_container_runs_commands_that_there_are(tmp_path):
+    """As far as a machine without a registry can say; the shell's own commands stand in for ours."""
+    lines = (ROOT / "Containerfile").read_text().splitlines()
+    (command,) = (
+        json.loads(line.removeprefix("CMD ")) for line in lines if line.startswith("CMD ")
+    )
+    said = tmp_path / "said"
+    (tmp_path / "dsf").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {said}\n')
+    (tmp_path / "dsf").chmod(0o755)
+    given = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}", "PHOTOS": "/my pictures", "CHECKPOINT": "hf:a/b",
+        "ALLOWED_HOSTS": "",
+    }  # fmt: skip
+    subprocess.run(command, env=given, check=True)
+    index, *photos = said.read_text().splitlines()
+    assert (index, photos[0]) == ("index", "--photos=/my pictures")
+    for word in (index, *photos):
+        if word in COMMANDS:
+            flags = dsf_jax(word, "--help", folder=tmp_path).stdout
+        else:
+            assert f"  {word.partition('=')[0]}:" in flags
+    (extras,) = (re.search(r'"/src\[(.*)\]"', line)[1] for line in lines if "/src[" in line)
+    known = (ROOT / "setup.py").read_text()
+    assert all(f'"{extra}":' in known for extra in extras.split(","))
 
 
 @pytest.mark.slow

@@ -1,14 +1,16 @@
-"""What every request passes: a check of the name that the server is called by, and headers that leave
-a page no source other than this server.
+"""What every request passes: a check of the name that the server is called by, headers that leave a page no
+source other than this server, and the path that a proxy has put before all others.
 """
 
 import ipaddress
+import re
 from collections.abc import Collection
 
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+BASE_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -55,6 +57,45 @@ class SecurityMiddleware:
             await refusal(scope, receive, send_with_headers)
             return
         await self._app(scope, receive, send_with_headers)
+
+
+class SubPathMiddleware:
+    """ASGI middleware that takes a path away from the front of all others; what lies elsewhere is not
+    there.
+    """
+
+    def __init__(self, app: ASGIApp, *, base_path: str) -> None:
+        """Wraps an application.
+
+        Args:
+          app: application to wrap.
+          base_path: "/draw" or the like.
+        """
+        self._app, self._base = app, base_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on without the path, or sends who asks for the path itself into it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path: str = scope["path"]
+        answer: ASGIApp = JSONResponse(
+            {"detail": f"nothing is at {path[:100]}; the page is at {self._base}/"}, 404
+        )
+        if path == self._base:
+            answer = RedirectResponse(f"{self._base}/")
+        elif path.startswith(f"{self._base}/"):
+            scope = scope | {"path": path.removeprefix(self._base), "raw_path": None}
+            answer = self._app
+        await answer(scope, receive, send)
+
+
+def check_base_path(base_path: str) -> None:
+    """Raises ValueError for a path that is not like "/draw"; "" is none."""
+    if base_path and not BASE_PATH.fullmatch(base_path):
+        raise ValueError(
+            f"{base_path!r} is no path to lie under; write it as /draw or /tools/draw, without a slash behind"
+        )
 
 
 def _is_address(name: str) -> bool:

@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 
 from dsf_jax.app.errors import add_error_handlers
-from dsf_jax.app.middleware import SecurityMiddleware
+from dsf_jax.app.middleware import SecurityMiddleware, SubPathMiddleware, check_base_path
 from dsf_jax.app.routes import make_turns, router
 from dsf_jax.app.searcher import Searcher
 
@@ -21,15 +21,21 @@ LOCAL = ("localhost",)  # the names of a server that only this machine reaches
 REFRESH_SECONDS = 10.0  # between looks for what other processes have added to the gallery
 
 
-def create_app(searcher: Searcher, *, hosts: Collection[str] = LOCAL) -> FastAPI:
+def create_app(
+    searcher: Searcher, *, hosts: Collection[str] = LOCAL, base_path: str = ""
+) -> FastAPI:
     """Makes the application.
 
     Args:
       searcher: searcher that answers the queries.
       hosts: names that the server may be called by, see `SecurityMiddleware`.
+      base_path: path that all lies under, "/draw" or the like, where a proxy passes it on; "" for none.
 
     Returns:
       The application.
+
+    Raises:
+      ValueError: for another kind of path.
     """
     app = FastAPI(
         title="dsf_jax",
@@ -41,6 +47,9 @@ def create_app(searcher: Searcher, *, hosts: Collection[str] = LOCAL) -> FastAPI
         lifespan=_refreshing(searcher),
     )
     app.state.searcher, app.state.turns = searcher, make_turns()
+    check_base_path(base_path)
+    if base_path:
+        app.add_middleware(SubPathMiddleware, base_path=base_path)
     app.add_middleware(SecurityMiddleware, hosts=hosts)
     add_error_handlers(app)
     app.include_router(router)

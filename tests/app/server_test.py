@@ -315,6 +315,19 @@ def test_the_names_it_was_given(searcher):
         call(address, "/api/health", Host="localhost").refused(421, "desk.example")
 
 
+def test_under_a_path(searcher):
+    with serving(create_app(searcher, base_path="/tools/draw")) as address:
+        assert b"Draw, and find" in call(address, "/tools/draw/").data
+        assert b"Draw, and find" in call(address, "/tools/draw").data  # sent on to the one before
+        assert call(address, "/tools/draw/static/page.js").status == 200
+        assert ids(call(address, "/tools/draw/api/search", DRAWING))
+        for elsewhere in ("/", "/api/health", "/tools/drawing/", "/tools"):
+            call(address, elsewhere).refused(404, "the page is at /tools/draw/")
+    for wrong in ("draw", "/draw/", "/", "/a b", "/..//x"):
+        with pytest.raises(ValueError, match="is no path to lie under"):
+            create_app(searcher, base_path=wrong)
+
+
 # --- Side by side ---
 
 

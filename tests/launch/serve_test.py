@@ -37,7 +37,7 @@ def test_the_quickstarts_pictures_until_it_is_interrupted(launch, quickstart):
         assert "5 edge maps of 5 classes (openmoji)" in health.pop("expectation")
         assert health == {
             "status": "ok", "pictures": 8, "labels": 8, "classes": 5, "layer": "L6+L7",
-            "query_views": "mirrored",
+            "query_views": "mirrored", "words": False,
         }  # fmt: skip
     with urllib.request.urlopen(address) as reply:
         assert b"Draw, and find" in reply.read()
