@@ -97,7 +97,7 @@ setup(
         f"{COMMANDS}.data_builders": [
             *("*/README.md", "*/CITATIONS.bib", "*/TAGS.txt", "*/checksums.tsv")
         ],
-        "dsf_jax": ["py.typed", "app/static/*"],
+        "dsf_jax": ["py.typed", "app/static/*", "data/public_classes.json"],
         f"{COMMANDS}.launch": ["benchmarks/recorded.json"],
     },
     entry_points={"console_scripts": ["dsf = dsf_jax.__main__:main"]},

@@ -2,6 +2,7 @@
 
 import collections
 import json
+import pathlib
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
@@ -12,6 +13,9 @@ if TYPE_CHECKING:  # names of flags need no TFDS
     from dsf_jax.data.records import DataSet
 
 ClassMap = Mapping[str, Mapping[str, Sequence[str]]]  # {class: {data set: [its names of it]}}
+# Public data sets joined by TU-Berlin's names, or by Quick, Draw!'s where it has no such class: every name
+# that differs is listed, and a kind without a class of its own stands with what it is a kind of.
+PUBLIC_CLASSES = pathlib.Path(__file__).with_name("public_classes.json")
 
 
 def read_class_map(path: str | None) -> ClassMap | None:
@@ -31,6 +35,23 @@ def read_class_map(path: str | None) -> ClassMap | None:
             f'{path} is no class map; write JSON: {{"class": {{"data set": ["its name"]}}}}'
         ) from error
     return cast(ClassMap, content)
+
+
+def restricted(class_map: ClassMap, data_sets: "Sequence[DataSet]") -> ClassMap:
+    """Omits what a map says of classes that these data sets do not have: of parts of them, that is.
+
+    Args:
+      class_map: see `mix`.
+      data_sets: any; what the map says of others stays.
+    """
+    known = _known_classes(data_sets)
+    kept: dict[str, dict[str, list[str]]] = {}
+    for name, sets in class_map.items():
+        for set_name, own in sets.items():
+            there = [one for one in own if composed(one) in known.get(set_name, {composed(one)})]
+            if there:
+                kept.setdefault(name, {})[set_name] = there
+    return kept
 
 
 def names_in_mixture(data_set: "DataSet", class_map: ClassMap) -> list[str]:
@@ -87,9 +108,7 @@ def check_mapped_classes(class_map: ClassMap, data_sets: "Sequence[DataSet]") ->
     Raises:
       ValueError: naming the first such class.
     """
-    known: dict[str, set[str]] = collections.defaultdict(set)
-    for data_set in data_sets:
-        known[_set_name(data_set)].update(map(composed, data_set.class_names))
+    known = _known_classes(data_sets)
     for sets in class_map.values():
         for set_name, own in sets.items():
             wrong = [
@@ -99,3 +118,11 @@ def check_mapped_classes(class_map: ClassMap, data_sets: "Sequence[DataSet]") ->
                 raise ValueError(
                     f"the class map names {wrong[0]!r} of {set_name}, which has no such class; correct it"
                 )
+
+
+def _known_classes(data_sets: "Sequence[DataSet]") -> dict[str, set[str]]:
+    """Returns {data set: the classes of all its configurations that are given}."""
+    known: dict[str, set[str]] = collections.defaultdict(set)
+    for data_set in data_sets:
+        known[_set_name(data_set)].update(map(composed, data_set.class_names))
+    return dict(known)

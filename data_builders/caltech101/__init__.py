@@ -1,0 +1,1 @@
+"""Caltech-101: see README.md next to this file."""

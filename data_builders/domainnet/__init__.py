@@ -1,0 +1,1 @@
+"""DomainNet: see README.md next to this file."""
