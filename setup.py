@@ -95,7 +95,7 @@ setup(
     package_dir={f"{COMMANDS}.{top}": top for top in TOP},
     package_data={
         f"{COMMANDS}.data_builders": [
-            *("*/README.md", "*/CITATIONS.bib", "*/TAGS.txt", "*/checksums.tsv")
+            *("*/README.md", "*/CITATIONS.bib", "*/TAGS.txt", "*/checksums.tsv", "*/classes.txt")
         ],
         "dsf_jax": ["py.typed", "app/static/*", "data/public_classes.json"],
         f"{COMMANDS}.launch": ["benchmarks/recorded.json"],

@@ -20,6 +20,7 @@ builder              what all builders of files share: source, options, faults
 folders              folders of class folders -> examples
 registry             the builders by name
 prepare              runs a builder: a data set is built completely or not at all
+public_sets          public data sets: addresses and licences, downloaded and built
 caltech101           Caltech-101: photos of 101 classes
 domainnet            DomainNet: pictures of 345 classes in six domains
 edge_maps            edges of the photos of another prepared data set

@@ -1,23 +1,33 @@
 """A source that is an address on the web -> a file on disk, its checksum compared.
 
 TFDS's own download manager works without TensorFlow, but takes minutes of silence to say that a
-host cannot be reached, leaves the pieces of failed downloads behind, and knows no MD5.
+host cannot be reached, fetches again what broke off, and knows no MD5.
 """
 
 import dataclasses
+import errno
 import hashlib
 import http.client
+import shutil
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 _SCHEMES = ("http://", "https://", "ftp://")
 _TIMEOUT = 60.0  # seconds without a byte
 _BLOCK = 2**20
+_NETWORK = (  # what goes wrong on the way; a full disk is another matter
+    urllib.error.URLError,
+    http.client.HTTPException,
+    ConnectionError,
+    TimeoutError,
+    ssl.SSLError,
+)
 _REMEDY = "try again, or download it by other means and give --source=PATH"
 
 
@@ -29,11 +39,13 @@ class Download:
       url: its address.
       md5: checksum in hexadecimal; "" where it is not known.
       sha256: the same by SHA-256.
+      first: bytes that are taken of its beginning, up to the last whole line of them; 0 takes all.
     """
 
     url: str
     md5: str = ""
     sha256: str = ""
+    first: int = 0
 
 
 def is_address(source: str | Path) -> bool:
@@ -56,45 +68,162 @@ def fetch(download: Download, folder: Path) -> Path:
     address = urllib.parse.urlsplit(download.url)
     name = Path(urllib.parse.unquote(address.path)).name or "download"
     target = folder / hashlib.sha256(download.url.encode()).hexdigest()[:8] / name
+    fetch_as(download, target)
+    return target
+
+
+def fetch_as(download: Download, target: Path, *, mirror: str = "") -> None:
+    """Downloads a file to a path, unless it is there.
+
+    Args:
+      download: the file.
+      target: where it is to lie. It appears there when it is complete; what has come of it when a
+        connection breaks, or the process is killed, lies beside it, and the next call goes on from there.
+      mirror: address of a server that has the files under MIRROR/HOST/PATH; "" asks the hosts.
+
+    Raises:
+      OSError: when it cannot be downloaded, or the disk is full.
+      ValueError: when a checksum differs; the file is removed.
+    """
     if not target.exists():
-        _download(download.url, target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _download(mirrored(download.url, mirror), target, download.first)
     try:
         _compare(target, download)
     except ValueError:
         target.unlink()
         raise
-    return target
 
 
-def _download(url: str, target: Path) -> None:
-    """Downloads to a file, which appears under its name when it is complete."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
-    try:
-        _receive(url, part)
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+def mirrored(url: str, mirror: str) -> str:
+    """Returns the address of a file on a mirror; its own where the mirror is "".
+
+    Raises:
+      ValueError: for a mirror that is no address.
+    """
+    if not mirror:
+        return url
+    if not is_address(mirror):
+        raise ValueError(f"mirror={mirror} is no {' or '.join(_SCHEMES)} address; correct it")
+    address = urllib.parse.urlsplit(url)
+    return f"{mirror.rstrip('/')}/{address.netloc}{address.path}"
 
 
-def _receive(url: str, part: Path) -> None:
-    try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
-            size = _size_of(response)
-            with (
-                part.open("wb") as file,
-                tqdm(desc=url, total=size, unit="B", unit_scale=True, disable=None) as bar,
-            ):
-                while block := response.read(_BLOCK):
-                    bar.update(file.write(block))
-    except urllib.error.URLError as error:  # also what a server answers, as HTTPError
-        raise OSError(f"{url} cannot be downloaded ({error}); {_REMEDY}") from error
-    except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
-        raise OSError(f"{url}: the download broke off ({error!r}); {_REMEDY}") from error
-    received = part.stat().st_size
-    if size is not None and received != size:
-        raise OSError(f"{url}: the download broke off at {received} of {size} bytes; {_REMEDY}")
+def _download(url: str, target: Path, first: int) -> None:
+    """Downloads to a file, as long as each connection brings more of it than the last one did."""
+    partial = _Partial.beside(target)
+    while True:
+        before = partial.size
+        try:
+            _receive(url, partial, first)
+            break
+        except urllib.error.HTTPError as error:
+            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and before:
+                partial.path.unlink()  # whatever it is, it is no beginning of that file
+                continue
+            raise OSError(f"{url} cannot be downloaded ({error}); {_REMEDY}") from error
+        except _NETWORK as error:
+            if partial.size > before:
+                continue
+            partial.tidy()
+            what = (
+                "cannot be downloaded" if isinstance(error, urllib.error.URLError) else "broke off"
+            )
+            raise OSError(f"{url}: {what} ({error}); {_REMEDY}") from error
+    if first:
+        data = partial.path.read_bytes()
+        partial.path.write_bytes(data[: data.rfind(b"\n") + 1] if len(data) == first else data)
+    partial.path.replace(target)
+    partial.tidy()
+
+
+class _Partial(NamedTuple):
+    """What has come of a file, and of which version of it.
+
+    Attributes:
+      path: the bytes.
+      version: file that holds the size of the whole and what the server calls its version.
+    """
+
+    path: Path
+    version: Path
+
+    @classmethod
+    def beside(cls, target: Path) -> "_Partial":
+        return cls(
+            target.with_name(f"{target.name}.part"), target.with_name(f"{target.name}.version")
+        )
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def known(self) -> tuple[int, str]:
+        """Returns size and version of the whole; 0 and "" where it has to be fetched from its start."""
+        if not (self.size and self.version.exists()):
+            return 0, ""
+        size, _, version = self.version.read_text(encoding="utf-8").partition(" ")
+        return int(size or 0), version
+
+    def tidy(self) -> None:
+        """Removes what tells nothing."""
+        for path in (self.path, self.version):
+            if not self.size:
+                path.unlink(missing_ok=True)
+
+
+def _receive(url: str, partial: _Partial, first: int) -> None:
+    """Appends what is missing of a file, or starts over where the server has another one, or none in parts."""
+    whole, version = partial.known()
+    if whole and partial.size == whole:
+        return
+    request = urllib.request.Request(url)
+    if version:
+        request.add_header("Range", f"bytes={partial.size}-")
+        request.add_header("If-Range", version)
+    elif first:
+        request.add_header("Range", f"bytes=0-{first - 1}")
+    with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
+        part = getattr(response, "status", None) == http.HTTPStatus.PARTIAL_CONTENT
+        done = partial.size if version and part else 0
+        sent = _size_of(response)
+        size = None if sent is None else min(done + sent, first or done + sent)
+        if not done:
+            partial.path.unlink(missing_ok=True)
+            partial.version.write_text(f"{size or 0} {_version_of(response)}", encoding="utf-8")
+        _check_space(partial.path, (size or 0) - done)
+        _append(response, partial.path, url, size, first)
+    if size is not None and partial.size != size:
+        raise ConnectionError(f"at {partial.size} of {size} bytes")
+
+
+def _append(response: Any, path: Path, url: str, size: int | None, first: int) -> None:
+    """Writes what comes, with a progress bar."""
+    with (
+        path.open("ab") as file,
+        tqdm(
+            desc=url, total=size, initial=file.tell(), unit="B", unit_scale=True, disable=None
+        ) as bar,
+    ):
+        while block := response.read(min(_BLOCK, first - file.tell()) if first else _BLOCK):
+            bar.update(file.write(block))
+
+
+def _version_of(response: Any) -> str:
+    """Returns what a server says that changes with a file's content; "" where it cannot go on with one."""
+    tag = response.headers.get("ETag", "")
+    return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
+
+
+def _check_space(path: Path, needed: int) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise OSError(
+            errno.ENOSPC,
+            f"{needed} more bytes are to come and {free} are free; free some, or choose another place, and "
+            "run the command again",
+            str(path),
+        )
 
 
 def _size_of(response: Any) -> int | None:

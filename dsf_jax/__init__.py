@@ -140,6 +140,8 @@ paper.inversion_figure   the paper's figure of what a layer keeps
 paper.figure_report      all figures of one checkpoint -> one HTML page
 paper.ablations          the choices that the paper leaves open, measured
 paper.emoji_run          the whole method on OpenMoji's emoji: training, scores, figures, report
+recipes.recipe           recipes: data, start values, settings and classes held out, by name
+recipes.making           prepared data sets and a recipe -> a model as a folder that travels
 export.weights           a model's parameters -> files of Caffe and PyTorch
 export.write             a model in one folder that runs without this package
 app.schemas              what the page and its server say to each other

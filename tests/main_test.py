@@ -13,7 +13,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 COMMANDS = (
     "ablations", "benchmark", "build_data", "evaluate", "export", "extract", "figures", "index",
-    "port_weights", "quickstart", "reproduce", "search", "serve", "train",
+    "make_model", "port_weights", "quickstart", "reproduce", "search", "serve", "train",
 )  # fmt: skip
 
 
@@ -102,7 +102,8 @@ def test_an_installed_wheel_leaves_other_packages_names_alone(tmp_path):
     assert (
         dsf_jax("--help", folder=tmp_path, path=installed).stdout.count("\n") == len(COMMANDS) + 2
     )
-    for command in ("search", "train", "build_data"):
+    assert (installed / "dsf_jax" / "data" / "public_classes.json").is_file()
+    for command in ("search", "train", "make_model"):
         told = dsf_jax(command, "--help", folder=tmp_path, path=installed)
         assert told.stderr == "" and "flags:" in told.stdout
     whose = "import dsf_jax, launch; print(launch.WHOSE, dsf_jax.__file__)"

@@ -33,6 +33,7 @@ REQUIRED = {
     "serve": {},
     "figures": {"what": "curves", "out": "nowhere.png"},
     "quickstart": {},
+    "make_model": {"recipe": "tiny", "out": "nowhere"},
 }
 
 

@@ -13,7 +13,8 @@ import sys
 
 import lance_namespace  # noqa: F401  # most of what importing lancedb takes, which starts threads
 
-import tests.backbones  # noqa: F401  # registers them
+import tests.backbones  # registers them
+import tests.recipes.small  # noqa: F401  # registers it
 from data_builders.openmoji import openmoji_dataset_builder  # noqa: F401
 from dsf_jax.evaluation import evaluate  # noqa: F401
 from dsf_jax.insight import plots  # noqa: F401

@@ -13,7 +13,7 @@ from typing import NamedTuple
 ROOT = pathlib.Path(__file__).parent.parent.parent
 NAMES = (
     "build_data", "port_weights", "train", "evaluate", "extract", "search", "export", "figures",
-    "benchmark", "quickstart", "ablations", "index", "serve", "reproduce",
+    "benchmark", "quickstart", "ablations", "index", "serve", "reproduce", "make_model",
 )  # fmt: skip
 ALL = "openmoji/sketch,openmoji/photo,openmoji/edge"
 PROGRESS = re.compile(r"\d+%\||\d+ examples \[|^(\x1b\[A|\s)*$")
