@@ -1,7 +1,7 @@
 """Builders of prepared data sets: one TFDS builder per folder, and what they share.
 
 Imports point only up this list: a module may import those above it, and of dsf_jax only
-images, data.files, data.pictures, data.records and models.edge_detector
+images, data.files, data.downloads, data.pictures, data.records and models.edge_detector
 (tests/import_order_test.py reads the list). The folders of the builders import nothing of each
 other.
 
@@ -10,7 +10,6 @@ records_format       the fields of a record, per domain
 splits               cutting a data set from a seed: the same on every machine
 sources              a folder, zip or tar -> its files, listed in order and read one by one
 built_from           digests of what a data set was built from
-downloads            an address on the web -> a file on disk, its checksum compared
 ordered_map          a function over many items, on all cores, in order
 pipeline             the same as an Apache Beam pipeline
 record_images        picture files of any kind -> the encoded images that records hold

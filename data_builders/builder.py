@@ -13,7 +13,6 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from data_builders.built_from import content_digest, file_digest
-from data_builders.downloads import Download, fetch, is_address
 from data_builders.faults import (
     Attempt,
     BadFile,
@@ -25,6 +24,7 @@ from data_builders.faults import (
 from data_builders.ordered_map import ordered_map
 from data_builders.records_format import Domain, Record, keyed_record, record_features
 from data_builders.sources import SourceFile
+from dsf_jax.data.downloads import Download, fetch, is_address
 from dsf_jax.data.pictures import SUFFIXES
 
 REBUILD = "give --overwrite to build it again, or choose another data_dir"

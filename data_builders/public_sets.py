@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from data_builders.builder import RecordsBuilder
-from data_builders.downloads import Download, fetch_as
 from data_builders.prepare import build
 from data_builders.registry import builder_class
+from dsf_jax.data.downloads import Download, fetch_as
 from dsf_jax.data.files import directory_lock
 from dsf_jax.data.records import dataset_folders
 

@@ -14,6 +14,7 @@ PACKAGES = ("dsf_jax", "data_builders", "launch")
 # What builders may import of the library: prepared records are the contract between the two.
 FOR_BUILDERS = (
     "dsf_jax.data.files",
+    "dsf_jax.data.downloads",
     "dsf_jax.data.pictures",
     "dsf_jax.data.records",
     "dsf_jax.images",

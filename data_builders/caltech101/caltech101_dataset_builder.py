@@ -10,10 +10,10 @@ import tensorflow_datasets as tfds
 
 from data_builders.builder import FileExample, Plan, RecordsBuilder
 from data_builders.caltech101.archive import PICTURES, pictures_of
-from data_builders.downloads import Download
 from data_builders.folders import photo_record
 from data_builders.sources import class_folders, source_files
 from data_builders.splits import train_and_test
+from dsf_jax.data.downloads import Download
 from dsf_jax.data.pictures import SUFFIXES
 
 SPLIT_SEED = 2004  # the year of the data set; any other number would do

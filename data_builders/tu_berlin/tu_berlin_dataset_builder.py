@@ -12,7 +12,6 @@ from typing import Any, Literal
 import tensorflow_datasets as tfds
 
 from data_builders.builder import FileExample, Plan, RecordsBuilder
-from data_builders.downloads import Download, fetch
 from data_builders.faults import BadFile
 from data_builders.pen import no_strokes, stroke_feature, stroke_record
 from data_builders.record_images import sketch_record
@@ -20,6 +19,7 @@ from data_builders.records_format import Record
 from data_builders.sources import SourceFile, class_folders, source_files
 from data_builders.splits import shuffled
 from data_builders.svg import strokes_from_svg
+from dsf_jax.data.downloads import Download, fetch
 from dsf_jax.data.pictures import SUFFIXES
 
 FOLDS = 3

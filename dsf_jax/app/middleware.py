@@ -85,7 +85,7 @@ class SubPathMiddleware:
         if path == self._base:
             answer = RedirectResponse(f"{self._base}/")
         elif path.startswith(f"{self._base}/"):
-            scope = scope | {"path": path.removeprefix(self._base), "raw_path": None}
+            scope = {**scope, "path": path.removeprefix(self._base), "raw_path": None}
             answer = self._app
         await answer(scope, receive, send)
 

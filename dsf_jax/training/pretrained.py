@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,8 +13,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from dsf_jax.data.downloads import cache_folder, download
-from dsf_jax.data.files import new_folder
+from dsf_jax.data.downloads import Download, cache_folder, fetch_as
+from dsf_jax.data.files import directory_lock, new_folder
 from dsf_jax.export.load import file_digest, flat, nested
 from dsf_jax.models.model import Model, ModelConfig, init_model
 from dsf_jax.models.model_card import ModelCard
@@ -22,6 +23,7 @@ from dsf_jax.training.checkpoints import check_space
 CONFIG, WEIGHTS, README = "config.json", "model.safetensors", "README.md"
 FILES = (CONFIG, WEIGHTS, README)
 FORMAT = "dsf_jax model, version 1"
+OWN_MACHINE = ("127.0.0.1", "localhost", "::1")
 MAX_CONFIG, MAX_WEIGHTS = 16 << 20, 16 << 30  # bytes that are fetched
 
 
@@ -183,20 +185,27 @@ def fetch_folder(address: str, digest: str) -> pathlib.Path:
       OSError: when it cannot be fetched.
       ValueError: for another kind of address, no digest, or files of another one.
     """
+    where = urllib.parse.urlsplit(address)
+    if where.scheme != "https" and (where.scheme != "http" or where.hostname not in OWN_MACHINE):
+        raise ValueError(f"{address} is no https:// address; models are fetched from such alone")
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise ValueError(
             f"{address} needs the SHA-256 of its {CONFIG} behind it, {address}#sha256=64 digits; "
             "ask who made the model"
         )
-    folder = cache_folder("models") / digest
-    if is_pretrained(folder):
-        return folder
-    with new_folder(folder) as part:
-        download(f"{address}/{CONFIG}", part / CONFIG, sha256=digest, most=MAX_CONFIG)
-        sums = _config(part).get("sha256")
-        if not isinstance(sums, dict) or set(sums) != {WEIGHTS}:
-            raise ValueError(
-                f"{address}/{CONFIG} is of another kind of folder; correct the address"
-            )
-        download(f"{address}/{WEIGHTS}", part / WEIGHTS, sha256=sums[WEIGHTS], most=MAX_WEIGHTS)
+    models = cache_folder("models")
+    folder, part = models / digest, models / f"{digest}.part"
+    with directory_lock(models):
+        if not folder.exists():
+            # What has come of it stays when a connection breaks: the next call goes on from there.
+            config = Download(f"{address}/{CONFIG}", sha256=digest, most=MAX_CONFIG)
+            fetch_as(config, part / CONFIG)
+            sums = _config(part).get("sha256")
+            if not isinstance(sums, dict) or set(sums) != {WEIGHTS}:
+                raise ValueError(
+                    f"{address}/{CONFIG} is of another kind of folder; correct the address"
+                )
+            weights = Download(f"{address}/{WEIGHTS}", sha256=sums[WEIGHTS], most=MAX_WEIGHTS)
+            fetch_as(weights, part / WEIGHTS)
+            part.rename(folder)
     return folder

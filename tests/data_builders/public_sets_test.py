@@ -6,8 +6,8 @@ from data_builders.caltech101.caltech101_dataset_builder import Builder as Calte
 from data_builders.public_sets import PUBLIC_SETS, check_sources, obtain, public_sets
 from data_builders.registry import builder_class
 from data_builders.tu_berlin.tu_berlin_dataset_builder import STROKES
+from tests.data.web import served
 from tests.data_builders.drawn import drawing, write_tree
-from tests.data_builders.web import served
 
 
 def test_options_and_checksums_are_the_builders(tmp_path):

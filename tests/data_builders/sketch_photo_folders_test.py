@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 
 from data_builders.builder import DomainAbsent
-from data_builders.downloads import Download
 from data_builders.prepare import build, prepare
 from data_builders.sketch_photo_folders.sketch_photo_folders_dataset_builder import (
     Builder,
     Options,
     read_class_map,
 )
+from dsf_jax.data.downloads import Download
 from dsf_jax.data.records import list_datasets, open_records
 from dsf_jax.images.points import points_from_image
 from tests.data_builders.drawn import drawing, photo, write_tree, write_zip

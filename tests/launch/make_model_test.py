@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from dsf_jax.training.pretrained import from_pretrained
-from tests.data_builders.web import served
+from tests.data.web import served
 from tests.launch.scripts import wait_for
 from tests.recipes.small import ACCEPTED, write_public_files, write_sketchy
 

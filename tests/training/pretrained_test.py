@@ -132,13 +132,16 @@ def test_what_is_not_what_was_promised_is_not_kept(address, folder):
     with pytest.raises(ValueError, match=r"needs the SHA-256 of its config\.json"):
         open_model(address)
     digest = file_digest(folder / CONFIG)
-    with pytest.raises(ValueError, match=f"has the SHA-256 {digest}, expected {'0' * 64}"):
+    with pytest.raises(ValueError, match=f"its sha256 is {digest}, expected {'0' * 64}"):
         open_model(f"{address}#sha256={'0' * 64}")
     with (folder / WEIGHTS).open("ab") as file:
         file.write(b"x")
-    with pytest.raises(ValueError, match=r"model\.safetensors has the SHA-256"):
+    with pytest.raises(ValueError, match=r"model\.safetensors: its sha256 is"):
         open_model(f"{address}#sha256={digest}")
-    assert not list((user_cache() / "models").iterdir())
+    assert not (user_cache() / "models" / digest).exists()
+    for other in ("http://example.org/x", "ftp://127.0.0.1/x", "file:///x"):
+        with pytest.raises(ValueError, match="is no https:// address"):
+            open_model(f"{other}#sha256={digest}")
 
 
 def test_other_files_are_no_model(address, folder):
