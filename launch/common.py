@@ -16,7 +16,6 @@ from absl import app, flags, logging
 
 from dsf_jax.data.files import user_cache
 from dsf_jax.models.model import Model
-from dsf_jax.training.model_sources import open_model
 from launch import shared_flags, streams
 
 Value = TypeVar("Value")
@@ -68,6 +67,9 @@ def note(message: str) -> None:
 
 def load_told(checkpoint: str) -> Model:
     """Reads a network, and says on standard error what may be expected of it."""
+    # It needs safetensors, which the benchmark does without.
+    from dsf_jax.training.model_sources import open_model
+
     model = open_model(checkpoint)
     note(model.card.sentence(checkpoint))
     return model

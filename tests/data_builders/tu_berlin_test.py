@@ -266,11 +266,11 @@ def test_the_public_addresses_are_known_and_their_checksums_compared(
     archive = write_zip(tmp_path / "public.zip", contents)
     asked = []
 
-    def receive(url, part):
+    def receive(url, partial, download):
         asked.append(url)
-        shutil.copy(archive, part)
+        shutil.copy(archive, partial.path)
 
-    monkeypatch.setattr("data_builders.downloads._receive", receive)
+    monkeypatch.setattr("dsf_jax.data.downloads._receive", receive)
     if address.md5:
         with pytest.raises(ValueError, match="expected aa7d8ae9c8bf5f5cb6d28cee9741737c"):
             build(source, tmp_path / "out", form=form)
