@@ -48,10 +48,7 @@ def main() -> None:
             f"--out={out} must end in {' or '.join(endings)} for --format={_FORMAT.value}; rename it"
         )
     model = open_model(_CHECKPOINT.value)
-    if _FORMAT.value == "pretrained":
-        save_pretrained(out, model, licence=_LICENCE.value)
-    else:
-        write(out, model)
+    write(out, model, **({"licence": _LICENCE.value} if _LICENCE.value else {}))
     print(f"{model.backbone.name}, {len(model.class_names)} classes, written to {out}")
     if fresh := model.config.fresh_layers:
         print(f"random values still: {', '.join(fresh)}")

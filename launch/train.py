@@ -28,7 +28,7 @@ from dsf_jax.evaluation.cards import held_out_score
 from dsf_jax.images.resize import BINARY_PEN, PEN
 from dsf_jax.images.views import Resizing
 from dsf_jax.models.embedding import DIMENSION
-from dsf_jax.models.model import with_classes
+from dsf_jax.models.model import Model, with_classes
 from dsf_jax.training import start
 from dsf_jax.training.agreement import check_agreement
 from dsf_jax.training.checkpoints import load_model, record_retrieval
@@ -194,22 +194,8 @@ def _train_once(
         embedding=_EMBEDDING.value,
         seed=config.seed,
     )
-    seen: dict[str, Any] = {
-        "class_map": job.class_map,
-        "resizing": model.config.resizing,
-        "size": model.size,
-    }
-    data_dir, split = _DATA_DIR.value, _SPLIT.value
-    mixture = open_mixture(
-        data_dir, datasets, split, _MIXTURE.value,
-        class_names=job.class_names, unseen=job.unseen, **seen,
-    )  # fmt: skip
-    _print(f"{mixture.per_class()}\n{mixture}")
-    names = mixture.class_names
-    scored = open_held_out(data_dir, held_out, split, class_names=names, **seen)
-    if scored:
-        _print(f"held out: {len(scored.drawings)} drawings and {len(scored.photos)} photos")
-    model = with_classes(model, names, seed=config.seed)
+    mixture, scored = _open_data(job, model, datasets, held_out)
+    model = with_classes(model, mixture.class_names, seed=config.seed)
     for hint in (start.rough_start(config, model), start.loss_note(config.loss)):
         if hint:
             _print(hint)
@@ -229,6 +215,27 @@ def _train_once(
     if result.finished and scored:
         _record_retrieval(run_dir, scored)
     return result.finished
+
+
+def _open_data(
+    job: _Job, model: Model, datasets: Sequence[str], held_out: Sequence[str]
+) -> tuple[Mixture, Mixture | None]:
+    """Opens what is trained on and what is scored, and prints what they hold."""
+    seen: dict[str, Any] = {
+        "class_map": job.class_map,
+        "resizing": model.config.resizing,
+        "size": model.size,
+    }
+    data_dir, split = _DATA_DIR.value, _SPLIT.value
+    mixture = open_mixture(
+        data_dir, datasets, split, _MIXTURE.value,
+        class_names=job.class_names, unseen=job.unseen, **seen,
+    )  # fmt: skip
+    _print(f"{mixture.per_class()}\n{mixture}")
+    scored = open_held_out(data_dir, held_out, split, class_names=mixture.class_names, **seen)
+    if scored:
+        _print(f"held out: {len(scored.drawings)} drawings and {len(scored.photos)} photos")
+    return mixture, scored
 
 
 def _record_retrieval(run_dir: pathlib.Path, held_out: Mixture) -> None:

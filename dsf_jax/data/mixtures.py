@@ -95,9 +95,15 @@ class Examples(Sequence[dict[str, Any]]):
         places = zip(self._source.tolist(), self._row.tolist(), strict=True)
         return [(readers[source].name, readers[source][row][field]) for source, row in places]
 
-    def having(self, field: str) -> np.ndarray:
-        """Returns which examples' records have a field, [n] bool."""
-        return np.array([records.has(field) for records in self._records], bool)[self._source]
+    def reader(self, field: str) -> Callable[[int], Any]:
+        """Returns a function that reads a field of an example's record; None where the record lacks it."""
+        readers = [r.read(field) if r.has(field) else None for r in self._records]
+
+        def read(index: int) -> Any:
+            records = readers[self._source[index]]
+            return None if records is None else records[int(self._row[index])][field]
+
+        return read
 
     def domains(self) -> np.ndarray:
         """Returns the domain of each example, [n] of "sketch", "photo" and "edge"."""

@@ -14,7 +14,7 @@ class StrokeDropout:
     """Reads drawings with strokes left out, where their records have strokes; others whole."""
 
     def __init__(self, drawings: Examples, *, share: float, seed: int) -> None:
-        """Reads the strokes of all drawings.
+        """Checks that there are strokes.
 
         Args:
           drawings: n drawings, as points.
@@ -29,16 +29,18 @@ class StrokeDropout:
                 f"strokes_left_out={share} is for drawings that travel as points, and these are resized by "
                 "interpolation; take resizing=edge_preserving, or strokes_left_out=0"
             )
-        having = drawings.having("strokes")
-        tables = [table for _, table in drawings.where(having).values("strokes")]
-        strokes = [strokes_of(table) for table in tables]
-        self._strokes = dict(zip(np.flatnonzero(having).tolist(), strokes, strict=True))
-        if not any(len(own) > 1 for own in strokes):
+        self._drawings, self._share, self._seed = drawings, share, seed
+        self._table = drawings.reader("strokes")
+        if not any(len(self._strokes(row)) > 1 for row in range(len(drawings))):
             raise ValueError(
                 f"strokes_left_out={share} needs drawings of several strokes, and none of {len(drawings)} has "
                 "any: they were made of pictures; take Quick, Draw!'s or SVG files, or strokes_left_out=0"
             )
-        self._drawings, self._share, self._seed = drawings, share, seed
+
+    def _strokes(self, row: int) -> list[np.ndarray]:
+        """Reads the strokes of a drawing; none where its record has none."""
+        table = self._table(row)
+        return [] if table is None or not len(table) else strokes_of(table)
 
     def read(self, row: int, step: int, number: int) -> dict[str, Any]:
         """Reads a drawing.
@@ -52,7 +54,7 @@ class StrokeDropout:
           {"points": [p, 3] uint16, "label": int}, a function of (seed, step, number).
         """
         example = self._drawings[row]
-        strokes = self._strokes.get(row, ())
+        strokes = self._strokes(row)
         if len(strokes) < 2:
             return example
         rng = np.random.default_rng([self._seed, step, number])

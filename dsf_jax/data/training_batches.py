@@ -70,20 +70,12 @@ def training_batches(
       ValueError: when a batch has fewer drawings or photos than there are processes; see
         `batch_orders.by_class` and `StrokeDropout`.
     """
-    order = (
-        _by_class(mixture, batch_size, seed, per_class)
-        if per_class
-        else _shuffled(mixture, batch_size, seed)
-    )
+    order = _order_of_kinds(mixture, batch_size, seed, per_class)
     kinds = _kinds(mixture, {name: len(rows) for name, rows in order(0).items()})
     if strokes_left_out and "drawings" in kinds:
         some = StrokeDropout(mixture.drawings, share=strokes_left_out, seed=seed)
         kinds["drawings"] = kinds["drawings"]._replace(read=some.read)
-    for name, kind in kinds.items():
-        if kind.size < processes:
-            raise ValueError(
-                f"batch_size={batch_size} gives {kind.size} {name} to {processes} processes; raise it"
-            )
+    _check_shards(kinds, batch_size, processes)
 
     def read(step: int) -> TrainingBatch:
         batch, rows = {}, order(step)
@@ -100,6 +92,21 @@ def training_batches(
 
 # Number of a step -> rows of each kind, {"drawings": [n], "photos": [m]}; only kinds that there are.
 _OrderOfKinds = Callable[[int], dict[str, np.ndarray]]
+
+
+def _order_of_kinds(mixture: Mixture, batch_size: int, seed: int, per_class: int) -> _OrderOfKinds:
+    if per_class:
+        return _by_class(mixture, batch_size, seed, per_class)
+    return _shuffled(mixture, batch_size, seed)
+
+
+def _check_shards(kinds: Mapping[str, _Kind], batch_size: int, processes: int) -> None:
+    """Raises ValueError when some process would get nothing of a kind."""
+    for name, kind in kinds.items():
+        if kind.size < processes:
+            raise ValueError(
+                f"batch_size={batch_size} gives {kind.size} {name} to {processes} processes; raise it"
+            )
 
 
 def _shuffled(mixture: Mixture, batch_size: int, seed: int) -> _OrderOfKinds:

@@ -62,6 +62,19 @@ def cached_batches(
     """
     if jax.process_count() > 1:
         raise ValueError("cached views need one process; set cached_views=0 to train on several")
+    features, labels = _kept(mixture, model, activation, views, seed, hand)
+    if per_class:
+        domains = np.tile(mixture.domains(), views)
+        order = by_class(labels, domains, per_class=per_class, batch_size=batch_size, seed=seed)
+    else:
+        order = shuffled(len(labels), size=batch_size, seed=seed)
+    return _batches(features, labels, order, batch_size)
+
+
+def _kept(
+    mixture: Mixture, model: Model, activation: str, views: int, seed: int, hand: Hand
+) -> tuple[np.ndarray, np.ndarray]:
+    """Computes the activations [n * views, ...] float32 and labels [n * views] int32, view by view."""
     total = len(mixture.drawings) + len(mixture.photos)
     features = np.empty((total * views, *model.activation_shapes()[activation]), np.float32)
     labels = np.empty(total * views, np.int32)
@@ -79,15 +92,7 @@ def cached_batches(
                 rows = slice(done, done + len(block.labels))
                 features[rows], labels[rows] = block.outputs, block.labels
                 done = rows.stop
-    order = (
-        by_class(
-            labels, np.tile(mixture.domains(), views),
-            per_class=per_class, batch_size=batch_size, seed=seed,
-        )
-        if per_class
-        else shuffled(len(labels), size=batch_size, seed=seed)
-    )  # fmt: skip
-    return _batches(features, labels, order, batch_size)
+    return features, labels
 
 
 def _batches(

@@ -2,6 +2,7 @@
 hub, or a folder of the Hugging Face hub as it is.
 """
 
+import functools
 import os
 import pathlib
 from typing import Literal
@@ -32,8 +33,7 @@ def open_model(source: str | os.PathLike[str]) -> Model:
       OSError: when it cannot be fetched.
       ValueError: when it cannot be read.
     """
-    source = fetched(source)
-    kind = kind_of(source)
+    kind, source = kind_of(source), fetched(source)
     if kind == "checkpoint":
         return load_model(source)
     if kind == "pretrained":
@@ -43,7 +43,8 @@ def open_model(source: str | os.PathLike[str]) -> Model:
 
 
 def kind_of(source: str | os.PathLike[str]) -> Literal["checkpoint", "pretrained", "hugging_face"]:
-    """Returns what a path is; a checkpoint where it is nothing else."""
+    """Returns what a source of `open_model` is; a checkpoint where it is nothing else."""
+    source = fetched(source)
     if is_pretrained(source):
         return "pretrained"
     return "hugging_face" if hugging_face.holds_network(source) else "checkpoint"
@@ -63,21 +64,22 @@ def fetched(source: str | os.PathLike[str]) -> str | os.PathLike[str]:
       ValueError: for an address without a digest, or what has another one.
     """
     text = os.fspath(source)
-    if text.startswith(HUB):
-        return hugging_face.fetched(text.removeprefix(HUB))
-    if "://" not in text:
-        return source
-    address, _, digest = text.partition("#sha256=")
+    return _fetched(text) if text.startswith(HUB) or "://" in text else source
+
+
+@functools.cache  # the hub is asked once a process
+def _fetched(source: str) -> pathlib.Path:
+    if source.startswith(HUB):
+        return hugging_face.fetched(source.removeprefix(HUB))
+    address, _, digest = source.partition("#sha256=")
     return fetch_folder(address, digest)
 
 
 def has_words(source: str | os.PathLike[str], model: Model, layer: str) -> bool:
     """Returns whether `open_words` has what it takes, the package tokenizers apart."""
-    source = fetched(source)
     if kind_of(source) != "hugging_face" or layer != model.backbone.default_feature:
         return False
-    folder = hugging_face.read_folder(pathlib.Path(source))
-    return has_text(folder)
+    return has_text(hugging_face.read_folder(pathlib.Path(fetched(source))))
 
 
 def open_words(source: str | os.PathLike[str], model: Model, layer: str) -> Words:
@@ -93,7 +95,6 @@ def open_words(source: str | os.PathLike[str], model: Model, layer: str) -> Word
       FileNotFoundError: when the folder has no tokenizer.
       ValueError: for a network without a text tower, or features of another space.
     """
-    source = fetched(source)
     if kind_of(source) != "hugging_face":
         raise ValueError(
             f"{source} is a checkpoint, which has no text tower; for words, name a folder of SigLIP or "
@@ -104,4 +105,4 @@ def open_words(source: str | os.PathLike[str], model: Model, layer: str) -> Word
             f"pictures are compared by {layer!r}, and words lie in the space of "
             f"{model.backbone.default_feature!r}; take that layer"
         )
-    return read_words(hugging_face.read_folder(pathlib.Path(source)))
+    return read_words(hugging_face.read_folder(pathlib.Path(fetched(source))))
