@@ -50,9 +50,9 @@ def training_batches(
     """Lists the batches of an endless training run: batch `step` depends on (seed, step) only, so
     that a run resumes anywhere.
 
-    Drawings and photos are shuffled separately, each again in every one of its epochs, and stand in
-    every batch in the same proportion; or, with `per_class`, classes are drawn for each batch. Every
-    process reads only its own shard of a batch; shards are padded with weight 0 to one size.
+    Drawings and photos are shuffled separately, in every epoch again, and stand in every batch in one
+    proportion; or, with `per_class`, classes are drawn for each batch. Every process reads only its own
+    shard; shards are padded with weight 0 to one size.
 
     Args:
       mixture: drawings and photos.
@@ -67,8 +67,7 @@ def training_batches(
       A random-access data set of batches.
 
     Raises:
-      ValueError: when a batch has fewer drawings or photos than there are processes; see
-        `batch_orders.by_class` and `StrokeDropout`.
+      ValueError: when a process gets no drawing or no photo; see `by_class` and `StrokeDropout`.
     """
     order = _order_of_kinds(mixture, batch_size, seed, per_class)
     kinds = _kinds(mixture, {name: len(rows) for name, rows in order(0).items()})
@@ -81,9 +80,10 @@ def training_batches(
         batch, rows = {}, order(step)
         for name, kind in kinds.items():
             start, stop = (kind.size * shard // processes for shard in (process, process + 1))
-            numbered = enumerate(rows[name][start:stop].tolist(), kind.first + start)
+            first = kind.first + start
+            numbered = enumerate(rows[name][start:stop].tolist(), first)
             own = [kind.read(row, step, number) for number, row in numbered]
-            collated = collate(own, first=kind.first + start, points_length=kind.points_length)
+            collated = collate(own, first=first, points_length=kind.points_length)
             batch[name] = pad_batch(collated, -(-kind.size // processes))
         return batch
 

@@ -106,7 +106,6 @@ _RECIPES = (
             schedule="cosine",
             warmup=0.1,
             dropout_rate=0.2,
-            strokes_left_out=0.1,
         ),
     ),
     Recipe(
