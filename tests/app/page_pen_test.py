@@ -67,7 +67,8 @@ def test_a_mouses_other_buttons_leave_the_drawing_alone(page):
 @pytest.mark.parametrize("late", [False, True])
 def test_a_stroke_that_is_broken_off_is_kept_and_goes_on(page, broken, late):
     name = {"cancel": "pointercancel", "capture": "lostpointercapture"}[broken]
-    end = f"""() => document.getElementById("canvas").dispatchEvent(new PointerEvent("{name}", {{pointerId: 1, pointerType: "pen"}}))"""
+    event = f'new PointerEvent("{name}", {{pointerId: 1, pointerType: "pen"}})'
+    end = f'() => document.getElementById("canvas").dispatchEvent({event})'
     pointers(page, "pen", ("down", 0.2, 0.2, TIP), ("move", 0.8, 0.2, HELD))
     page.evaluate(end)
     if late:

@@ -32,14 +32,14 @@ export async function savePage(results, {strokes, query, among}) {
     made("meta", {charset: "utf-8"}),
     made("meta", {"http-equiv": "Content-Security-Policy", content: "default-src 'none'; img-src data:; style-src 'unsafe-inline'"}),
     made("meta", {name: "viewport", content: "width=device-width, initial-scale=1"}));
-  page.head.append(page.createElement("style"));
-  page.head.lastChild.textContent = STYLE;
   page.body.append(
     made("h1", {}, `Found: ${query}`),
     made("p", {}, `${results.length} of ${pictures(among)}, nearest first; ${new Date().toLocaleString()}`),
     ...strokes.length ? [preview(strokes)] : [],
     made("ol", {}, ...results.map((result, i) => item(result, i, images[i]))));
-  download(["<!doctype html>\n", page.documentElement.outerHTML], "text/html", "html");
+  // Its style is put in as text: here, the policy of this page would hold for it.
+  const text = page.documentElement.outerHTML.replace("</head>", () => `<style>${STYLE}</style></head>`);
+  download(["<!doctype html>\n", text], "text/html", "html");
 }
 
 function item(result, i, image) {
