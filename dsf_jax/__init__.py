@@ -153,6 +153,7 @@ app.relevance            relevance feedback, and how near a distance is
 app.match_map            where two pictures agree
 app.searcher             points or a photo -> pictures, classes, reasons
 app.opening              a checkpoint and its gallery -> a searcher
+app.notebook             a widget to draw on in notebooks, and what a searcher finds with it
 app.request_body         a request's body -> the query that it holds
 app.routes               the API
 app.server               the page to draw on, and its API, as one application

@@ -165,6 +165,7 @@ OWNERS = {
     "watchfiles": "dsf_jax.gallery.watch",
     "fastapi": "dsf_jax.app.routes",
     "pydantic": "dsf_jax.app.schemas",
+    "anywidget": "dsf_jax.app.notebook",
     "tensorboardX": "dsf_jax.training.metrics_log",
 }
 ALSO = {
