@@ -55,6 +55,8 @@ EXTRAS = {
     "formats": FORMATS,
     "watch": WATCH,
     "notebook": NOTEBOOK,
+    # Its later versions ask for an older orbax-checkpoint than this package; pip takes the newest that fits.
+    "onnx": ["jax2onnx>=0.13"],
     "hub": ["huggingface-hub>=2.4"],
     "text": TEXT,
     "peers": [*TEXT, "sentencepiece>=0.2.3", "torch>=2.13", "transformers>=5.24"],
