@@ -144,6 +144,7 @@ recipes.recipe           recipes: data, start values, settings and classes held 
 recipes.making           prepared data sets and a recipe -> a model as a folder that travels
 export.weights           a model's parameters -> files of Caffe and PyTorch
 export.write             a model in one folder that runs without this package
+export.onnx_file         a model's image network as one ONNX file
 app.schemas              what the page and its server say to each other
 app.turns                requests take turns at the network, clients that have gone lose theirs
 app.middleware           what every request to the server passes
@@ -153,6 +154,7 @@ app.relevance            relevance feedback, and how near a distance is
 app.match_map            where two pictures agree
 app.searcher             points or a photo -> pictures, classes, reasons
 app.opening              a checkpoint and its gallery -> a searcher
+app.notebook             a widget to draw on in notebooks, and what a searcher finds with it
 app.request_body         a request's body -> the query that it holds
 app.routes               the API
 app.server               the page to draw on, and its API, as one application

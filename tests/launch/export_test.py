@@ -67,6 +67,7 @@ def test_nothing_is_overwritten(launch, given, tmp_path):
     [
         ("pytorch", "alexnet.caffemodel", "must end in .pth or .pt for --format=pytorch"),
         ("caffemodel", "alexnet.pth", "must end in .caffemodel for --format=caffemodel"),
+        ("onnx", "alexnet.pth", "must end in .onnx for --format=onnx"),
         ("caffemodel", "net.caffemodel", "a .caffemodel is of Caffe's AlexNet"),
         ("stablehlo", "no/out", "is not a folder"),
     ],
