@@ -27,6 +27,7 @@ from dsf_jax.app.schemas import (
     ClassGuessSchema,
     DrawingQuery,
     ErrorResponse,
+    FoundPictureSchema,
     GuessesResponse,
     HealthResponse,
     Interpretation,
@@ -131,6 +132,7 @@ async def search(
         guesses = [] if probabilities is None else searcher.top_classes(probabilities)
         return SearchResponse(
             results=[_result_schema(result) for result in results],
+            nothing_near=searcher.nothing_near(results),
             guesses=_guess_schemas(guesses),
             taken=taken,
             pictures=len(searcher.gallery),
@@ -263,13 +265,17 @@ def _picture(searcher: Searcher, id: str) -> Picture:
 
 
 def _result_schema(result: SearchResult) -> SearchResultSchema:
+    duplicates = [FoundPictureSchema(**_found_fields(one)) for one in result.duplicates]
+    return SearchResultSchema(**_found_fields(result), duplicates=duplicates)
+
+
+def _found_fields(result: SearchResult) -> dict[str, Any]:
     picture = {name: getattr(result.picture, name) for name in PictureSchema.model_fields}
-    return SearchResultSchema(
-        **picture,
-        distance=result.distance,
-        closer_than=result.percentile,
-        steps=result.steps,
-    )
+    return picture | {
+        "distance": result.distance,
+        "closer_than": result.percentile,
+        "steps": result.steps,
+    }
 
 
 def _guess_schemas(guesses: list[ClassGuess]) -> list[ClassGuessSchema]:
