@@ -39,7 +39,13 @@ from dsf_jax.app.schemas import (
     WhyResponse,
     WordsQuery,
 )
-from dsf_jax.app.searcher import ClassGuess, EmbeddedQuery, Searcher, SearchResult
+from dsf_jax.app.searcher import (
+    FIRST_RESULTS,
+    ClassGuess,
+    EmbeddedQuery,
+    Searcher,
+    SearchResult,
+)
 from dsf_jax.app.turns import Turns
 from dsf_jax.data.pictures import read_picture
 from dsf_jax.gallery.snapshot import Picture
@@ -103,7 +109,7 @@ async def search(
     request: Request,
     searcher: Searching,
     body: Body,
-    count: Annotated[int, Parameter(ge=1, le=MAX_RESULTS)] = 24,
+    count: Annotated[int, Parameter(ge=1, le=MAX_RESULTS)] = FIRST_RESULTS,
     label: Marks = [],  # noqa: B006 (never changed)
     like: Marks = [],  # noqa: B006
     unlike: Marks = [],  # noqa: B006

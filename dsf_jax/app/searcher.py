@@ -28,6 +28,7 @@ from dsf_jax.retrieval.near_duplicates import Duplicates
 from dsf_jax.retrieval.nearness import DistanceSample, Nearness
 
 NUM_GUESSES = 5
+FIRST_RESULTS = 24  # that the page asks for, before more
 
 
 class EmbeddedQuery(NamedTuple):
@@ -139,7 +140,7 @@ class Searcher:
         query = self.embed(Query(points=dot))
         self.vote(Query(points=dot))
         self.embed(Query(photo=np.zeros((PHOTO_SIZE, PHOTO_SIZE, 3), np.uint8)))
-        self.search(query, 1)
+        self.search(query, FIRST_RESULTS)
         if self.words:
             self.embed_words("a drawing")
 

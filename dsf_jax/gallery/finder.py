@@ -11,7 +11,8 @@ from dsf_jax.retrieval.near_duplicates import Duplicates, group, shrink
 from dsf_jax.retrieval.nearness import NUM_COMPARED, SAMPLE_SIZE, Nearness
 
 MIN_ASKED = 32  # pictures that are asked for are 32, 64, 128, ...: few numbers, few compilations
-MOST_ASKED = 8  # times as many as are needed, where near-duplicates fill the places
+LOOKED_THROUGH = 4  # times as many pictures as results, where near-duplicates are looked for
+MOST_ASKED = 4  # times as many again, where they fill the places
 REDRAWN = 0.05  # change of the gallery's size after which its standard is calibrated again
 MOST_KEPT = 50_000  # shrunk pictures, 768 bytes each
 
@@ -56,7 +57,8 @@ class Finder:
         Raises:
           ValueError: when no picture has such a label or folder.
         """
-        asked = power_of_two(count + len(omitted), MIN_ASKED)
+        times = LOOKED_THROUGH if self.duplicates == "grouped" else 1
+        asked = power_of_two(times * count + len(omitted), MIN_ASKED)
         most = MOST_ASKED * asked
         while True:
             (found,) = self.gallery.nearest(vector[None], asked, labels=labels, folder=folder)

@@ -20,7 +20,7 @@ from dsf_jax.retrieval.features import embed, extract
 from dsf_jax.retrieval.near_duplicates import Duplicates, group, shrink
 from dsf_jax.retrieval.nearness import NUM_COMPARED, SAMPLE_SIZE, Nearness
 
-MOST_SEARCHED = 8  # times as many pictures as results, where near-duplicates fill the places
+LOOKED_THROUGH = 16  # times as many pictures as results, where near-duplicates are looked for
 
 
 class Sketch(NamedTuple):
@@ -171,7 +171,7 @@ def search_pictures(
     if not readable:
         raise ValueError(f"none of {len(paths)} pictures can be read: {failed[0]}")
     features = features[readable]
-    nearest = search(shown, features, k if duplicates == "separate" else MOST_SEARCHED * k)
+    nearest = search(shown, features, k if duplicates == "separate" else LOOKED_THROUGH * k)
     places = nearest.indices[0].tolist()
     groups = [[rank] for rank in range(len(places))]
     if duplicates == "grouped":

@@ -318,7 +318,8 @@ def test_near_duplicates_are_one_card_that_shows_them(open_page, copied):
     page = open_page(at=copied)
     board = Board(page)
     with page.expect_response("**/api/search*") as answer:
-        listed = board.draw(SQUARE)
+        page.click('[data-example="bell"]')  # at once: one search
+    listed = board.settled()
     results = answer.value.json()["results"]
     assert listed == [result["id"] for result in results] and len(listed) < 33
     joined = next(result for result in results if result["duplicates"])

@@ -94,7 +94,9 @@ def test_the_search_goes_on_only_so_far(gallery, vector, monkeypatch):
 
     monkeypatch.setattr(gallery, "nearest", nearest)
     assert len(Finder(gallery).nearest(vector, 3)) == 1
-    assert asked == [MIN_ASKED * times for times in (1, 2, 4, MOST_ASKED)]
+    assert asked == [MIN_ASKED * times for times in (1, 2, MOST_ASKED)]
+    assert len(Finder(gallery).nearest(vector, 24)) == 1
+    assert asked[3:] == [128 * times for times in (1, 2, MOST_ASKED)]
 
 
 def test_thumbnails_are_shrunk_once(gallery, vector, monkeypatch):
