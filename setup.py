@@ -39,6 +39,8 @@ FORMATS = ["pillow-heif>=1.8", "pillow-jxl-plugin>=1.3.8", "rawpy>=0.28", "resvg
 TEXT = ["tokenizers>=0.23"]
 GALLERY = ["lancedb>=0.40", "pyarrow>=25.0"]
 WATCH = ["watchfiles>=1.3"]
+# The drawing widget; who has a notebook has Jupyter.
+NOTEBOOK = [*GALLERY, "anywidget>=0.11"]
 APP = [*GALLERY, "fastapi>=0.165", "uvicorn>=0.54"]
 EXTRAS = {
     "cuda": ["jax[cuda]>=0.10.2"],
@@ -52,6 +54,9 @@ EXTRAS = {
     "baselines": BASELINES,
     "formats": FORMATS,
     "watch": WATCH,
+    "notebook": NOTEBOOK,
+    # Its later versions ask for an older orbax-checkpoint than this package; pip takes the newest that fits.
+    "onnx": ["jax2onnx>=0.13"],
     "hub": ["huggingface-hub>=2.4"],
     "text": TEXT,
     "peers": [*TEXT, "sentencepiece>=0.2.3", "torch>=2.13", "transformers>=5.24"],
@@ -66,6 +71,7 @@ EXTRAS = {
         *FORMATS,
         *TEXT,
         *WATCH,
+        *NOTEBOOK,
         "httpx>=0.28",
         "hypothesis>=6.170",
         "mypy>=2.4",

@@ -85,6 +85,8 @@ retrieval.feature_files  features of a network in such files
 retrieval.distances      the distance, tables of it, and rankings by it
 retrieval.euclidean      exact nearest neighbours, block by block
 retrieval.sharded        the same over all devices of all processes
+retrieval.near_duplicates  pictures that are one, resized or saved again
+retrieval.nearness       how near is near, by the standard of the pictures that are searched
 retrieval.picture_search  a drawing and picture files -> the pictures most like it
 gallery.crawl            a folder of pictures -> which files there are, what each holds, read ahead
 gallery.watch            waits until folders of pictures change
@@ -99,6 +101,7 @@ gallery.sync             the store brought up to date with a folder or files
 gallery.contents         which folders a gallery's pictures are of, and which are copies
 gallery.from_records     photos of prepared data sets -> a folder of picture files
 gallery.gallery          a gallery of one's own pictures: kept up with folders, searched
+gallery.finder           a gallery's answer to a query: near-duplicates as one, and how near they are
 evaluation.ranking       average precision, bounded or not, P@K, recall, NDCG
 evaluation.correlation   Kendall's tau
 evaluation.statistics    a mean with its bootstrap interval
@@ -144,15 +147,17 @@ recipes.recipe           recipes: data, start values, settings and classes held 
 recipes.making           prepared data sets and a recipe -> a model as a folder that travels
 export.weights           a model's parameters -> files of Caffe and PyTorch
 export.write             a model in one folder that runs without this package
+export.onnx_file         a model's image network as one ONNX file
 app.schemas              what the page and its server say to each other
 app.turns                requests take turns at the network, clients that have gone lose theirs
 app.middleware           what every request to the server passes
 app.errors               whatever is wrong with a request -> one line
 app.query                what is sent -> points or a photo, within limits
-app.relevance            relevance feedback, and how near a distance is
+app.relevance            relevance feedback
 app.match_map            where two pictures agree
 app.searcher             points or a photo -> pictures, classes, reasons
 app.opening              a checkpoint and its gallery -> a searcher
+app.notebook             a widget to draw on in notebooks, and what a searcher finds with it
 app.request_body         a request's body -> the query that it holds
 app.routes               the API
 app.server               the page to draw on, and its API, as one application

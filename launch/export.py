@@ -1,12 +1,14 @@
-r"""Takes a checkpoint out of this package: a folder for jax alone, one that travels, a Caffe or PyTorch file.
+r"""Takes a checkpoint out of this package: a folder for jax alone, one that travels, a Caffe, PyTorch or ONNX file.
 
 python -m launch.export --checkpoint=runs/quickstart --out=exported
 python -m launch.export --checkpoint=runs/quickstart --format=pytorch --out=alexnet.pth
+python -m launch.export --checkpoint=runs/quickstart --format=onnx --out=alexnet.onnx
 python -m launch.export --checkpoint=runs/quickstart --format=pretrained --licence=cc-by-sa-4.0 --out=my_model
 """
 
 from absl import flags
 
+from dsf_jax.export.onnx_file import write_onnx
 from dsf_jax.export.write import write_caffemodel, write_export, write_state_dict
 from dsf_jax.training.model_sources import open_model
 from dsf_jax.training.pretrained import save_pretrained
@@ -18,6 +20,7 @@ _FORMATS = {
     "caffemodel": (write_caffemodel, (".caffemodel",)),
     "pytorch": (write_state_dict, (".pth", ".pt")),
     "pretrained": (save_pretrained, ("",)),
+    "onnx": (write_onnx, (".onnx",)),
 }
 
 _CHECKPOINT = shared_flags.define_checkpoint()
@@ -29,7 +32,7 @@ _FORMAT = flags.DEFINE_enum(
     "stablehlo: a folder with parameters, functions for cpu, cuda and tpu, and a README that shows "
     "how to run them without this package. caffemodel: weights for Caffe's bvlc_alexnet prototxt. "
     "pytorch: a state dict (.pth). pretrained: a folder that travels, with a card; every --checkpoint takes "
-    "it.",
+    "it. onnx: the image network, pictures to features and logits (extra `onnx`).",
 )
 _LICENCE = flags.DEFINE_string(
     "licence", None, "With --format=pretrained: licence of the weights, cc-by-4.0 or the like."

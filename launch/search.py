@@ -5,6 +5,9 @@ python -m launch.search --checkpoint=runs/quickstart --sketch=drawing.png --phot
 With --gallery=my_gallery instead of --photos, the pictures are those that launch.index has put there:
 only the drawing's features are computed. --labels and --folder choose among them.
 
+Near-duplicates are one line, with their number behind the path. Where nothing that was found seems to be
+what is looked for, a line on standard error says so.
+
 With a folder of SigLIP or CLIP for a checkpoint, words find pictures too, alone or with a drawing:
 
 python -m launch.search --checkpoint=siglip --words="a red umbrella" --sketch=drawing.png --photos=my_photos
@@ -65,6 +68,8 @@ _FOLDER = flags.DEFINE_string(
 _TOP = shared_flags.define_top()
 _LAYER = shared_flags.define_layer()
 _QUERY_VIEWS = shared_flags.define_query_views()
+_DUPLICATES = shared_flags.define_duplicates()
+_WARN_FAR = shared_flags.define_warn_far()
 _POLARITY = flags.DEFINE_enum(
     "polarity",
     None,
@@ -108,11 +113,18 @@ def main() -> None:
         for note in sketch.query.notes:
             common.note(f"{_SKETCH.value}: {note}")
     query = sketch and sketch.query
-    found = _search_gallery(query) if _GALLERY.value else _search_folders(query)
-    for rank, (distance, path) in enumerate(found, start=1):
-        print(f"{rank:3d}  {distance:.4f}  {path}")
+    found, far = _search_gallery(query) if _GALLERY.value else _search_folders(query)
+    for rank, (distance, path, duplicates) in enumerate(found, start=1):
+        more = (
+            f"  (and {len(duplicates)} near-duplicate{'s' if len(duplicates) > 1 else ''})"
+            if duplicates
+            else ""
+        )
+        print(f"{rank:3d}  {distance:.4f}  {path}{more}")
+    if far and _WARN_FAR.value:
+        common.note("nothing near here: these are the least far")
     if figure and sketch:
-        pictures = [_picture_or_name(path) for _, path in found]
+        pictures = [_picture_or_name(one.path) for one in found]
         save_figure(ranked_results([sketch.image], [pictures]), figure)
 
 
@@ -127,18 +139,22 @@ def _features(model: Model, layer: str, query: Query | None) -> np.ndarray:
     return shown if words is None else blended(shown, words, _WORDS_SHARE.value)
 
 
-def _search_folders(query: Query | None) -> list[FoundPicture]:
-    """Returns the nearest pictures of some folders, and names on standard error what could not be compared."""
+def _search_folders(query: Query | None) -> tuple[list[FoundPicture], bool]:
+    """Returns the nearest pictures of some folders, and whether none is near; names on standard error what
+    could not be compared.
+    """
     folders = _PHOTOS.value or []
     check_apart(folders)
     pictures = [path for folder in folders for path in _listed(folder)]
     model = common.load_told(_CHECKPOINT.value)
     layer = _LAYER.value or model.default_feature
     shown = _features(model, layer, query)
-    found, failed = search_pictures(model, shown, pictures, _TOP.value, layer=layer)
+    found, failed, far = search_pictures(
+        model, shown, pictures, _TOP.value, layer=layer, duplicates=_DUPLICATES.value
+    )
     for line in failed:
         print(line, file=sys.stderr)
-    return found
+    return found, far
 
 
 def _listed(folder: str) -> list[pathlib.Path]:
@@ -165,11 +181,12 @@ def _picture_or_name(path: pathlib.Path) -> np.ndarray | str:
         return printable(path.name)
 
 
-def _search_gallery(query: Query | None) -> list[FoundPicture]:
-    """Returns a gallery's nearest pictures."""
+def _search_gallery(query: Query | None) -> tuple[list[FoundPicture], bool]:
+    """Returns a gallery's nearest pictures, and whether none is near."""
     uri = _GALLERY.value
     # They need LanceDB, which a folder does not.
     from dsf_jax.gallery.embedder import network_embedder
+    from dsf_jax.gallery.finder import Finder
     from dsf_jax.gallery.gallery import Gallery
     from dsf_jax.gallery.store import open_store
 
@@ -178,9 +195,15 @@ def _search_gallery(query: Query | None) -> list[FoundPicture]:
     gallery = Gallery.open(uri, network_embedder(model, layer=layer, name=_CHECKPOINT.value))
     if not len(gallery):
         raise ValueError(f"{uri} holds no picture yet; add some with python -m launch.index")
-    features = _features(model, layer, query)
-    (neighbours,) = gallery.search(features, _TOP.value, labels=_LABELS.value, folder=_FOLDER.value)
-    return [FoundPicture(distance, pathlib.Path(picture.path)) for picture, distance in neighbours]
+    (vector,) = gallery.project(_features(model, layer, query))
+    finder = Finder(gallery, duplicates=_DUPLICATES.value)
+    groups = finder.nearest(vector, _TOP.value, labels=_LABELS.value, folder=_FOLDER.value)
+    paths = [[pathlib.Path(one.picture.path) for one in members] for members in groups]
+    found = [
+        FoundPicture(members[0].distance, first, tuple(others))
+        for members, (first, *others) in zip(groups, paths, strict=True)
+    ]
+    return found, _WARN_FAR.value and finder.nothing_near(vector, groups)
 
 
 if __name__ == "__main__":

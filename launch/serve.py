@@ -19,6 +19,8 @@ from launch import common, shared_flags
 _CHECKPOINT = shared_flags.define_checkpoint(quickstart.FOLDER)
 _GALLERY = shared_flags.define_gallery(required=False)
 _QUERY_VIEWS = shared_flags.define_query_views()
+_DUPLICATES = shared_flags.define_duplicates()
+_WARN_FAR = shared_flags.define_warn_far()
 _HOST = flags.DEFINE_string(
     "host",
     "127.0.0.1",
@@ -59,7 +61,13 @@ def main() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # many small ones add up
     listening = listen(_HOST.value, _PORT.value)
     try:
-        searcher = open_searcher(_CHECKPOINT.value, _GALLERY.value, _QUERY_VIEWS.value)
+        searcher = open_searcher(
+            _CHECKPOINT.value,
+            _GALLERY.value,
+            _QUERY_VIEWS.value,
+            duplicates=_DUPLICATES.value,
+            warns_far=_WARN_FAR.value,
+        )
         common.note(searcher.model.card.sentence(_CHECKPOINT.value))
         searcher.warm_up()
         server = uvicorn.Server(

@@ -20,6 +20,7 @@ from dsf_jax.data.unseen import UNSEEN
 from dsf_jax.images.views import QueryViews
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbones import BACKBONES, FAMILIES
+from dsf_jax.retrieval.near_duplicates import Duplicates
 
 Config = TypeVar("Config")
 
@@ -191,6 +192,28 @@ def define_query_views() -> flags.FlagHolder[QueryViews]:
     return cast(
         flags.FlagHolder[QueryViews],
         flags.DEFINE_enum("query_views", "one", get_args(QueryViews), text),
+    )
+
+
+def define_duplicates() -> flags.FlagHolder[Duplicates]:
+    """Defines --duplicates, how near-duplicates are shown."""
+    text = (
+        "Near-duplicates, which are one picture resized or saved again: grouped, as one result with their "
+        "number; separate, each as a result of its own."
+    )
+    return cast(
+        flags.FlagHolder[Duplicates],
+        flags.DEFINE_enum("duplicates", "grouped", get_args(Duplicates), text),
+    )
+
+
+def define_warn_far() -> flags.FlagHolder[bool]:
+    """Defines --warn_far, whether answers warn that nothing is near."""
+    return flags.DEFINE_boolean(
+        "warn_far",
+        True,
+        "Warns when what was found most likely has nothing to do with the query, by the standard of the "
+        "pictures that are searched.",
     )
 
 

@@ -165,6 +165,8 @@ OWNERS = {
     "watchfiles": "dsf_jax.gallery.watch",
     "fastapi": "dsf_jax.app.routes",
     "pydantic": "dsf_jax.app.schemas",
+    "anywidget": "dsf_jax.app.notebook",
+    "jax2onnx": "dsf_jax.export.onnx_file",
     "tensorboardX": "dsf_jax.training.metrics_log",
 }
 ALSO = {

@@ -11,11 +11,18 @@ from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.gallery.store import open_store
 from dsf_jax.images.views import QueryViews
 from dsf_jax.models.model import Model
+from dsf_jax.models.words import Words
+from dsf_jax.retrieval.near_duplicates import Duplicates
 from dsf_jax.training.model_sources import has_words, open_model, open_words
 
 
 def open_searcher(
-    checkpoint: str, gallery: str | None, query_views: QueryViews = "one"
+    checkpoint: str,
+    gallery: str | None,
+    query_views: QueryViews = "one",
+    *,
+    duplicates: Duplicates = "grouped",
+    warns_far: bool = True,
 ) -> Searcher:
     """Opens a checkpoint and a gallery that was made with it.
 
@@ -25,6 +32,8 @@ def open_searcher(
       gallery: URI of the gallery; None for one of the quickstart's pictures, made when absent. The
         checkpoint is then the quickstart's run folder.
       query_views: views of a query that it is searched by, see `Searcher`.
+      duplicates: whether near-duplicates are one result or several.
+      warns_far: whether answers warn that nothing is near.
 
     Raises:
       OSError: when one of them is not there.
@@ -32,12 +41,18 @@ def open_searcher(
     """
     model = open_model(checkpoint)
     if gallery is None:
-        run = pathlib.Path(checkpoint)
-        return Searcher(model, quickstart_gallery(run, model), query_views)
+        opened, words = quickstart_gallery(pathlib.Path(checkpoint), model), None
+    else:
+        opened, words = _open_gallery(checkpoint, gallery, model)
+    return Searcher(model, opened, query_views, words, duplicates=duplicates, warns_far=warns_far)
+
+
+def _open_gallery(checkpoint: str, gallery: str, model: Model) -> tuple[Gallery, Words | None]:
+    """Opens a gallery, and what embeds words in its space, where the checkpoint has that."""
     layer = open_store(gallery).config.layer
     embedder = network_embedder(model, layer=layer, name=checkpoint)
     words = open_words(checkpoint, model, layer) if has_words(checkpoint, model, layer) else None
-    return Searcher(model, Gallery.open(gallery, embedder), query_views, words)
+    return Gallery.open(gallery, embedder), words
 
 
 def quickstart_gallery(run: pathlib.Path, model: Model) -> Gallery:

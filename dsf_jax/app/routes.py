@@ -27,6 +27,7 @@ from dsf_jax.app.schemas import (
     ClassGuessSchema,
     DrawingQuery,
     ErrorResponse,
+    FoundPictureSchema,
     GuessesResponse,
     HealthResponse,
     Interpretation,
@@ -38,7 +39,13 @@ from dsf_jax.app.schemas import (
     WhyResponse,
     WordsQuery,
 )
-from dsf_jax.app.searcher import ClassGuess, EmbeddedQuery, Searcher, SearchResult
+from dsf_jax.app.searcher import (
+    FIRST_RESULTS,
+    ClassGuess,
+    EmbeddedQuery,
+    Searcher,
+    SearchResult,
+)
 from dsf_jax.app.turns import Turns
 from dsf_jax.data.pictures import read_picture
 from dsf_jax.gallery.snapshot import Picture
@@ -102,7 +109,7 @@ async def search(
     request: Request,
     searcher: Searching,
     body: Body,
-    count: Annotated[int, Parameter(ge=1, le=MAX_RESULTS)] = 24,
+    count: Annotated[int, Parameter(ge=1, le=MAX_RESULTS)] = FIRST_RESULTS,
     label: Marks = [],  # noqa: B006 (never changed)
     like: Marks = [],  # noqa: B006
     unlike: Marks = [],  # noqa: B006
@@ -131,6 +138,7 @@ async def search(
         guesses = [] if probabilities is None else searcher.top_classes(probabilities)
         return SearchResponse(
             results=[_result_schema(result) for result in results],
+            nothing_near=searcher.nothing_near(results),
             guesses=_guess_schemas(guesses),
             taken=taken,
             pictures=len(searcher.gallery),
@@ -263,13 +271,17 @@ def _picture(searcher: Searcher, id: str) -> Picture:
 
 
 def _result_schema(result: SearchResult) -> SearchResultSchema:
+    duplicates = [FoundPictureSchema(**_found_fields(one)) for one in result.duplicates]
+    return SearchResultSchema(**_found_fields(result), duplicates=duplicates)
+
+
+def _found_fields(result: SearchResult) -> dict[str, Any]:
     picture = {name: getattr(result.picture, name) for name in PictureSchema.model_fields}
-    return SearchResultSchema(
-        **picture,
-        distance=result.distance,
-        closer_than=result.percentile,
-        steps=result.steps,
-    )
+    return picture | {
+        "distance": result.distance,
+        "closer_than": result.percentile,
+        "steps": result.steps,
+    }
 
 
 def _guess_schemas(guesses: list[ClassGuess]) -> list[ClassGuessSchema]:

@@ -76,7 +76,7 @@ class PictureSchema(BaseModel):
     height: int
 
 
-class SearchResultSchema(PictureSchema):
+class FoundPictureSchema(PictureSchema):
     """A picture that was found."""
 
     distance: float = Field(description="Euclidean distance between features.")
@@ -84,7 +84,15 @@ class SearchResultSchema(PictureSchema):
     steps: Annotated[int, Field(ge=1, le=5)] = Field(
         description="How near it is by the gallery's own standard: it stands out as the nearest picture "
         "of a quarter (2), a half (3), three quarters (4) or 19 in 20 (5) of the gallery's pictures does, "
-        "or less (1)."
+        "or less, or nothing found is near (1)."
+    )
+
+
+class SearchResultSchema(FoundPictureSchema):
+    """A picture that was found, and those that are the same, resized or saved again."""
+
+    duplicates: list[FoundPictureSchema] = Field(
+        description="Its near-duplicates among the pictures found, nearest first."
     )
 
 
@@ -104,6 +112,10 @@ class SearchResponse(BaseModel):
     """What was found."""
 
     results: list[SearchResultSchema] = Field(description="Nearest first.")
+    nothing_near: bool = Field(
+        description="Whether the results most likely have nothing to do with the query: by the gallery's "
+        "own standard, none stands out much, and they are unlike each other."
+    )
     guesses: list[ClassGuessSchema] = Field(
         description="By a single view: classes that the gallery has, likeliest first, then those of the "
         "likeliest that it does not have; none where a picture of the gallery is the "

@@ -12,10 +12,11 @@ import numpy as np
 
 from dsf_jax.app.match_map import MatchMap, match_strengths
 from dsf_jax.app.query import Query
-from dsf_jax.app.relevance import VectorSample, rocchio, step_bounds
+from dsf_jax.app.relevance import rocchio
 from dsf_jax.data.mixtures import EDGE_PRESERVING, square_photo
 from dsf_jax.data.pictures import decode_picture
-from dsf_jax.gallery.gallery import Gallery
+from dsf_jax.gallery.finder import Finder, power_of_two
+from dsf_jax.gallery.gallery import Gallery, Neighbour
 from dsf_jax.gallery.snapshot import Picture
 from dsf_jax.images.points import DARKEST, PADDED_LENGTHS, pad_points, padded_length
 from dsf_jax.images.views import PHOTO_SIZE, QueryViews, check_query_views
@@ -23,12 +24,11 @@ from dsf_jax.models.model import Model
 from dsf_jax.models.words import Words
 from dsf_jax.recognition.voting import vote
 from dsf_jax.retrieval.features import blended, mean_feature
+from dsf_jax.retrieval.near_duplicates import Duplicates
+from dsf_jax.retrieval.nearness import DistanceSample, Nearness
 
-SAMPLE_SIZE = 1_000  # pictures that a query's distances are compared with
-NUM_PROBES = 64  # of them, whose own nearest pictures calibrate the steps
-REDRAWN = 0.05  # change of the gallery's size after which both are drawn again
 NUM_GUESSES = 5
-MIN_ASKED = 32  # pictures that are asked for are 32, 64, 128, ...: few numbers, few compilations
+FIRST_RESULTS = 24  # that the page asks for, before more
 
 
 class EmbeddedQuery(NamedTuple):
@@ -53,13 +53,15 @@ class SearchResult(NamedTuple):
       distance: Euclidean distance.
       percentile: fraction of the gallery that is further away, estimated from a sample.
       steps: 1 to 5, how far it stands out from the distances of this query; 1 where it does so less than
-        the nearest picture of most of the gallery's own.
+        the nearest picture of most of the gallery's own, and where nothing found is near.
+      duplicates: its near-duplicates, nearest first.
     """
 
     picture: Picture
     distance: float
     percentile: float
     steps: int
+    duplicates: tuple["SearchResult", ...] = ()
 
 
 class ClassGuess(NamedTuple):
@@ -93,6 +95,9 @@ class Searcher:
         gallery: Gallery,
         query_views: QueryViews = "one",
         words: Words | None = None,
+        *,
+        duplicates: Duplicates = "grouped",
+        warns_far: bool = True,
     ) -> None:
         """Keeps them.
 
@@ -102,6 +107,8 @@ class Searcher:
           query_views: views of a drawing or photo that it is searched by, see `features.embed`; a picture
             of the gallery is searched by what the gallery has of it.
           words: what embeds words in the gallery's space; None searches by no words.
+          duplicates: whether near-duplicates are one result or several.
+          warns_far: whether answers warn that nothing is near.
 
         Raises:
           ValueError: for a network that does not take points, or an unknown choice of views.
@@ -113,8 +120,8 @@ class Searcher:
                 f"points; choose one that was trained with resizing={EDGE_PRESERVING}"
             )
         self.model, self.gallery, self.layer = model, gallery, gallery.config.layer
-        self.query_views, self.words = query_views, words
-        self._sample: VectorSample | None = None
+        self.query_views, self.words, self.warns_far = query_views, words, warns_far
+        self._finder = Finder(gallery, duplicates=duplicates)
 
     @property
     def expectation(self) -> str:
@@ -133,7 +140,7 @@ class Searcher:
         query = self.embed(Query(points=dot))
         self.vote(Query(points=dot))
         self.embed(Query(photo=np.zeros((PHOTO_SIZE, PHOTO_SIZE, 3), np.uint8)))
-        self.search(query, 1)
+        self.search(query, FIRST_RESULTS)
         if self.words:
             self.embed_words("a drawing")
 
@@ -173,7 +180,7 @@ class Searcher:
 
         Args:
           query: where to start.
-          count: number of pictures, at most.
+          count: number of results, at most.
           labels: labels of the pictures that are searched; all where there are none.
           liked: ids of pictures that are right.
           disliked: ids of pictures that are wrong; they are omitted.
@@ -185,23 +192,20 @@ class Searcher:
           ValueError: for an id that the gallery does not have.
         """
         vector = rocchio(query.vector, self._vectors(liked), self._vectors(disliked))
-        omitted = {*disliked, query.id}
-        asked = _power_of_two(count + len(omitted), MIN_ASKED)
-        (found,) = self.gallery.nearest(vector[None], asked, labels=tuple(labels))
-        kept = [neighbour for neighbour in found if neighbour.picture.id not in omitted]
-        if not kept:
+        omitted = {*disliked, *([query.id] if query.id else [])}
+        groups = self._finder.nearest(vector, count, labels=tuple(labels), omitted=omitted)
+        if not groups:
             return []
-        sample = self._vector_sample()
-        usual = sample.distances(vector)
-        return [
-            SearchResult(
-                picture,
-                distance,
-                usual.percentile(distance),
-                sample.steps(usual.deviations(distance)),
-            )
-            for picture, distance in kept[:count]
-        ]
+        far = self.warns_far and self._finder.nothing_near(vector, groups)
+        nearness = self._finder.nearness()
+        usual = nearness.distances(vector)
+        return [_result(members, usual, nearness, far) for members in groups]
+
+    def nothing_near(self, results: Sequence[SearchResult]) -> bool:
+        """Returns whether an answer of `search` most likely has nothing to do with the query; never where
+        that is not to be told.
+        """
+        return self.warns_far and bool(results) and results[0].steps == 1
 
     def vote(self, query: Query) -> list[ClassGuess]:
         """Guesses what a drawing or a photo shows, by the vote of its 18 views."""
@@ -283,26 +287,21 @@ class Searcher:
             return np.zeros((0, 1), np.float32)
         return self.gallery.vectors(list(ids))
 
-    def _vector_sample(self) -> VectorSample:
-        """Returns a sample of the gallery's vectors, drawn again when the gallery has changed."""
-        count, sample = len(self.gallery), self._sample
-        if sample is None or abs(count - sample.gallery_size) > REDRAWN * sample.gallery_size:
-            vectors = self.gallery.sample(min(SAMPLE_SIZE, count), seed=0)
-            drawn = VectorSample.of(vectors, count)
-            self._sample = sample = drawn._replace(bounds=self._step_bounds(drawn, vectors))
-        return sample
 
-    def _step_bounds(self, sample: VectorSample, vectors: np.ndarray) -> tuple[float, ...]:
-        """Calibrates the steps by how the nearest pictures of the gallery's own ones stand out."""
-        probes = vectors[:NUM_PROBES]
-        found = self.gallery.nearest(probes, 2)  # itself and another
-        return step_bounds(
-            [
-                sample.distances(probe).deviations(neighbours[1].distance)
-                for probe, neighbours in zip(probes, found, strict=True)
-                if len(neighbours) > 1
-            ]
+def _result(
+    members: Sequence[Neighbour], usual: DistanceSample, nearness: Nearness, far: bool
+) -> SearchResult:
+    """Makes a result of a picture and its near-duplicates."""
+    first, *others = (
+        SearchResult(
+            picture,
+            distance,
+            usual.percentile(distance),
+            1 if far else nearness.steps(usual.deviations(distance)),
         )
+        for picture, distance in members
+    )
+    return first._replace(duplicates=tuple(others))
 
 
 def _batch(query: Query) -> Mapping[str, Any]:
@@ -310,14 +309,9 @@ def _batch(query: Query) -> Mapping[str, Any]:
     if query.points is not None:
         length = padded_length(len(query.points))
         if length > PADDED_LENGTHS[-1]:
-            length = _power_of_two(length, PADDED_LENGTHS[-1])
+            length = power_of_two(length, PADDED_LENGTHS[-1])
         return {"points": pad_points([query.points], length)}
     return {"photo": np.asarray(query.photo)[None]}
-
-
-def _power_of_two(count: int, least: int) -> int:
-    """Returns `least` times the least power of two that makes it `count` or more."""
-    return least << (-(-count // least) - 1).bit_length()
 
 
 @functools.partial(jax.jit, static_argnames=("layer",))

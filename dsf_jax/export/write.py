@@ -76,7 +76,7 @@ def write_export(folder: str | os.PathLike[str], model: Model) -> None:
             "format"
         )
     check_space(folder.parent, (model.params, model.params))
-    model = model.replace(params=_checked(model.params))
+    model = model.replace(params=finite(model.params))
     with new_folder(folder) as part:
         _fill(part, model, _export_functions(model))
 
@@ -124,6 +124,15 @@ def write_state_dict(path: str | os.PathLike[str], model: Model) -> None:
     content = state_dict(model)
     check_space(pathlib.Path(path).absolute().parent, model.params)
     write_atomic(path, content)
+
+
+def finite(params: Params) -> dict[str, dict[str, np.ndarray]]:
+    """Fetches parameters, contiguous as safetensors takes them to be, and refuses broken ones."""
+    host = jax.tree.map(np.ascontiguousarray, jax.device_get(params))
+    for name, array in load.flat(host).items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} has values that are not finite; take an earlier checkpoint")
+    return host
 
 
 def _exported_features(model: Model) -> tuple[str, ...]:
@@ -200,15 +209,6 @@ def _forget_paths(folder: pathlib.Path) -> None:
     """
     for mark in folder.rglob("commit_success.txt"):
         mark.write_text("complete\n", encoding="utf-8")
-
-
-def _checked(params: Params) -> dict[str, dict[str, np.ndarray]]:
-    """Fetches parameters, contiguous as safetensors takes them to be, and refuses broken ones."""
-    host = jax.tree.map(np.ascontiguousarray, jax.device_get(params))
-    for name, array in load.flat(host).items():
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} has values that are not finite; take an earlier checkpoint")
-    return host
 
 
 def _file_of(name: str) -> str:

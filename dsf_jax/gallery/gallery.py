@@ -215,10 +215,8 @@ class Gallery:
         self.refresh()
 
     def remove(self, folder: str | os.PathLike[str]) -> int:
-        """Removes the pictures of a folder and its sub-folders, or one file, whether it exists or not.
-
-        Returns:
-          The number of files whose rows were removed.
+        """Removes the pictures of a folder and its sub-folders, or one file, whether it exists or not;
+        returns the number of files whose rows were removed.
         """
         removed = remove_folder(self._latest(), folder)
         self.refresh()
@@ -296,8 +294,7 @@ class Gallery:
     def sample(self, count: int, *, seed: int) -> np.ndarray:
         """Returns the stored vectors [at most count, p] float32 of random pictures, each once."""
         snapshot = self._snapshot
-        count = min(count, len(snapshot))
-        rows = np.random.default_rng(seed).choice(len(snapshot), count, replace=False)
+        rows = np.random.default_rng(seed).permutation(len(snapshot))[:count]
         return snapshot.vectors(rows)
 
     def get(self, id: str) -> Picture:
@@ -307,7 +304,11 @@ class Gallery:
 
     def thumbnail(self, id: str) -> bytes:
         """Returns a picture as a JPEG no side of which is longer than 256; ValueError for an unknown id."""
-        return self._read(lambda snapshot: snapshot.thumbnail(id))
+        return self.thumbnails([id])[0]
+
+    def thumbnails(self, ids: Sequence[str]) -> list[bytes]:
+        """Returns pictures as `thumbnail` does; ValueError for an unknown id."""
+        return self._read(lambda snapshot: snapshot.thumbnails(ids))
 
     def labels(self) -> dict[str, int]:
         """Counts the pictures of each label, by name."""

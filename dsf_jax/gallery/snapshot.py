@@ -123,10 +123,12 @@ class Snapshot:
                 f"id={error.args[0]!r} is not in {self.store.uri}; it may have been deleted: search again"
             ) from error
 
-    def thumbnail(self, key: str) -> bytes:
-        """Returns the thumbnail of an id, a JPEG; ValueError for an unknown one."""
-        row_ids = self.row_ids[self.rows([key])]
-        return self.store.take(row_ids, ["thumbnail"])["thumbnail"][0].as_py()
+    def thumbnails(self, keys: Sequence[str]) -> list[bytes]:
+        """Returns the thumbnails of ids, JPEGs; ValueError for an unknown one."""
+        row_ids = self.row_ids[self.rows(keys)]
+        found = self.store.take(row_ids, ["thumbnail"]).to_pydict()
+        by_row = dict(zip(found["_rowid"], found["thumbnail"], strict=True))
+        return [by_row[row_id] for row_id in row_ids.tolist()]
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """Returns the vectors [n, p] float32 of rows."""

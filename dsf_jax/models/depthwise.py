@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dsf_jax.models.kernels import by_platform
+
 # Images whose products one loop adds up: with few, more sums are written; all of a large batch make a
 # loop that is slow to compile and to run.
 IMAGES_AT_ONCE = 16
@@ -26,7 +28,7 @@ def depthwise(x: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
     """
     shifted = functools.partial(_shifted, stride=stride)
     grouped = functools.partial(_grouped, stride=stride)
-    return jax.lax.platform_dependent(x, kernel, cpu=shifted, default=grouped)
+    return by_platform(x, kernel, cpu=shifted, default=grouped)
 
 
 def same_padding(length: int, side: int, stride: int) -> tuple[int, int]:

@@ -3,13 +3,17 @@ convolutions, response normalisation as a sum of shifted slices with a derivativ
 pools as a maximum of strided slices. They compute what the textbook forms compute, to rounding.
 """
 
+import contextlib
+import contextvars
 import functools
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+_PORTABLE = contextvars.ContextVar("portable", default=False)
 LRN_RADIUS, LRN_ALPHA, LRN_BETA, LRN_BIAS = 2, 1e-4, 0.75, 1.0
 
 
@@ -29,6 +33,35 @@ class Conv(NamedTuple):
     stride: int
     padding: int
     groups: int
+
+
+def by_platform(
+    *operands: jax.Array,
+    cpu: Callable[..., jax.Array],
+    default: Callable[..., jax.Array],
+) -> jax.Array:
+    """Applies the form that runs fastest on the platform that is compiled for.
+
+    Args:
+      operands: arguments of both forms.
+      cpu: form of CPUs.
+      default: form of all other platforms, and of what is traced within `portable_forms`.
+    """
+    if _PORTABLE.get():
+        return default(*operands)
+    return jax.lax.platform_dependent(*operands, cpu=cpu, default=default)
+
+
+@contextlib.contextmanager
+def portable_forms() -> Iterator[None]:
+    """Leaves no choice by platform in what is traced within it, for formats that have none. What `jax.jit`
+    has traced before stays as it is.
+    """
+    token = _PORTABLE.set(True)
+    try:
+        yield
+    finally:
+        _PORTABLE.reset(token)
 
 
 def along_last_axis(vector: np.ndarray | jax.Array, like: jax.Array) -> jax.Array:
@@ -60,7 +93,7 @@ def convolve_groups(x: jax.Array, kernel: jax.Array, conv: Conv) -> jax.Array:
     by_image = _convolution_by_image if conv.stride > 1 else _convolution_back_by_image
     products = functools.partial(by_image, conv=group)
     outputs = [
-        jax.lax.platform_dependent(part, part_kernel, cpu=products, default=whole)
+        by_platform(part, part_kernel, cpu=products, default=whole)
         if conv.kernel > 3
         else whole(part, part_kernel)
         for part, part_kernel in zip(

@@ -17,6 +17,10 @@ from dsf_jax.images.views import QueryViews
 from dsf_jax.models.model import Model
 from dsf_jax.retrieval.euclidean import search
 from dsf_jax.retrieval.features import embed, extract
+from dsf_jax.retrieval.near_duplicates import Duplicates, group, shrink
+from dsf_jax.retrieval.nearness import NUM_COMPARED, SAMPLE_SIZE, Nearness
+
+LOOKED_THROUGH = 16  # times as many pictures as results, where near-duplicates are looked for
 
 
 class Sketch(NamedTuple):
@@ -32,10 +36,11 @@ class Sketch(NamedTuple):
 
 
 class FoundPicture(NamedTuple):
-    """A picture file, and its Euclidean distance from the drawing."""
+    """A picture file, its Euclidean distance from the drawing, and its near-duplicates, nearest first."""
 
     distance: float
     path: pathlib.Path
+    duplicates: tuple[pathlib.Path, ...] = ()
 
 
 class Ranking(NamedTuple):
@@ -44,10 +49,12 @@ class Ranking(NamedTuple):
     Attributes:
       found: the nearest pictures, nearest first.
       failed: one line per file that could not be read.
+      nothing_near: whether those found most likely have nothing to do with the query.
     """
 
     found: list[FoundPicture]
     failed: list[str]
+    nothing_near: bool
 
 
 class PictureFiles(Sequence[dict[str, Any]]):
@@ -55,12 +62,14 @@ class PictureFiles(Sequence[dict[str, Any]]):
 
     Attributes:
       failed: why a file could not be read, by its place; it is a blank example.
+      shrunk: what near-duplicates are told by, of the files that were read, by their places.
     """
 
     def __init__(self, paths: Sequence[pathlib.Path]) -> None:
         """Keeps the paths."""
         self._paths = paths
         self.failed: dict[int, str] = {}
+        self.shrunk: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         """Returns the number of files."""
@@ -77,7 +86,9 @@ class PictureFiles(Sequence[dict[str, Any]]):
                 f"{printable(path)}: {reason}; fix it, or remove it" if reason else str(error)
             )
             picture = np.full((1, 1, 3), 255, np.uint8)
-        return {"photo": square_photo(picture), "label": 0}
+        photo = square_photo(picture)
+        self.shrunk[index] = shrink(photo)
+        return {"photo": photo, "label": 0}
 
 
 def read_sketch(path: str | os.PathLike[str], polarity: Polarity | None = None) -> Sketch:
@@ -129,7 +140,13 @@ def sketch_features(
 
 
 def search_pictures(
-    model: Model, shown: np.ndarray, paths: Sequence[pathlib.Path], k: int, *, layer: str
+    model: Model,
+    shown: np.ndarray,
+    paths: Sequence[pathlib.Path],
+    k: int,
+    *,
+    layer: str,
+    duplicates: Duplicates = "grouped",
 ) -> Ranking:
     """Finds the picture files whose features are nearest; all of them are read.
 
@@ -137,11 +154,12 @@ def search_pictures(
       model: network with its parameters.
       shown: [1, d] float32, features of the query.
       paths: paths of the picture files.
-      k: number of pictures.
+      k: number of results.
       layer: name of a feature of the model's backbone, which `shown` is of.
+      duplicates: whether near-duplicates are one result or several.
 
     Returns:
-      At most k pictures, and the files that cannot be read.
+      At most k results, whether they are near, and the files that cannot be read.
 
     Raises:
       ValueError: for an unknown feature, or when no file can be read.
@@ -152,10 +170,28 @@ def search_pictures(
     readable = [i for i in range(len(paths)) if i not in pictures.failed]
     if not readable:
         raise ValueError(f"none of {len(paths)} pictures can be read: {failed[0]}")
-    nearest = search(shown, features[readable], k)
+    features = features[readable]
+    nearest = search(shown, features, k if duplicates == "separate" else LOOKED_THROUGH * k)
+    places = nearest.indices[0].tolist()
+    groups = [[rank] for rank in range(len(places))]
+    if duplicates == "grouped":
+        groups = group([pictures.shrunk[readable[place]] for place in places])[:k]
     distances = np.sqrt(nearest.squared_distances[0])
+    ranked = [paths[readable[place]] for place in places]
     found = [
-        FoundPicture(float(distance), paths[readable[i]])
-        for distance, i in zip(distances, nearest.indices[0], strict=True)
+        FoundPicture(float(distances[first]), ranked[first], tuple(ranked[rank] for rank in others))
+        for first, *others in groups
     ]
-    return Ranking(found, failed)
+    nearest_vectors = features[[places[first] for first, *_ in groups[:NUM_COMPARED]]]
+    far = _nearness(features).nothing_near(shown[0], nearest_vectors)
+    return Ranking(found, failed, far)
+
+
+def _nearness(features: np.ndarray) -> Nearness:
+    """Calibrates what is near by pictures' features [n, d]."""
+    order = np.random.default_rng(0).permutation(len(features))[:SAMPLE_SIZE]
+    return Nearness.calibrated(
+        features[order],
+        len(features),
+        lambda probes, k: [features[places] for places in search(probes, features, k).indices],
+    )

@@ -73,10 +73,10 @@ class Board:
         return self.page.locator(".card b").all_inner_texts()
 
 
-def ink(page):
-    """How many pixels of the canvas are drawn on."""
+def ink(page, selector="#canvas"):
+    """How many pixels of a canvas are drawn on."""
     return page.eval_on_selector(
-        "#canvas",
+        selector,
         """canvas => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => {
             const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
             done(data.filter((x, i) => i % 4 === 3 && x > 0).length);

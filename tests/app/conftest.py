@@ -20,7 +20,9 @@ def model():
 def searcher(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     uri = tmp_path_factory.mktemp("gallery") / "gallery"
-    return Searcher(model, made.gallery(uri, model, made.pictures(folder)))
+    # The drawn pictures are near-duplicates of each other, which most tests do not care for.
+    gallery = made.gallery(uri, model, made.pictures(folder))
+    return Searcher(model, gallery, duplicates="separate")
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +35,7 @@ def address(searcher):
 def speaking(searcher):
     """A searcher that understands words."""
     words = made.Vocabulary(searcher.gallery)
-    return Searcher(searcher.model, searcher.gallery, words=words)
+    return Searcher(searcher.model, searcher.gallery, words=words, duplicates="separate")
 
 
 @pytest.fixture(scope="session")

@@ -175,7 +175,7 @@ def test_results_as_a_table(page):
 
 def test_a_table_computes_nothing(page):
     result = (
-        "{id: 'a', label: '=1+1', path: '@x,\"y\"', width: 1, height: 2, steps: 1, distance: 0.5}"
+        "{id: 'a', label: '=1+1', path: '@x,\"y\"', width: 1, height: 2, steps: 1, distance: 0.5, duplicates: []}"
     )
     with page.expect_download() as waiting:
         page.evaluate(f"""async () => (await import("/static/files.js")).saveTable([{result}])""")
@@ -201,7 +201,7 @@ def test_results_as_a_page_that_needs_no_server(page, open_page, tmp_path):
 def test_a_page_of_results_holds_no_markup_of_names(page):
     result = (
         "{id: 'a', label: '<img src=x onerror=alert(1)>', path: '</small><script>1</script>', width: 1, "
-        "height: 2, steps: 1, distance: 0.5}"
+        "height: 2, steps: 1, distance: 0.5, duplicates: []}"
     )
     with page.expect_download() as waiting:
         page.evaluate(

@@ -115,7 +115,8 @@ def many_shapes(model, tmp_path_factory):
         Image.fromarray(pixels).save(
             folder / (name if number % 2 else ".") / f"{name[:90]}{number}.png"
         )
-    searcher = Searcher(model, made.gallery(tmp_path_factory.mktemp("g") / "g", model, folder))
+    gallery = made.gallery(tmp_path_factory.mktemp("g") / "g", model, folder)
+    searcher = Searcher(model, gallery, duplicates="separate")
     with serving(create_app(searcher)) as address:
         yield address
 
@@ -276,18 +277,59 @@ def test_more_strokes_than_are_taken(page):
     assert other.locator("#retry").is_hidden() and Board(other).settled() == []
 
 
-def test_nothing_near_is_said(page):
-    def far(route):
-        answer = route.fetch().json()
-        for result in answer["results"]:
-            result["steps"] = 1
-        route.fulfill(json=answer)
+@pytest.mark.parametrize("far", [True, False])
+def test_nothing_near_is_said_when_the_server_says_so(page, far):
+    def answer(route):
+        route.fulfill(json=route.fetch().json() | {"nothing_near": far})
 
-    page.route("**/api/search*", far)
+    page.route("**/api/search*", answer)
     Board(page).draw(SQUARE)
-    assert page.locator("#none-near").is_visible() and "%" not in page.inner_text("main")
+    assert page.locator("#none-near").is_visible() == far and "%" not in page.inner_text("main")
     page.unroute("**/api/search*")
     Board(page).draw(*LINES)
+
+
+# --- Near-duplicates ---
+
+
+@pytest.fixture(scope="module")
+def copied(model, searcher, tmp_path_factory):
+    """The address of the shared pictures' gallery, near-duplicates together."""
+    with serving(create_app(Searcher(model, searcher.gallery))) as address:
+        yield address
+
+
+def test_near_duplicates_are_one_card_that_shows_them(open_page, copied):
+    page = open_page(at=copied)
+    board = Board(page)
+    with page.expect_response("**/api/search*") as answer:
+        page.click('[data-example="bell"]')  # at once: one search
+    listed = board.settled()
+    results = answer.value.json()["results"]
+    assert listed == [result["id"] for result in results] and len(listed) < 33
+    joined = next(result for result in results if result["duplicates"])
+    members = [joined, *joined["duplicates"]]
+    button = page.locator(f'[data-id="{joined["id"]}"] .copies')
+    assert button.inner_text() == f"{len(members)} alike"
+    assert page.locator(".copies:visible").count() == sum(
+        bool(one["duplicates"]) for one in results
+    )
+    page.locator(f'[data-id="{joined["id"]}"] .thumb').focus()
+    page.keyboard.press("Tab")  # by keyboard alone
+    assert "alike. Show them" in page.evaluate("() => document.activeElement.ariaLabel")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#picture", state="visible")
+    for place, member in enumerate(members, 1):
+        assert page.inner_text("#picture-path") == member["path"]
+        assert f"{place} of {len(members)} alike" in page.inner_text("#picture-size")
+        assert page.locator("#next").is_disabled() == (place == len(members))
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#picture", state="hidden")
+    focused = "() => document.activeElement.closest('.card').dataset.id"
+    assert page.evaluate(focused) == joined["id"]
+    wrong = board.press(f'[data-id="{joined["id"]}"] .unlike')
+    assert not {member["id"] for member in members} & set(wrong)  # its near-duplicates go with it
 
 
 def test_classes_that_cannot_be_found_are_no_buttons(page):

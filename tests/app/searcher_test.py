@@ -156,17 +156,50 @@ def test_steps_are_calibrated_on_the_gallery(searcher):
     apart = np.linalg.norm(vectors[:, None] - vectors, axis=-1)
     nearest = np.sort(apart, axis=1)[:, 1]
     ahead = (apart.mean(axis=1) - nearest) / apart.std(axis=1)
-    sample = searcher._vector_sample()
+    standard = searcher._finder.nearness()
     np.testing.assert_allclose(
-        sample.bounds, np.quantile(ahead, (0.25, 0.5, 0.75, 0.95)), rtol=1e-3
+        standard.bounds, np.quantile(ahead, (0.25, 0.5, 0.75, 0.95)), rtol=1e-3
     )
     drawn = searcher.embed(query_from_strokes(SQUARE, BOX))
     distances = np.linalg.norm(vectors - drawn.vector, axis=1)
-    for result in searcher.search(drawn, 33):
+    unwarned = Searcher(searcher.model, searcher.gallery, duplicates="separate", warns_far=False)
+    for result in unwarned.search(drawn, 33):
         stands_out = (distances.mean() - result.distance) / distances.std()
-        assert result.steps == 1 + (stands_out >= np.array(sample.bounds)).sum()
+        assert result.steps == 1 + (stands_out >= np.array(standard.bounds)).sum()
     twin = searcher.embed_stored(one.id)._replace(id=None)  # a picture itself
     assert searcher.search(twin, 33)[0].steps == 5
+
+
+def test_where_nothing_is_near_all_results_have_one_step(searcher, monkeypatch):
+    query = searcher.embed(query_from_strokes(BARS, BOX))
+    unwarned = Searcher(searcher.model, searcher.gallery, duplicates="separate", warns_far=False)
+    for one, warned in ((searcher, True), (unwarned, False)):
+        far = one._finder.nearness()._replace(bounds=(-9.0, -9.0, 99.0, 99.0), spread_bound=0.0)
+        near = far._replace(spread_bound=9.0)
+        for standard, told in ((far, warned), (near, False)):
+            monkeypatch.setattr(one._finder, "_nearness", standard)
+            found = one.search(query, 9)
+            assert {result.steps for result in found} == ({1} if told else {3})
+            assert one.nothing_near(found) == told
+    assert not searcher.nothing_near([])
+
+
+def test_near_duplicates_are_one_result(searcher):
+    grouped = Searcher(searcher.model, searcher.gallery)
+    query = searcher.embed(query_from_strokes(BARS, BOX))
+    found, alone = grouped.search(query, 33), searcher.search(query, 33)
+    members = [(result, *result.duplicates) for result in found]
+    assert sorted(ids(sum(members, ()))) == sorted(ids(alone)) and len(found) < 33
+    assert all(result.duplicates == () for result in alone)
+    by_id = {result.picture.id: result for result in alone}
+    for first, *others in members:
+        assert first.distance <= min([one.distance for one in others], default=9)
+        for one in (first._replace(duplicates=()), *others):
+            assert one.distance == by_id[one.picture.id].distance
+    wrong = next(result for result in found if result.duplicates)
+    left = grouped.search(query, 33, disliked=[wrong.picture.id])
+    gone = {wrong.picture.id, *ids(wrong.duplicates)}
+    assert not gone & {one.picture.id for result in left for one in (result, *result.duplicates)}
 
 
 def test_names_of_classes_and_folders():

@@ -42,6 +42,8 @@ def test_strokes_find_pictures(address, searcher):
         assert result["path"] == picture.path and result["label"] == picture.label
         assert (result["width"], result["height"]) == (picture.width, picture.height)
         assert 1 <= result["steps"] <= 5 and 0 <= result["closer_than"] <= 1
+        assert result["duplicates"] == []
+    assert answer["nothing_near"] == (answer["results"][0]["steps"] == 1)
     distances = [result["distance"] for result in answer["results"]]
     assert distances == sorted(distances)
     shares = [guess["probability"] for guess in answer["guesses"]]

@@ -67,6 +67,7 @@ def test_nothing_is_overwritten(launch, given, tmp_path):
     [
         ("pytorch", "alexnet.caffemodel", "must end in .pth or .pt for --format=pytorch"),
         ("caffemodel", "alexnet.pth", "must end in .caffemodel for --format=caffemodel"),
+        ("onnx", "alexnet.pth", "must end in .onnx for --format=onnx"),
         ("caffemodel", "net.caffemodel", "a .caffemodel is of Caffe's AlexNet"),
         ("stablehlo", "no/out", "is not a folder"),
     ],
@@ -78,7 +79,7 @@ def test_what_cannot_be_written_is_not_begun(launch, given, tmp_path, form, name
 
 def test_wrong_flags(launch, given, tmp_path):
     launch("export", out=given["out"]).failed("--checkpoint must be given", status=2)
-    launch("export", **given | {"format": "onnx"}).failed("onnx", "stablehlo", status=2)
+    launch("export", **given | {"format": "tflite"}).failed("tflite", "stablehlo", status=2)
     given["checkpoint"] = tmp_path / "no"
     launch("export", **given).failed(tmp_path / "no", "does not exist")
     assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ import shutil
 import struct
 import zlib
 
+import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
@@ -83,6 +84,26 @@ def test_the_same_picture_is_nearest(launch, given, port, photos, tmp_path):
     given |= {"photos": folder, "checkpoint": port[1]}
     told = ranking(launch("search", layer="L6", **given).succeeded())
     assert told[0][2] == str(folder / "itself.png")
+
+
+def test_near_duplicates_are_one_line_and_nothing_near_is_said(launch, given, tmp_path):
+    rng, folder = np.random.default_rng(0), tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(6):
+        picture = Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8)).resize((150, 150))
+        picture.save(folder / f"{number}.png")
+        picture.resize((99, 99)).save(folder / f"{number}.jpg")
+    flags = {"checkpoint": given["checkpoint"], "sketch": given["sketch"], "top": 5}
+    launch("index", photos=folder, gallery=tmp_path / "g", checkpoint=given["checkpoint"])
+    for places in ({"photos": folder}, {"gallery": tmp_path / "g"}):
+        result = launch("search", **flags, **places)
+        lines = result.succeeded().splitlines()
+        assert len(lines) == 5 and all("  (and 1 near-duplicate)" in line for line in lines)
+        assert len({line.split("pictures/")[1][0] for line in lines}) == 5
+        assert result.notes[-1].startswith("nothing near here")
+        more = launch("search", "--nowarn_far", duplicates="separate", **flags, **places)
+        assert len(ranking(more.succeeded())) == 5 and "(and" not in more.out
+        assert not any("nothing near" in note for note in more.notes)
 
 
 def png(width, height, data):

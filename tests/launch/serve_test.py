@@ -11,6 +11,8 @@ import urllib.request
 
 import pytest
 
+from dsf_jax.app.schemas import HOUSE
+
 pytestmark = pytest.mark.slow
 
 
@@ -23,7 +25,8 @@ def quickstart(run, data_dir, tmp_path):
 
 
 def test_the_quickstarts_pictures_until_it_is_interrupted(launch, quickstart):
-    process = launch.start("serve", checkpoint=quickstart, port=0, query_views="mirrored")
+    flags = {"query_views": "mirrored", "duplicates": "separate"}
+    process = launch.start("serve", "--nowarn_far", checkpoint=quickstart, port=0, **flags)
     deadline = time.monotonic() + 200
     while "open http" not in launch.out.read_text():
         os.kill(process, 0)
@@ -39,6 +42,11 @@ def test_the_quickstarts_pictures_until_it_is_interrupted(launch, quickstart):
             "status": "ok", "pictures": 8, "labels": 8, "classes": 5, "layer": "L6+L7",
             "query_views": "mirrored", "words": False,
         }  # fmt: skip
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{address}/api/search", json.dumps(HOUSE).encode(), headers)
+    with urllib.request.urlopen(request) as reply:
+        found = json.load(reply)
+        assert len(found["results"]) == 8 and not found["nothing_near"]
     with urllib.request.urlopen(address) as reply:
         assert b"Draw, and find" in reply.read()
     labels = {path.name for path in (quickstart / "pictures").iterdir()}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dsf_jax.models import alexnet, kernels
+from dsf_jax.models.depthwise import depthwise
 from tests.models import numpy_alexnet as original
 from tests.models.alexnet_test import TOLERANCE, VARIANTS, relative_error, weighted_sum
 
@@ -122,3 +123,22 @@ def test_max_pool_shares_the_gradient_of_ties(ceil: bool) -> None:
         x
     )
     assert float(slopes.sum()) == float(total) / 4.0
+
+
+@pytest.mark.parametrize("form", ["convolution", "depthwise"])
+def test_portable_forms_choose_by_no_platform(form: str) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((2, 9, 9, 4), np.float32)
+    kernel = rng.standard_normal((5, 5, 4 if form == "convolution" else 1, 4), np.float32)
+
+    def forward() -> Callable[[Any, Any], Any]:
+        if form == "depthwise":
+            return lambda x, kernel: depthwise(x, kernel, stride=1)
+        return lambda x, kernel: kernels.convolve_groups(x, kernel, kernels.Conv(4, 5, 1, 2, 1))
+
+    with kernels.portable_forms():
+        portable = jax.make_jaxpr(forward())(x, kernel)
+    assert "platform_index" not in str(portable)
+    assert "platform_index" in str(jax.make_jaxpr(forward())(x, kernel))
+    (got,) = jax.core.eval_jaxpr(portable.jaxpr, portable.consts, x, kernel)
+    np.testing.assert_allclose(got, forward()(x, kernel), atol=1e-4)

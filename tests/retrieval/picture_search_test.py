@@ -5,6 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from dsf_jax.data.picture_folders import list_pictures
+from dsf_jax.retrieval import picture_search
 from dsf_jax.retrieval.features import extract
 from dsf_jax.retrieval.picture_search import (
     PictureFiles,
@@ -34,15 +35,47 @@ def test_the_nearest_by_plain_distance(drawing_file, tmp_path):
     broken = [tmp_path / "photos/2b.png", tmp_path / "photos/gone.png"]
     mixed = [*paths[:3], *broken, *paths[3:]]
     shown = sketch_features(model, drawing, layer="L7")
-    found, failed = search_pictures(model, shown, mixed, 4, layer="L7")
+    found, failed, _ = search_pictures(model, shown, mixed, 4, layer="L7")
     assert [line.split(" ")[0] for line in failed] == list(map(str, broken))
     with pytest.raises(ValueError, match=r"none of 2 pictures can be read: .*2b.png is not a pic"):
         search_pictures(model, shown, broken, 4, layer="L7")
     rows = extract(model, PictureFiles(paths), layers=("L7",))["L7"].astype(np.float64)
     distances = np.linalg.norm(rows - shown, axis=1)
     order = np.argsort(distances)[:4]
-    assert [path for _, path in found] == [paths[i] for i in order]
-    np.testing.assert_allclose([x for x, _ in found], distances[order], rtol=1e-4)
+    assert [one.path for one in found] == [paths[i] for i in order]
+    np.testing.assert_allclose([one.distance for one in found], distances[order], rtol=1e-4)
+
+
+def test_near_duplicates_are_one_result(drawing_file, tmp_path):
+    rng, model = np.random.default_rng(0), start_model()
+    for name in "abc":
+        picture = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).resize((90, 90))
+        picture.save(tmp_path / f"{name}.png")
+        picture.resize((60, 60)).save(tmp_path / f"{name}2.jpg", quality=60)
+    paths = sorted({*tmp_path.iterdir()} - {drawing_file})
+    shown = sketch_features(model, read_sketch(drawing_file).query, layer="L7")
+    found = search_pictures(model, shown, paths, 2, layer="L7").found
+    separate = search_pictures(model, shown, paths, 6, layer="L7", duplicates="separate").found
+    assert len(found) == 2 and len(separate) == 6
+    order = [one.path for one in separate]
+    for one in found:
+        (other,) = one.duplicates
+        assert one.path.name[0] == other.name[0] and order.index(one.path) < order.index(other)
+        assert one.distance == separate[order.index(one.path)].distance
+    assert found[0].path == order[0] and all(one.duplicates == () for one in separate)
+
+
+def test_nothing_is_near_by_the_pictures_own_standard(drawing_file, tmp_path, monkeypatch):
+    """Their features are replaced: a crowd, and singles of which the query has something of each."""
+    rng, model = np.random.default_rng(0), start_model()
+    crowds = np.repeat(rng.standard_normal((5, 1, 30)), 6, axis=1) * 4
+    features = (crowds + rng.standard_normal(crowds.shape)).reshape(30, 30).astype(np.float32)
+    monkeypatch.setattr(picture_search, "extract", lambda model, files, **_: {"L7": features})
+    paths = [tmp_path / f"{i}.png" for i in range(30)]
+    inside, between = features[3] + 0.1, features.mean(axis=0)
+    for query, far in ((inside, False), (between, True)):
+        ranking = search_pictures(model, query[None], paths, 5, layer="L7", duplicates="separate")
+        assert ranking.nothing_near == far and len(ranking.found) == 5
 
 
 @pytest.mark.slow
@@ -53,10 +86,10 @@ def test_by_several_views_the_drawing_alone_is_seen_otherwise(drawing_file, tmp_
         Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(path)
     for query in (read_sketch(drawing_file).query, read_sketch(paths[0]).query):
         shown = sketch_features(model, query, layer="L7", views="mirrored")
-        found, _ = search_pictures(model, shown, paths, 3, layer="L7")
+        found, *_ = search_pictures(model, shown, paths, 3, layer="L7")
         rows = extract(model, PictureFiles(paths), layers=("L7",))["L7"].astype(np.float64)
         distances = np.linalg.norm(rows - shown, axis=1)
-        np.testing.assert_allclose([x for x, _ in found], np.sort(distances), atol=1e-3)
+        np.testing.assert_allclose([one.distance for one in found], np.sort(distances), atol=1e-3)
         (view,) = np.asarray(model.plain_view(_batch_of(query)))
         _, seen = model(np.stack([view, np.flip(view, axis=1)]))
         each = np.asarray(seen["relu7"], np.float64)

@@ -45,7 +45,8 @@ function show(result) {
   full.src = large(result.id);
   byId("picture-label").textContent = nameOf(result);
   byId("picture-path").textContent = result.path;
-  byId("picture-size").textContent = `${result.width} × ${result.height} pixels`;
+  const place = among[0].duplicates?.includes(among[1]) ? `, ${among.indexOf(result) + 1} of ${among.length} alike` : "";
+  byId("picture-size").textContent = `${result.width} × ${result.height} pixels${place}`;
   byId("picture-closeness").replaceChildren(stepsBar(result.steps), ` ${WORDS[result.steps]} (distance ${result.distance.toFixed(3)})`);
 }
 
@@ -89,6 +90,8 @@ async function copyPath() {
   setTimeout(() => { byId("copy").textContent = "Copy"; }, 1500);
 }
 
+const cardOf = ({id}) => document.querySelector(`[data-id="${id}"]`);
+
 export const openDialog = () => document.querySelector("dialog[open]");
 
 export function prepareDialogs({currentQuery, alike}) {
@@ -100,7 +103,7 @@ export function prepareDialogs({currentQuery, alike}) {
   byId("copy").addEventListener("click", copyPath);
   byId("picture-alike").addEventListener("click", () => alike(shown));
   byId("picture-close").addEventListener("click", () => picture.close());
-  picture.addEventListener("close", () => { plain(); document.querySelector(`[data-id="${shown.id}"] .thumb`)?.focus(); });
+  picture.addEventListener("close", () => { plain(); (cardOf(shown) ?? cardOf(among[0]))?.querySelector(".thumb").focus(); });
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   }

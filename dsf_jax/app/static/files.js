@@ -3,6 +3,7 @@ import {Away, thumbnail} from "./api.js";
 import {preview} from "./saved.js";
 import {WORDS, made, nameOf, pictures} from "./view.js";
 
+// The rank counts results; a picture's near-duplicates have its rank.
 const COLUMNS = ["rank", "label", "path", "width", "height", "closeness", "distance", "id"];
 const FORMULA = /^[\s\0]*[=+\-@＝＋－＠]|^[\t\r\n]/; // what spreadsheets would compute
 const STYLE = `body{font:15px/1.45 system-ui,sans-serif;margin:2rem;color:#1c1d1f}ol{list-style:none;padding:0;display:grid;gap:1rem;
@@ -10,6 +11,7 @@ grid-template-columns:repeat(auto-fill,minmax(170px,1fr))}li{border:1px solid #d
 img{display:block;max-width:100%;height:150px;object-fit:contain;margin:auto}small{display:block;color:#63645f}
 svg{width:160px;border:1px solid #dedbd3;border-radius:8px;fill:none;stroke:#1c1d1f;stroke-width:5;stroke-linecap:round;stroke-linejoin:round}`;
 
+const rows = (result, i) => [result, ...result.duplicates].map((picture) => row(picture, i));
 const row = (result, i) => [i + 1, result.label ?? "", result.path, result.width, result.height, WORDS[result.steps], result.distance, result.id];
 
 // A mark before what a spreadsheet would take for a formula; quotes as RFC 4180 has them.
@@ -19,7 +21,7 @@ function cell(value) {
 }
 
 export function saveTable(results) {
-  const lines = [COLUMNS, ...results.map(row)].map((values) => values.map(cell).join(","));
+  const lines = [COLUMNS, ...results.flatMap(rows)].map((values) => values.map(cell).join(","));
   download(["\ufeff", lines.map((line) => `${line}\r\n`).join("")], "text/csv", "csv"); // the mark tells spreadsheets that it is UTF-8
 }
 
@@ -47,7 +49,7 @@ function item(result, i, image) {
     image ? made("img", {src: image, alt: nameOf(result)}) : made("p", {}, "(no picture)"),
     made("b", {}, `${i + 1}. ${nameOf(result)}`),
     made("small", {}, `${WORDS[result.steps]} (distance ${result.distance.toFixed(3)}), ${result.width} × ${result.height}`),
-    made("small", {}, result.path));
+    ...[result, ...result.duplicates].map(({path}) => made("small", {}, path)));
 }
 
 // A thumbnail as a data: address; null where the gallery does not have it any more.

@@ -114,7 +114,7 @@ function show(milliseconds) {
   byId("status").textContent = results.length
     ? `${results.length} of ${pictures(all)} in ${Math.round(milliseconds)} ms, nearest: ${nearest}`
     : all ? "No picture is left: take a filter or a mark away." : "The gallery is empty: fill it with launch.index.";
-  byId("none-near").hidden = !results.length || results.some((result) => result.steps > 1);
+  byId("none-near").hidden = !answer.nothing_near;
   byId("more").hidden = results.length < count || count >= MOST;
   byId("files").hidden = !results.length;
   byId("results").dataset.number = number;
@@ -276,6 +276,7 @@ function mark(id, to, from) {
 
 const acts = {
   open: (id) => openPicture(id, answer?.results ?? []),
+  copies: (id) => openPicture(id, [result(id), ...result(id).duplicates]),
   like: (id) => mark(id, "liked", "disliked"),
   unlike: (id) => mark(id, "disliked", "liked"),
   alike: (id) => alike(result(id)),

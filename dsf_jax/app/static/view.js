@@ -70,8 +70,11 @@ function newCard(id, acts) {
   };
   const open = made("button", {type: "button", class: "thumb"}, image);
   open.addEventListener("click", () => acts.open(id));
+  const copies = made("button", {type: "button", class: "copies", "aria-haspopup": "dialog", title: "The same picture, resized or saved again: show them all"});
+  copies.addEventListener("click", () => acts.copies(id));
   const card = made("li", {class: "card", "data-id": id},
     open,
+    copies,
     made("div", {class: "about"}, made("b"), made("div", {class: "closeness"})),
     made("div", {class: "acts"},
       act("like", "Right: more of this (+)", "plus"),
@@ -89,6 +92,10 @@ function fill(card, result, rank, liked) {
   const ratio = Math.min(WIDE, Math.max(NARROW, result.width / result.height));
   card.style.setProperty("--ratio", ratio.toFixed(4));
   find(".thumb").setAttribute("aria-label", `${rank}: ${name}, ${WORDS[result.steps]}. Open`);
+  const alike = `${result.duplicates.length + 1} alike`;
+  find(".copies").hidden = !result.duplicates.length;
+  find(".copies").textContent = alike;
+  find(".copies").setAttribute("aria-label", `${name}: ${alike}. Show them`);
   find("b").textContent = name;
   find("b").title = name;
   find(".closeness").replaceChildren(stepsBar(result.steps));
