@@ -24,10 +24,10 @@ needs_browser = [
 POINTERS = """steps => {
     const canvas = document.getElementById("canvas"), box = canvas.getBoundingClientRect();
     canvas.setPointerCapture = () => {}; // knows no pointers that are made up
-    for (const [name, id, kind, isPrimary, x, y, pressure = 0] of steps) {
+    for (const [name, id, kind, isPrimary, x, y, pressure = 0, more = {}] of steps) {
         canvas.dispatchEvent(new PointerEvent(`pointer${name}`, {
             pointerId: id, pointerType: kind, isPrimary, pressure, button: 0, cancelable: true,
-            clientX: box.left + x * box.width, clientY: box.top + y * box.height,
+            clientX: box.left + x * box.width, clientY: box.top + y * box.height, ...more,
         }));
     }
 }"""

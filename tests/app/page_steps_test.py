@@ -9,7 +9,7 @@ from PIL import Image
 from dsf_jax.app.searcher import Searcher
 from dsf_jax.app.server import create_app
 from tests.app import made
-from tests.app.browsing import LINES, POINTERS, SQUARE, Board, ink, needs_browser
+from tests.app.browsing import LINES, SQUARE, Board, ink, needs_browser
 from tests.app.made import drawn, png, serving
 
 pytestmark = needs_browser
@@ -97,21 +97,6 @@ def test_back_closes_a_dialog(page):
     page.go_back()
     page.wait_for_selector("#shown", state="hidden")
     assert board.settled() == before and page.locator("#picture").is_hidden()
-
-
-def test_a_pens_other_end_erases(page):
-    board = Board(page)
-    board.draw(SQUARE, *LINES)
-    whole = ink(page)
-    script = POINTERS.replace("button: 0", "button: name === 'move' ? -1 : 5, buttons: 32")
-    steps = [
-        (name, 5, "pen", True, 0.2, y) for name, y in (("down", 0.05), ("move", 0.13), ("up", 0.13))
-    ]
-    page.evaluate(script, steps)
-    board.settled()
-    assert 0 < ink(page) < whole and page.get_attribute("#pen", "aria-pressed") == "true"
-    board.press("#undo")
-    assert ink(page) == whole
 
 
 # --- The grid ---

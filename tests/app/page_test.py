@@ -178,7 +178,7 @@ def fingers(kind, other, before, after):
 @pytest.mark.parametrize(
     "steps",
     [
-        fingers("touch", ("touch", False), 1, 2),  # a second finger
+        fingers("touch", ("touch", False), 2, 3),  # a second finger, when the first draws
         fingers("pen", ("touch", True), 1, 2),  # the hand, put down beside the pen
         fingers("pen", ("touch", True), 0, 2),  # the hand, put down first
         fingers("mouse", ("pen", True), 1, 3),

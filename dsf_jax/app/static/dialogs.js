@@ -1,5 +1,6 @@
 // The large picture with the reasons for it, and what both dialogs share.
 import {Away, ask, large, thumbnail, whyNotLarge} from "./api.js";
+import {copied} from "./clipboard.js";
 import {byId, made, nameOf, paintMap, stepsBar, WORDS} from "./view.js";
 
 let shown = null, among = []; // a result, and the results that it was opened from
@@ -83,13 +84,9 @@ async function explain() {
 }
 
 async function copyPath() {
-  try {
-    await navigator.clipboard.writeText(byId("picture-path").textContent);
-    byId("copy").textContent = "Copied";
-  } catch {
-    getSelection().selectAllChildren(byId("picture-path"));
-    byId("copy").textContent = "Selected";
-  }
+  const done = await copied(byId("picture-path").textContent);
+  if (!done) getSelection().selectAllChildren(byId("picture-path"));
+  byId("copy").textContent = done ? "Copied" : "Selected";
   setTimeout(() => { byId("copy").textContent = "Copy"; }, 1500);
 }
 

@@ -1,11 +1,12 @@
 // What was done, step by step. A step is all that a search depends on: {strokes, picture, file, as,
-// words, share, labels, liked, disliked}. Undo and redo walk from step to step. Of the browser's history, every step
-// but a stroke is an entry, and each entry carries its step: Back and Forward walk between them, and a
-// reload finds its own. The drawing is also kept for when the tab has been closed.
+// words, share, labels, liked, disliked}, and the sheet, another one where a whole drawing is put down. Undo
+// and redo walk from step to step. Of the browser's history, every step but a stroke is an entry, and each
+// entry carries its step: Back and Forward walk between them, and a reload finds its own. The drawing is
+// also kept for when the tab has been closed.
 
 import {rounded} from "./strokes.js";
 
-const EMPTY = {strokes: [], picture: null, file: null, as: "auto", words: "", share: 50, labels: [], liked: [], disliked: []};
+const EMPTY = {strokes: [], picture: null, file: null, as: "auto", words: "", share: 50, labels: [], liked: [], disliked: [], sheet: 0};
 const KEY = "dsf_jax.drawing";
 const SOON = 50; // ms until a stroke is kept: browsers count how often
 const PATIENCE = 1000; // ms until a journey through the browser's history is given up
@@ -35,14 +36,23 @@ export class Steps extends EventTarget {
       next.file = {id: next.id, name: change.file.name};
       this.#files.set(next.id, change.file);
     }
-    const entry = isEntry(this.now, next);
+    const entry = isEntry(this.now, next), dialog = history.state?.dialog; // whose entry is replaced
     this.#past.push(this.now);
     this.#future = [];
-    if (entry) this.#keep(); // what is left behind
+    if (entry && !dialog) this.#keep(); // what is left behind
     this.now = next;
     if (!entry) return this.#keepSoon();
     this.#at++;
-    this.#keep(history.state?.dialog ? "replaceState" : "pushState");
+    this.#keep(dialog ? "replaceState" : "pushState");
+  }
+
+  // Puts another in the place of the current step; or takes it back, where nothing is left of it.
+  amend(change) {
+    const before = this.#past.at(-1);
+    this.now = {...this.now, ...change, id: newId()};
+    if (before?.strokes === this.now.strokes && !isEntry(before, this.now)) this.now = this.#past.pop();
+    this.#future = [];
+    this.#keepSoon();
   }
 
   undo() { this.#travel(-1); }
@@ -118,7 +128,7 @@ export function dialogEntries(dialog) {
 }
 
 const newId = () => `${Date.now()}-${Math.random()}`;
-const isEntry = (one, other) => ["picture", "file", "as", "words", "share", "labels", "liked", "disliked"].some((part) => JSON.stringify(one[part]) !== JSON.stringify(other[part]));
+const isEntry = (one, other) => ["picture", "file", "as", "words", "share", "labels", "liked", "disliked", "sheet"].some((part) => JSON.stringify(one[part]) !== JSON.stringify(other[part]));
 
 // The steps that a drawing may have been made in, where they are not known any more.
 function leadingTo({picture, file, strokes, ...rest}) {

@@ -16,10 +16,10 @@ export function takeFiles({open, alike, refuse}) {
     target.value = "";
   });
 
-  addEventListener("paste", ({clipboardData}) => {
+  addEventListener("paste", ({clipboardData, target}) => {
     const files = [...clipboardData?.files ?? []];
     if (files.length) take(files, "paste");
-    else refuse("There is no picture in the clipboard: copy one, and paste again.");
+    else if (!target.matches?.("input")) refuse("There is no picture in the clipboard: copy one, and paste again.");
   });
 
   let over = 0;

@@ -1,11 +1,15 @@
 // The page: what the person does -> a step -> an answer on the screen.
 import {Away, Refused, ask, health, sendable} from "./api.js";
-import {openDialog, openPicture, prepareDialogs, showAgain, turn} from "./dialogs.js";
+import {openDialog, openPicture, prepareDialogs, showAgain} from "./dialogs.js";
 import {Surface} from "./drawing.js";
+import {savePage, saveTable} from "./files.js";
 import {Steps, dialogEntries} from "./history.js";
 import {takeFiles} from "./intake.js";
+import {prepareKeys} from "./keys.js";
+import {strokesOfAddress} from "./links.js";
+import {prepareDrawings, showDrawings} from "./saved.js";
 import {EXAMPLES} from "./strokes.js";
-import {absentClass, byId, nameOf, pictures, reloadThumbnails, showFacets, showResults, showWaiting} from "./view.js";
+import {absentClass, byId, nameOf, pictures, reloadThumbnails, showFacets, showResults, showWaiting, tell} from "./view.js";
 
 const FIRST = 24, MOST = 200; // results
 const MOST_MARKS = 50; // of each kind: the server takes no more
@@ -112,6 +116,7 @@ function show(milliseconds) {
     : all ? "No picture is left: take a filter or a mark away." : "The gallery is empty: fill it with launch.index.";
   byId("none-near").hidden = !answer.nothing_near;
   byId("more").hidden = results.length < count || count >= MOST;
+  byId("files").hidden = !results.length;
   byId("results").dataset.number = number;
   facets();
   queryBar();
@@ -193,7 +198,7 @@ function nothingFound() {
   guesses = [];
   byId("results").replaceChildren();
   byId("results").classList.remove("stale");
-  for (const id of ["guesses", "marks", "more", "none-near"]) byId(id).hidden = true;
+  for (const id of ["guesses", "marks", "more", "files", "none-near"]) byId(id).hidden = true;
 }
 
 function reset() {
@@ -210,6 +215,11 @@ function reset() {
 
 function act(change) {
   steps.do(change);
+  render();
+}
+
+function amend(change) {
+  steps.amend(change);
   render();
 }
 
@@ -281,14 +291,51 @@ function tools() {
   byId("clear").disabled = drawn && !surface.strokes.length;
   byId("invitation").hidden = !drawn || surface.visible.length > 0;
   for (const tool of ["pen", "eraser"]) byId(tool).setAttribute("aria-pressed", surface.tool === tool);
+  if (document.activeElement.disabled) byId("canvas").focus({preventScroll: true}); // what is switched off loses the focus
 }
 
-const choose = (tool) => { surface.tool = tool; tools(); };
+const choose = (tool) => { surface.tool = tool; tools(); tell(tool === "pen" ? "Pen" : "Eraser"); };
+const counted = () => `${surface.strokes.length || "no"} stroke${surface.strokes.length === 1 ? "" : "s"}`;
 
 function clear() {
   if (byId("clear").disabled) return;
   act(isDrawing() ? {...DRAWING, strokes: []} : DRAWING);
   choose("pen");
+  tell("Cleared");
+}
+
+// Another drawing on the paper: undo and Back bring back what was there.
+function putDown(strokes, about) {
+  count = FIRST;
+  act({...DRAWING, strokes, sheet: Date.now()});
+  openDialog()?.close();
+  tell(`${about}: ${counted()}`);
+}
+
+function putDownLinked() {
+  try {
+    const strokes = strokesOfAddress();
+    if (strokes) putDown(strokes, "A drawing from a link");
+  } catch (error) {
+    notice(error.message);
+  }
+}
+
+// What was searched with, in the title of a page of results.
+function asWords() {
+  const {picture, labels} = steps.now, {file} = steps;
+  const shown = !isDrawing() ? file ? file.name || "a picture" : `more like ${nameOf(picture)}` : surface.strokes.length ? "a drawing" : "";
+  return [shown, said() && `“${said()}”`, labels.join()].filter(Boolean).join(", ");
+}
+
+async function savePictures() {
+  tell("The page is being made");
+  try {
+    await savePage(answer.results, {among: answer.pictures, query: asWords(), strokes: isDrawing() ? surface.strokes : []});
+    tell("The page is saved");
+  } catch (error) {
+    if (error instanceof Away) fail(error); else notice(error.message);
+  }
 }
 
 const deeds = {
@@ -305,12 +352,15 @@ const deeds = {
   dismiss: () => say(""),
   "as-drawing": () => act({as: "drawing"}),
   "as-photo": () => act({as: "photo"}),
+  keep: () => showDrawings(surface.strokes),
+  "files-csv": () => { saveTable(answer.results); tell("The table is saved"); },
+  "files-html": savePictures,
   "show-help": () => byId("help").showModal(),
 };
 for (const [id, deed] of Object.entries(deeds)) byId(id).addEventListener("click", deed);
 for (const button of document.querySelectorAll("[data-example]")) {
   button.addEventListener("click", () => {
-    act({...DRAWING, strokes: EXAMPLES[button.dataset.example]});
+    putDown(EXAMPLES[button.dataset.example], button.textContent);
     byId("canvas").focus({preventScroll: true});
   });
 }
@@ -319,12 +369,19 @@ surface.addEventListener("change", ({detail}) => {
   if (byId("error").dataset.kind === "notice") say("");
   if (detail.settled) {
     const other = steps.file || steps.now.picture || !surface.strokes.length;
-    return act({...(other ? DRAWING : {}), strokes: surface.strokes});
+    const more = surface.strokes.length > steps.now.strokes.length;
+    (detail.again ? amend : act)({...(other ? DRAWING : {}), strokes: surface.strokes});
+    return tell(`${more ? "Drawn" : "Erased"}: ${counted()}`);
   }
   tools();
   showQuery();
   if (!isDrawing() && surface.strokes === steps.now.strokes) render(); // the pen is away again, and drew nothing
   else search({soon: true});
+});
+
+surface.addEventListener("held", ({detail}) => {
+  const [across, down] = detail.at.map((place) => `${Math.round(100 * place)} %`);
+  tell(`${surface.tool === "pen" ? "Pen" : "Eraser"} down, ${across} across, ${down} down`);
 });
 
 // While one types or slides, searches follow; what is settled is a step.
@@ -333,7 +390,7 @@ for (const id of ["words", "share"]) {
   byId(id).addEventListener("change", () => act({words: said(), share: Number(byId("share").value)}));
 }
 
-steps.addEventListener("travel", () => { count = FIRST; say(""); render(); });
+steps.addEventListener("travel", () => { count = FIRST; say(""); render(); tell(isDrawing() ? `Now ${counted()}` : byId("query-name").textContent); });
 steps.addEventListener("unkept", () => notice("This browser keeps no drawings: a reload or a closed tab will lose it."), {once: true});
 addEventListener("away", lookAgain);
 
@@ -343,42 +400,16 @@ takeFiles({
   refuse: (message) => { openDialog()?.close(); notice(message); },
 });
 prepareDialogs({currentQuery: query, alike});
+prepareDrawings({show: putDown});
+addEventListener("hashchange", putDownLinked);
 for (const dialog of document.querySelectorAll("dialog")) dialogEntries(dialog);
 
-addEventListener("keydown", (event) => {
-  if (event.target.id === "words") return; // letters are letters there
-  const dialog = openDialog()?.id, control = event.ctrlKey || event.metaKey, key = event.key.toLowerCase();
-  const deed = dialog
-    ? dialog === "picture" && {arrowleft: () => turn(-1), arrowright: () => turn(1)}[key]
-    : control
-      ? {z: event.shiftKey ? deeds.redo : deeds.undo, y: deeds.redo}[key]
-      : !event.altKey && {p: deeds.pen, e: deeds.eraser, o: deeds.open, delete: deeds.clear, "?": deeds["show-help"]}[key];
-  if (deed) { event.preventDefault(); deed(); }
-  else if (!dialog) walk(event);
-});
-
-// Arrows walk among the results as they lie on the screen.
-function walk(event) {
-  const thumbs = [...byId("results").querySelectorAll(".thumb")], at = thumbs.indexOf(document.activeElement);
-  const way = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1}[event.key];
-  if (at < 0 || !way) return;
-  event.preventDefault();
-  if (event.key === "ArrowLeft" || event.key === "ArrowRight") return thumbs[at + way]?.focus();
-  const [x, y] = middle(thumbs[at]);
-  const below = thumbs.map(middle).map(([u, v], i) => [way * (v - y), Math.abs(u - x), i]).filter(([down]) => down > 1);
-  const row = Math.min(...below.map(([down]) => down));
-  const next = below.filter(([down]) => down < row + 1).sort((a, b) => a[1] - b[1])[0];
-  if (next) thumbs[next[2]].focus();
-}
-
-function middle(element) {
-  const {left, right, top, bottom} = element.getBoundingClientRect();
-  return [(left + right) / 2, (top + bottom) / 2];
-}
+prepareKeys(deeds, byId("results"));
 
 // --- Start ------------------------------------------------------------------------------------
 
 render();
+putDownLinked();
 if (steps.lost) notice(`${steps.lost.name || "The picture"} has to be opened again: a reload loses files.`);
 try {
   const served = await health();

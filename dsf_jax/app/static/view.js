@@ -22,13 +22,19 @@ export function made(tag, attributes = {}, ...children) {
   return element;
 }
 
-function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const use = document.createElementNS(svg.namespaceURI, "use");
-  use.setAttribute("href", `static/icons.svg#${name}`);
-  svg.setAttribute("aria-hidden", "true");
-  svg.append(use);
-  return svg;
+export function svg(tag, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+export const icon = (name) => svg("svg", {"aria-hidden": "true"}, svg("use", {href: `static/icons.svg#${name}`}));
+
+// Says something to who does not see the paper; the same once more is said once more.
+export function tell(text) {
+  const line = byId("told");
+  line.textContent = line.textContent === text ? `${text}\u00a0` : text;
 }
 
 export function stepsBar(filled) {

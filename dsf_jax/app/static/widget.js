@@ -47,7 +47,7 @@ function render({model, el}) {
 
   surface.addEventListener("change", ({detail}) => {
     if (!detail.settled) return;
-    past.push(now);
+    if (!detail.again) past.push(now); // what settled before is replaced
     send();
   });
   pen.onclick = () => choose("pen");
