@@ -54,9 +54,9 @@ class DrawingWidget(anywidget.AnyWidget):
 
     _esm = joined_modules()
     _css = (STATIC / "widget.css").read_text(encoding="utf-8")
-    strokes = traitlets.List().tag(sync=True)
+    strokes: "traitlets.List[Any]" = traitlets.List().tag(sync=True)
     _searches = traitlets.Bool().tag(sync=True)
-    _found = traitlets.List().tag(sync=True)
+    _found: "traitlets.List[Any]" = traitlets.List().tag(sync=True)
     _status = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, searcher: Searcher | None = None, *, count: int = 12) -> None:

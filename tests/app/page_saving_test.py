@@ -174,9 +174,7 @@ def test_results_as_a_table(page):
 
 
 def test_a_table_computes_nothing(page):
-    result = (
-        "{id: 'a', label: '=1+1', path: '@x,\"y\"', width: 1, height: 2, steps: 1, distance: 0.5, duplicates: []}"
-    )
+    result = "{id: 'a', label: '=1+1', path: '@x,\"y\"', width: 1, height: 2, steps: 1, distance: 0.5, duplicates: []}"
     with page.expect_download() as waiting:
         page.evaluate(f"""async () => (await import("/static/files.js")).saveTable([{result}])""")
     (row,) = csv.DictReader(io.StringIO(waiting.value.path().read_text("utf-8-sig")))
