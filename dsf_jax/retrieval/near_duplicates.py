@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
 Duplicates = Literal["grouped", "separate"]  # results of a search
 
@@ -25,6 +24,8 @@ def shrink(picture: np.ndarray) -> np.ndarray:
     Returns:
       [16, 16, 3] uint8, means of areas.
     """
+    from PIL import Image  # flags name `Duplicates`, also where there are no pictures
+
     image = Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BOX)
     return np.asarray(image)
 
