@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from dsf_jax.data.mixtures import square_photo
+from dsf_jax.data.mixtures import LEAST_SIDE, square_photo
 from dsf_jax.data.picture_folders import Kind, list_pictures, printable
 from dsf_jax.data.picture_formats import MissingLibraryError
-from dsf_jax.data.pictures import decode_picture
+from dsf_jax.data.pictures import decode_shrunk
 
 THUMBNAIL_SIDE = 256  # pixels of the longer side
 THREADS = min(4, os.cpu_count() or 1)  # each may hold one decoded picture of 300 MB
@@ -213,11 +213,10 @@ def _read(file: PictureFile, is_known: Callable[[str], bool]) -> PictureContent:
         if is_known(content_id):
             return PictureContent(content_id, file)
         opened.seek(0)
-        picture = decode_picture(opened, file.path)
+        picture, width, height = decode_shrunk(opened, file.path, least_side=LEAST_SIDE)
         after = os.fstat(opened.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise OSError(0, "was written to while it was read")
-    height, width, _ = picture.shape
     photo, thumbnail = square_photo(picture), encode_thumbnail(picture)
     return PictureContent(content_id, file, photo, thumbnail, width, height)
 

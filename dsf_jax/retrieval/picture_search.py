@@ -9,9 +9,9 @@ import numpy as np
 
 from dsf_jax.data.batches import collate, content
 from dsf_jax.data.drawings import Query, query_from_pixels
-from dsf_jax.data.mixtures import EDGE_PRESERVING, small_drawing, square_photo
+from dsf_jax.data.mixtures import EDGE_PRESERVING, LEAST_SIDE, small_drawing, square_photo
 from dsf_jax.data.picture_folders import printable
-from dsf_jax.data.pictures import read_picture
+from dsf_jax.data.pictures import read_picture, read_shrunk
 from dsf_jax.images.points import Polarity
 from dsf_jax.images.views import QueryViews
 from dsf_jax.models.model import Model
@@ -79,7 +79,7 @@ class PictureFiles(Sequence[dict[str, Any]]):
         """Reads one picture."""
         path = self._paths[index]
         try:
-            picture = read_picture(path)
+            picture = read_shrunk(path, least_side=LEAST_SIDE).pixels
         except (ValueError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else None
             self.failed[index] = (

@@ -245,6 +245,32 @@ def test_a_jpeg_of_too_many_pixels_is_shrunk_while_it_is_decoded(
     np.testing.assert_allclose(read[0, -1].astype(int), BLUE, atol=6)
 
 
+@pytest.mark.parametrize("orientation", [1, 8])
+@pytest.mark.parametrize(
+    ("least", "shrinking"), [(33, 1), (32, 1), (17, 1), (16, 2), (9, 2), (8, 4), (4, 8), (1, 8)]
+)
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_a_large_jpeg_is_decoded_small_and_its_size_is_told(options, least, shrinking, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = jpeg({"exif": exif, "subsampling": 0, "quality": 95, **options}, quarters())
+    read = pictures.decode_shrunk(io.BytesIO(content), "a", least_side=least)
+    upright = decode_picture(io.BytesIO(content), "a")
+    assert (read.height, read.width) == upright.shape[:2]
+    assert read.pixels.shape == (*(n // shrinking for n in upright.shape[:2]), 3)
+    np.testing.assert_allclose(read.pixels[0, 0], upright[0, 0], atol=6)
+    np.testing.assert_allclose(read.pixels[-1, 0], upright[-1, 0], atol=6)
+
+
+def test_what_is_no_jpeg_or_lacks_its_end_keeps_its_size(tmp_path):
+    Image.fromarray(quarters()).save(tmp_path / "a.png")
+    cut = jpeg({"quality": 95}, quarters()).removesuffix(b"\xff\xd9")
+    for content in ((tmp_path / "a.png").read_bytes(), cut):
+        read = pictures.decode_shrunk(io.BytesIO(content), "a", least_side=4)
+        np.testing.assert_array_equal(read.pixels, decode_picture(io.BytesIO(content), "a"))
+        assert (read.width, read.height) == (48, 32)
+
+
 def test_a_jpeg_that_decoders_would_hold_all_of_is_refused(monkeypatch):
     monkeypatch.setattr(pictures, "MAX_PIXELS", 1000)
     whole = jpeg({}, quarters())

@@ -302,15 +302,15 @@ def test_a_picture_that_vanishes_while_it_is_read(gallery, folder, monkeypatch):
 
 def test_a_picture_that_is_written_to_while_it_is_read(gallery, folder, monkeypatch):
     save(folder / "new.png", 30)
-    decode = crawl.decode_picture
+    decode = crawl.decode_shrunk
 
-    def slow(opened, where):
-        decoded = decode(opened, where)
+    def slow(opened, where, **options):
+        decoded = decode(opened, where, **options)
         os.utime(where, ns=(0, 0))
         return decoded
 
     with monkeypatch.context() as patch:
-        patch.setattr(crawl, "decode_picture", slow)
+        patch.setattr(crawl, "decode_shrunk", slow)
         changes = gallery.sync(folder)
     assert changes.added == 0 and "was written to while it was read" in changes.failed[0]
     assert gallery.sync(folder).added == 1
