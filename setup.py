@@ -9,6 +9,7 @@ from setuptools import find_packages, setup
 REQUIRED = [
     "absl-py>=2.5",
     "chex>=0.1.92",
+    "filelock>=4.3; sys_platform == 'win32'",
     "flatbuffers>=25.12.19",  # jax.export serialises with it
     "flax>=0.12.8",
     "grain>=0.2.18",
@@ -72,6 +73,7 @@ EXTRAS = {
         *TEXT,
         *WATCH,
         *NOTEBOOK,
+        "filelock>=4.3",
         "httpx>=0.28",
         "hypothesis>=6.170",
         "mypy>=2.4",

@@ -22,7 +22,9 @@ _ENCODINGS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-LOCK_FILE = ".lock"  # in a folder whose disk, or system, has no locks
+LOCK_FILE = (
+    ".lock"  # in a folder whose disk has no locks, and on Windows, where files have them alone
+)
 # What a disk without locks answers (Lustre without -o flock, some FUSE and NFS).
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
@@ -138,9 +140,8 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 def directory_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Locks a folder against other processes that do; a killed process's lock goes with it.
 
-    Where the disk or the system has no locks (Lustre without -o flock, some FUSE, Windows), a file in
-    the folder stands for one. What a killed process leaves of that is taken over on the same machine,
-    and named on another.
+    Where the disk has no locks (Lustre without -o flock, some FUSE), a file in the folder stands for one.
+    What a killed process leaves of that is taken over on the same machine, and named on another.
 
     Args:
       folder: folder to lock, made if absent.
@@ -156,22 +157,36 @@ def directory_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
         yield
 
 
+_TAKEN = "{} is being written by another process; wait for it or choose another folder"
+
+
 def _lock(folder: pathlib.Path, locked: contextlib.ExitStack) -> bool:
     """Locks a folder until `locked` is left; returns whether it can be locked at all."""
     if sys.platform == "win32":
-        return False
+        return _lock_on_windows(folder, locked)
     descriptor = os.open(folder, os.O_RDONLY)
     locked.callback(os.close, descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise OSError(
-            f"{folder} is being written by another process; wait for it or choose another folder"
-        ) from error
+        raise OSError(_TAKEN.format(folder)) from error
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
         return False
+    return True
+
+
+def _lock_on_windows(folder: pathlib.Path, locked: contextlib.ExitStack) -> bool:
+    """Locks a file in a folder until `locked` is left, as folders cannot be locked there."""
+    import filelock  # required on Windows alone
+
+    lock = filelock.FileLock(folder / LOCK_FILE)
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout as error:
+        raise OSError(_TAKEN.format(folder)) from error
+    locked.callback(lock.release)
     return True
 
 
@@ -217,8 +232,7 @@ def _holder(path: pathlib.Path) -> tuple[str, str]:
 def _is_gone(holder: tuple[str, str]) -> bool:
     """Returns whether a process is known to have ended: one of this machine that is not there."""
     machine, process = holder
-    # On Windows, a signal of any number ends a process.
-    if machine != socket.gethostname() or not process.isdecimal() or sys.platform == "win32":
+    if machine != socket.gethostname() or not process.isdecimal():
         return False
     try:
         os.kill(int(process), 0)

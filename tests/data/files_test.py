@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 
+import filelock
 import pytest
 
 from dsf_jax.data import files
@@ -145,16 +146,25 @@ def test_one_process_writes_at_a_time(tmp_path):
 
 
 def without_locks(monkeypatch, how):
-    if how == "Windows":
-        monkeypatch.setattr(files.sys, "platform", "win32")
-    else:
-        monkeypatch.setattr(files.fcntl, "flock", fails_with(getattr(errno, how)))
+    monkeypatch.setattr(files.fcntl, "flock", fails_with(getattr(errno, how)))
 
 
-SYSTEMS = ["ENOSYS", "ENOLCK", "EOPNOTSUPP", "Windows"]
+def test_windows_locks_a_file_in_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.sys, "platform", "win32")
+    assert (
+        filelock.FileLock is filelock.UnixFileLock
+    )  # imported before, it takes this system's locks
+    with (
+        directory_lock(tmp_path / "run"),
+        pytest.raises(OSError, match=LOCKED),
+        directory_lock(tmp_path / "run"),
+    ):
+        pass
+    with directory_lock(tmp_path / "run"):
+        pass
 
 
-@pytest.mark.parametrize("how", SYSTEMS)
+@pytest.mark.parametrize("how", ["ENOSYS", "ENOLCK", "EOPNOTSUPP"])
 def test_a_file_stands_for_the_lock_where_there_are_none(tmp_path, monkeypatch, how):
     without_locks(monkeypatch, how)
     monkeypatch.setattr(os, "getpid", os.getppid)  # another process, which is alive
