@@ -135,10 +135,11 @@ def pictures(folder, each=8):
 
 
 @contextlib.contextmanager
-def serving(app):
-    """Serves an application on a free port; yields its address."""
+def serving(app, port=0):
+    """Serves an application on a port, 0 for a free one; yields its address."""
     with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as launch.serve started anew
+        place.bind(("127.0.0.1", port))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
         thread.start()
