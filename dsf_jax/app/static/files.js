@@ -26,16 +26,16 @@ export function saveTable(results) {
 }
 
 // Throws Away where the server does not give the pictures.
-export async function savePage(results, {strokes, query, among}) {
+export async function savePage(results, {title, strokes, among}) {
   const images = await Promise.all(results.map(inlined));
-  const page = document.implementation.createHTMLDocument(`Found: ${query}`);
+  const page = document.implementation.createHTMLDocument(`Found: ${title}`);
   page.documentElement.lang = "en";
   page.head.prepend(
     made("meta", {charset: "utf-8"}),
     made("meta", {"http-equiv": "Content-Security-Policy", content: "default-src 'none'; img-src data:; style-src 'unsafe-inline'"}),
     made("meta", {name: "viewport", content: "width=device-width, initial-scale=1"}));
   page.body.append(
-    made("h1", {}, `Found: ${query}`),
+    made("h1", {}, `Found: ${title}`),
     made("p", {}, `${results.length} of ${pictures(among)}, nearest first; ${new Date().toLocaleString()}`),
     ...strokes.length ? [preview(strokes)] : [],
     made("ol", {}, ...results.map((result, i) => item(result, i, images[i]))));

@@ -9,7 +9,7 @@ import {prepareKeys} from "./keys.js";
 import {strokesOfAddress} from "./links.js";
 import {prepareDrawings, showDrawings} from "./saved.js";
 import {EXAMPLES} from "./strokes.js";
-import {absentClass, byId, nameOf, pictures, reloadThumbnails, showFacets, showResults, showWaiting, tell} from "./view.js";
+import {absentClass, byId, nameOf, pictures, reloadThumbnails, showFacets, showOnPaper, showResults, showWaiting, tell} from "./view.js";
 
 const FIRST = 24, MOST = 200; // results
 const MOST_MARKS = 50; // of each kind: the server takes no more
@@ -213,13 +213,8 @@ function reset() {
 
 // --- Steps ------------------------------------------------------------------------------------
 
-function act(change) {
-  steps.do(change);
-  render();
-}
-
-function amend(change) {
-  steps.amend(change);
+function act(change, {again = false} = {}) {
+  if (again) steps.amend(change); else steps.do(change);
   render();
 }
 
@@ -234,21 +229,7 @@ function render() {
   search();
 }
 
-let shownFile = null;
-function showQuery() {
-  const shown = byId("shown"), {picture} = steps.now, {file} = steps;
-  shown.hidden = isDrawing();
-  if (shown.hidden) return;
-  if (file !== shownFile && shown.src.startsWith("blob:")) URL.revokeObjectURL(shown.src);
-  if (!file || file !== shownFile) shown.src = file ? URL.createObjectURL(file) : `api/pictures/${encodeURIComponent(picture.id)}`;
-  shownFile = file;
-  shown.alt = file ? file.name || "Your picture" : nameOf(picture);
-}
-byId("shown").addEventListener("load", ({target}) => {
-  target.classList.toggle("tall", target.naturalHeight > target.naturalWidth);
-  target.classList.remove("unreadable");
-});
-byId("shown").addEventListener("error", ({target}) => target.classList.add("unreadable")); // its name is below
+const showQuery = () => showOnPaper(isDrawing() ? {} : {file: steps.file, picture: steps.now.picture});
 
 async function openFile(file, note) {
   const sent = await sendable(file);
@@ -291,7 +272,7 @@ function tools() {
   byId("clear").disabled = drawn && !surface.strokes.length;
   byId("invitation").hidden = !drawn || surface.visible.length > 0;
   for (const tool of ["pen", "eraser"]) byId(tool).setAttribute("aria-pressed", surface.tool === tool);
-  if (document.activeElement.disabled) byId("canvas").focus({preventScroll: true}); // what is switched off loses the focus
+  if (document.activeElement?.disabled) byId("canvas").focus({preventScroll: true}); // what is switched off loses the focus
 }
 
 const choose = (tool) => { surface.tool = tool; tools(); tell(tool === "pen" ? "Pen" : "Eraser"); };
@@ -321,17 +302,13 @@ function putDownLinked() {
   }
 }
 
-// What was searched with, in the title of a page of results.
-function asWords() {
-  const {picture, labels} = steps.now, {file} = steps;
-  const shown = !isDrawing() ? file ? file.name || "a picture" : `more like ${nameOf(picture)}` : surface.strokes.length ? "a drawing" : "";
-  return [shown, said() && `“${said()}”`, labels.join()].filter(Boolean).join(", ");
-}
-
 async function savePictures() {
   tell("The page is being made");
   try {
-    await savePage(answer.results, {among: answer.pictures, query: asWords(), strokes: isDrawing() ? surface.strokes : []});
+    const strokes = isDrawing() ? surface.strokes : [], {picture, labels} = steps.now;
+    const shown = strokes.length ? "a drawing" : isDrawing() ? "" : steps.file ? steps.file.name || "a picture" : `more like ${nameOf(picture)}`;
+    const title = [shown, said() && `“${said()}”`, ...labels].filter(Boolean).join(", ");
+    await savePage(answer.results, {title, strokes, among: answer.pictures});
     tell("The page is saved");
   } catch (error) {
     if (error instanceof Away) fail(error); else notice(error.message);
@@ -370,7 +347,7 @@ surface.addEventListener("change", ({detail}) => {
   if (detail.settled) {
     const other = steps.file || steps.now.picture || !surface.strokes.length;
     const more = surface.strokes.length > steps.now.strokes.length;
-    (detail.again ? amend : act)({...(other ? DRAWING : {}), strokes: surface.strokes});
+    act({...(other ? DRAWING : {}), strokes: surface.strokes}, detail);
     return tell(`${more ? "Drawn" : "Erased"}: ${counted()}`);
   }
   tools();

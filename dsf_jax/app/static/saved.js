@@ -108,7 +108,7 @@ function showLink() {
   byId("link-note").textContent = !link ? "There is no drawing yet."
     : long ? `The drawing is too long for a link: ${lengthOf(link)} characters, at most ${MOST}. Save it instead.`
       : `The strokes are in the link itself, ${lengthOf(link)} characters; no server keeps them.`
-        + (OWN.test(location.hostname) ? " Its address is that of this machine: others open it where this page is served to them." : "");
+        + (OWN.test(location.hostname) ? " This address opens on this machine only: launch.serve --host lets others in." : "");
 }
 
 async function copyLink() {

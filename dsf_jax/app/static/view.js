@@ -43,6 +43,23 @@ export function stepsBar(filled) {
   return bar;
 }
 
+// A picture that is searched with lies on the paper; none where the drawing is seen.
+let shownFile = null;
+export function showOnPaper({file, picture}) {
+  const shown = byId("shown");
+  shown.hidden = !file && !picture;
+  if (shown.hidden) return;
+  if (file !== shownFile && shown.src.startsWith("blob:")) URL.revokeObjectURL(shown.src);
+  if (!file || file !== shownFile) shown.src = file ? URL.createObjectURL(file) : thumbnail(picture.id);
+  shownFile = file;
+  shown.alt = file ? file.name || "Your picture" : nameOf(picture);
+  shown.onload = () => {
+    shown.classList.toggle("tall", shown.naturalHeight > shown.naturalWidth);
+    shown.classList.remove("unreadable");
+  };
+  shown.onerror = () => shown.classList.add("unreadable"); // its name is below
+}
+
 // Cards stay the same elements as long as their picture is listed: nothing flickers, focus stays.
 export function showResults(list, results, liked, acts) {
   const there = new Map([...list.querySelectorAll(".card[data-id]")].map((card) => [card.dataset.id, card]));
