@@ -22,9 +22,8 @@ _ENCODINGS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-LOCK_FILE = (
-    ".lock"  # in a folder whose disk has no locks, and on Windows, where files have them alone
-)
+# In a folder whose disk has no locks, and on Windows, where files have them alone.
+LOCK_FILE = ".lock"
 # What a disk without locks answers (Lustre without -o flock, some FUSE and NFS).
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 

@@ -210,9 +210,8 @@ def _decode_jpeg(file: BinaryIO, least_side: int | None = None) -> SizedPicture:
         ended, filled = (
             _shrunk_jpeg(io.BytesIO(content + more + _END_OF_JPEG)) for more in (b"", _FILLING)
         )
-        if not np.array_equal(
-            ended.pixels, filled.pixels
-        ):  # there were pixels left to be read from the filling
+        # Else there were pixels left to be read from the filling.
+        if not np.array_equal(ended.pixels, filled.pixels):
             raise
         return ended
 

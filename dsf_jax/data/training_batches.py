@@ -80,10 +80,9 @@ def training_batches(
         batch, rows = {}, order(step)
         for name, kind in kinds.items():
             start, stop = (kind.size * shard // processes for shard in (process, process + 1))
-            first = kind.first + start
-            numbered = enumerate(rows[name][start:stop].tolist(), first)
+            numbered = enumerate(rows[name][start:stop].tolist(), kind.first + start)
             own = [kind.read(row, step, number) for number, row in numbered]
-            collated = collate(own, first=first, points_length=kind.points_length)
+            collated = collate(own, first=kind.first + start, points_length=kind.points_length)
             batch[name] = pad_batch(collated, -(-kind.size // processes))
         return batch
 

@@ -33,6 +33,17 @@ POINTERS = """steps => {
 }"""
 
 
+def stroke_on(canvas, stroke):
+    """Draws by the mouse; places are fractions of the canvas."""
+    box, mouse = canvas.bounding_box(), canvas.page.mouse
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+    mouse.move(*places[0])
+    mouse.down()
+    for place in places[1:]:
+        mouse.move(*place, steps=4)
+    mouse.up()
+
+
 class Board:
     """A person at the page."""
 
@@ -41,16 +52,8 @@ class Board:
         self.page = page
 
     def draw(self, *strokes):
-        box = self.page.locator("#canvas").bounding_box()
         for stroke in strokes:
-            places = [
-                (box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke
-            ]
-            self.page.mouse.move(*places[0])
-            self.page.mouse.down()
-            for place in places[1:]:
-                self.page.mouse.move(*place, steps=4)
-            self.page.mouse.up()
+            stroke_on(self.page.locator("#canvas"), stroke)
         return self.settled()
 
     def settled(self):

@@ -14,7 +14,7 @@ pytest.importorskip("anywidget", reason="anywidget is not installed: pip install
 
 from dsf_jax.app.notebook import BOX, STATIC, DrawingWidget, joined_modules
 from dsf_jax.app.query import query_from_strokes
-from tests.app.browsing import LINES, PATIENCE, SQUARE, ink, needs_browser
+from tests.app.browsing import LINES, PATIENCE, SQUARE, ink, needs_browser, stroke_on
 
 STROKES = [[[20, 20], [600, 20], [600, 600]], [[50, 300], [400, 310, 0.5]]]
 
@@ -129,16 +129,8 @@ class Cell:
         self.page.wait_for_selector(f'body[data-answers="{self.answers}"]')
 
     def draw(self, *strokes):
-        box = self.canvas.bounding_box()
         for stroke in strokes:
-            places = [
-                (box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke
-            ]
-            self.page.mouse.move(*places[0])
-            self.page.mouse.down()
-            for place in places[1:]:
-                self.page.mouse.move(*place, steps=3)
-            self.page.mouse.up()
+            stroke_on(self.canvas, stroke)
             self.answered()
 
     def press(self, name):
