@@ -3,6 +3,7 @@
 Data flows down this list, and imports point only up it: a module may import those above it and no
 other (tests/import_order_test.py reads the list).
 
+huge_pages               starts a command again with huge pages, which make large arrays faster
 export.load              reads an exported model, and travels along as load.py; the digest of parameters
 images.thinning          ink -> its centre lines
 images.points            a drawing -> points on the canvas lattice, each with its darkness

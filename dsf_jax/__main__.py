@@ -12,6 +12,8 @@ import pathlib
 import runpy
 import sys
 
+from dsf_jax.huge_pages import restart_with_huge_pages
+
 _INSTALLED = pathlib.Path(__file__).with_name("_commands")  # setup.py puts them there
 _FOLDER = _INSTALLED if _INSTALLED.is_dir() else pathlib.Path(__file__).parent.parent
 _HELP = ("--help", "-h", "help")
@@ -29,6 +31,7 @@ def main() -> None:
             f"one of {', '.join(commands)}, or see dsf --help"
         )
     else:
+        restart_with_huge_pages()
         sys.path.insert(0, str(_FOLDER))
         runpy.run_module(f"launch.{sys.argv.pop(1)}", run_name="__main__", alter_sys=True)
 

@@ -102,6 +102,7 @@ class Backbone:
         its rows are in channel, height, width order.
       torch_names: {layer: its name in the PyTorch state dict that is written}; empty for none.
       caffe_network: name of the network in the .caffemodel that is written; None for none.
+      under_embedding: the form of it that an embedding stands above, where that is another.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Backbone:
     flattened: Mapping[str, str] = dataclasses.field(default_factory=dict)
     torch_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     caffe_network: str | None = None
+    under_embedding: "Backbone | None" = None
 
     @property
     def classifier(self) -> str:

@@ -5,6 +5,7 @@ into kernel and bias: a layer is kernel and bias, as in AlexNet, and all of it l
 and variance would be leaves that no gradient step may move (BUILD_NOTES.md, "EfficientNet-Lite").
 """
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -18,13 +19,14 @@ from flax.typing import Initializer
 
 from dsf_jax.models.backbone import INPUT, Backbone, Feature, PixelFormat, Trainable, check_inputs
 from dsf_jax.models.depthwise import depthwise
-from dsf_jax.models.kernels import along_last_axis, dropout
+from dsf_jax.models.kernels import along_last_axis, dropout, l2_normalise
 
 Variant = Literal["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
 
 STEM, HEAD = 32, 1280  # channels, of all variants
 MULTIPLE = 8  # of which all widths are
 DROPOUT = 1  # number of the only layer that drops inputs
+POOLED, POOLS = "pooled", "pools"
 
 
 class Scaling(NamedTuple):
@@ -115,12 +117,15 @@ class EfficientNetLite(nn.Module):
     Attributes:
       num_classes: number k of classes.
       variant: a name in `SCALINGS`.
+      joined: whether the classifier reads two means over the map, each brought to length 1: of an
+        earlier block and of the last maps. Without, it reads the latter alone, as it is.
       dropout_rate: probability in [0, 1) of dropping an input of the classifier.
       dtype: type that is computed in; parameters and logits are float32.
     """
 
     num_classes: int
     variant: Variant = "efficientnet-lite0"
+    joined: bool = False
     dropout_rate: float = 0.2
     dtype: Any = jnp.float32
 
@@ -137,34 +142,52 @@ class EfficientNetLite(nn.Module):
 
         Returns:
           Logits [b, k] float32, and the activations by name in order: stem, blockN, conv_head
-          (the last maps), pooled, logits; from `start` on.
+          (the last maps), pooled, pools where they are joined, logits; from `start` on.
         """
         if self.variant not in SCALINGS:
             raise ValueError(
                 f"variant={self.variant!r} is unknown; choose one of {', '.join(SCALINGS)}"
             )
-        steps = self._steps()
+        activations: dict[str, jax.Array] = {}
+        steps = self._steps(activations)
         names = [INPUT, *steps]
-        check_inputs(inputs, start, dict.fromkeys(names, 4) | {"pooled": 2})
+        check_inputs(inputs, start, self._ranks(names))
         x = inputs.astype(self.dtype)
-        activations = {} if start == INPUT else {start: x}
+        if start != INPUT:
+            activations[start] = x
         for name in names[names.index(start) + 1 :]:
             activations[name] = x = steps[name](x)
         logits = self._classified(x, dropout_keys)
         return logits, activations | {"logits": logits}
 
-    def _steps(self) -> dict[str, Callable[[jax.Array], jax.Array]]:
-        """What computes each activation from the one before."""
+    def _ranks(self, names: list[str]) -> dict[str, int]:
+        """Returns the dimensions of what it may start from; what follows the earlier of two joined
+        blocks does not tell what that one was.
+        """
+        ranks = {name: 2 if name in (POOLED, POOLS) else 4 for name in names}
+        if self.joined:
+            first = names.index(joined_block(self.variant)) + 1
+            for name in names[first : names.index(POOLS)]:
+                del ranks[name]
+        return ranks
+
+    def _steps(
+        self, activations: dict[str, jax.Array]
+    ) -> dict[str, Callable[[jax.Array], jax.Array]]:
+        """What computes each activation from the one before; `activations` are filled as it runs."""
         blocks = {
             f"block{i}": functools.partial(self._block, f"block{i}", block)
             for i, block in enumerate(blocks_of(self.variant), start=1)
         }
-        return {
+        steps = {
             "stem": self._stem,
             **blocks,
             "conv_head": lambda x: nn.relu6(self._pointwise("conv_head", x, HEAD, gain=1.0)),
-            "pooled": lambda x: x.mean(axis=(1, 2)),
+            POOLED: lambda x: x.mean(axis=(1, 2)),
         }
+        if self.joined:
+            steps[POOLS] = lambda x: _joined(activations[joined_block(self.variant)], x)
+        return steps
 
     def _stem(self, x: jax.Array) -> jax.Array:
         kernel, bias = self._layer("stem", (3, 3, 3, STEM), gain=1.0)
@@ -194,7 +217,7 @@ class EfficientNetLite(nn.Module):
     def _classified(self, x: jax.Array, dropout_keys: jax.Array | None) -> jax.Array:
         if dropout_keys is not None and self.dropout_rate > 0.0:
             x = dropout(x, dropout_keys, DROPOUT, self.dropout_rate)
-        kernel, bias = self._layer("classifier", (HEAD, self.num_classes), gain=0.1)
+        kernel, bias = self._layer("classifier", (x.shape[-1], self.num_classes), gain=0.1)
         x = jnp.matmul(x, kernel) + along_last_axis(bias, x)
         return x.astype(jnp.float32)
 
@@ -233,6 +256,15 @@ def _layers(variant: Variant) -> tuple[str, ...]:
     return ("stem", *parts, "conv_head", "classifier")
 
 
+def _joined(maps: jax.Array, pooled: jax.Array) -> jax.Array:
+    return jnp.concatenate([l2_normalise(maps.mean(axis=(1, 2))), l2_normalise(pooled)], axis=-1)
+
+
+def joined_block(variant: Variant) -> str:
+    """Names the block that an embedding reads beside the last maps: the last one but one stage's end."""
+    return _stage_ends(variant)[-2]
+
+
 def _stage_ends(variant: Variant) -> list[str]:
     """Names the last block of each stage."""
     counts = itertools.accumulate(stage.blocks for stage in _scaled_stages(SCALINGS[variant]))
@@ -265,32 +297,45 @@ def _trainable(variant: Variant) -> dict[str, Trainable]:
         # From the stage on that halves the maps for the last time: most parameters, a quarter of
         # the work.
         "late": Trainable(late, start),
-        "head": Trainable(layers[-1:], "pooled"),
+        "head": Trainable(layers[-1:], POOLED),
     }
 
 
 def _backbone(variant: Variant) -> Backbone:
     layers, ends = _layers(variant), _stage_ends(variant)
     shown = ("stem", *ends[:-1], "conv_head")
-    return Backbone(
+    plain = Backbone(
         name=variant,
         title=variant.replace("efficientnet-lite", "EfficientNet-Lite"),
         build=functools.partial(EfficientNetLite, variant=variant),
         pixels=PixelFormat("RGB", 1.0, (127.0,) * 3, (128.0,) * 3),
         size=SCALINGS[variant].size,
         layers=layers,
-        features={"pooled": Feature(("pooled",))},
-        compared_features=("pooled",),
-        default_feature="pooled",
+        features={POOLED: Feature((POOLED,))},
+        compared_features=(POOLED,),
+        default_feature=POOLED,
         trainable=_trainable(variant),
         maps=shown,
         explained="conv_head",
-        measured=(*shown, "pooled"),
-        inverted=(*shown, "pooled", "logits"),
+        measured=(*shown, POOLED),
+        inverted=(*shown, POOLED, "logits"),
         # By resolution, as AlexNet's.
         tv_weights={"stem": 0.4} | dict.fromkeys(ends[:3], 0.4) | dict.fromkeys(ends[3:5], 4.0),
         weight_names={layer: (_torch_name(layer),) for layer in layers},
         torch_names={layer: _torch_name(layer) for layer in layers},
+    )
+    return dataclasses.replace(plain, under_embedding=_under_embedding(plain, variant))
+
+
+def _under_embedding(plain: Backbone, variant: Variant) -> Backbone:
+    """Describes the form that has an embedding in place of its classifier: the earlier layer knows more
+    of what a drawing and a photo share (BUILD_NOTES.md, "EfficientNet-Lite").
+    """
+    head = Trainable(plain.trainable["head"].layers, POOLS)
+    return dataclasses.replace(
+        plain,
+        build=functools.partial(EfficientNetLite, variant=variant, joined=True),
+        trainable={**plain.trainable, "head": head},
     )
 
 

@@ -83,6 +83,7 @@ def embedded(backbone: Backbone, dimension: int) -> Backbone:
     Returns:
       A backbone of the same name, whose default feature is the embedding.
     """
+    backbone = backbone.under_embedding or backbone
 
     def build(num_classes: int, **options: Any) -> Embedded:
         return Embedded(backbone.build(dimension, **options), num_classes)

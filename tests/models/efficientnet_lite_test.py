@@ -14,7 +14,8 @@ import pytest
 from dsf_jax.models.backbone import INPUT
 from dsf_jax.models.backbones import BACKBONES
 from dsf_jax.models.efficientnet_lite import blocks_of
-from dsf_jax.models.model import Model, ModelConfig
+from dsf_jax.models.embedding import CLASS_VECTORS, EMBEDDING
+from dsf_jax.models.model import Model, ModelConfig, with_embedding
 from dsf_jax.models.weight_files.efficientnet_lite import packaged_weights_path
 from dsf_jax.models.weight_files.reading import read_weights
 from dsf_jax.models.weights_port import port_weights
@@ -140,6 +141,42 @@ def test_it_starts_in_the_middle_and_drops_by_example(folder):
         assert "pooled" in activations
     np.testing.assert_allclose(dropped[1:], alone, rtol=1e-5, atol=1e-5)
     assert not np.allclose(dropped, plain, atol=1e-2)
+
+
+@pytest.mark.parametrize(("name", "block"), [(LITE0, "block15"), ("efficientnet-lite2", "block20")])
+def test_an_embedding_reads_an_earlier_block_and_the_last_maps(name, block, folder):
+    """Each as a direction, so that both weigh the same; frozen layers may end at either place."""
+    model = with_embedding(model_of_state(name, folder), 5, seed=3)
+    images = pictures(*ODD)
+
+    @jax.jit
+    def outputs(model):
+        whole, activations = model(images)
+        starts = [choice.start for choice in model.backbone.trainable.values()]
+        parts = [model.apply(activations[x], start=x)[0] for x in starts if x != INPUT]
+        return whole, activations, parts
+
+    whole, ours, parts = outputs(model)
+    theirs = original.activations(name, original.random_state(name, CLASSES), images)
+    means = [theirs[block].mean((1, 2)), theirs["pooled"]]
+    pools = np.concatenate([x / np.linalg.norm(x, axis=1, keepdims=True) for x in means], 1)
+    assert relative_error(np.asarray(ours["pools"]), pools) < TOLERANCE
+    head = {key: np.asarray(x, np.float64) for key, x in model.params["classifier"].items()}
+    embedding = pools @ head["kernel"] + head["bias"]
+    embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
+    assert relative_error(np.asarray(ours[EMBEDDING]), embedding) < TOLERANCE
+    assert len(parts) == 2
+    for part in parts:
+        np.testing.assert_allclose(part, whole, rtol=1e-4, atol=1e-4)
+    last = model.backbone.learning("head")
+    assert (last.layers, last.start) == (("classifier", CLASS_VECTORS), "pools")
+
+
+def test_what_does_not_tell_the_earlier_block_is_no_start(folder):
+    model = with_embedding(model_of_state(LITE0, folder), 5, seed=3)
+    for start in ("block16", "conv_head", "pooled"):
+        with pytest.raises(ValueError, match=f"start='{start}' is unknown; choose one of .*pools"):
+            model.apply(jnp.zeros((1, 2, 2, 320)), start=start)
 
 
 def test_unknown_names_and_wrong_inputs_are_refused():
