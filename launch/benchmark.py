@@ -209,7 +209,7 @@ def command() -> str:
         "small",
     ):
         if flags.FLAGS[name].present:
-            value = flags.FLAGS[name].value
+            value: Any = flags.FLAGS[name].value
             if name == "peers":
                 value = sorted(value)
             words.append(f"--{name}={','.join(value) if isinstance(value, list) else value}")
