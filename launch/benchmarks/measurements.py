@@ -1,4 +1,4 @@
-"""A page of what a benchmark's JSON file holds, docs/measurements.md; none of it is written by hand."""
+"""The page of measurements: what a benchmark's JSON file holds, none of it written by hand."""
 
 import json
 import pathlib
