@@ -8,6 +8,8 @@ calls that are compared take turns, so that whatever else the machine does meets
 is one of medians over rounds. A row that needs a library or data that is not there is omitted by
 name, and so is a peer. `--what=growth` shows how searching, voting and training grow.
 
+`--page=docs/measurements.md` times nothing: it writes the page of what `--recorded` holds.
+
 On an accelerator the network computes in bfloat16 and PyTorch compiles its own:
 
 python -m launch.benchmark --peers=torch --json=out.json --profile=profile
@@ -17,6 +19,7 @@ import datetime
 import gc
 import json
 import pathlib
+import shlex
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,6 +36,7 @@ from launch.benchmarks.growth import grow_search, grow_voting, in_fresh_process
 from launch.benchmarks.growth_training import grow_training
 from launch.benchmarks.inversion import inversion
 from launch.benchmarks.lite import lite0_forward, lite0_train_step
+from launch.benchmarks.measurements import page_of
 from launch.benchmarks.metrics import metrics
 from launch.benchmarks.network import forward, train_step
 from launch.benchmarks.pipeline import pipeline
@@ -99,7 +103,14 @@ _SECONDS = flags.DEFINE_float(
 )
 _JSON = flags.DEFINE_string("json", None, "File that the results go to as well; never overwritten.")
 _RECORDED = flags.DEFINE_string(
-    "recorded", str(RECORDED), "File of an earlier --json to compare ratios with."
+    "recorded",
+    str(RECORDED),
+    "File of an earlier --json to compare ratios with, or to write --page of.",
+)
+_PAGE = flags.DEFINE_string(
+    "page",
+    None,
+    "Markdown file to write of what --recorded holds, or to replace; nothing is timed.",
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", Setting().data_dir, "pipeline: folder of prepared records."
@@ -184,8 +195,53 @@ def grow(setting: Setting) -> dict[str, Any]:
     return {name: [report.record(x) for x in each] for name, each in parts.items()}
 
 
+def command() -> str:
+    """Returns the command that times the same work: the given flags but for names of files and folders."""
+    words = []
+    for name in (
+        "peers",
+        "what",
+        "batch_size",
+        "rounds",
+        "seconds",
+        "dtype",
+        "torch_compile",
+        "small",
+    ):
+        if flags.FLAGS[name].present:
+            value: Any = flags.FLAGS[name].value
+            if name == "peers":
+                value = sorted(value)
+            words.append(f"--{name}={','.join(value) if isinstance(value, list) else value}")
+    return shlex.join(["python", "-m", "launch.benchmark", *words])
+
+
+def write_page(path: pathlib.Path) -> None:
+    """Writes the page of what was recorded.
+
+    Args:
+      path: file that is made or replaced.
+
+    Raises:
+      ValueError: when a flag asks for timing as well.
+      OSError: when the folder is not there.
+    """
+    for name in ("what", "peers", "json", "profile"):
+        if flags.FLAGS[name].present:
+            raise ValueError(
+                f"--page writes what --recorded holds and times nothing; leave out --{name}, or --page"
+            )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.parent} is not a folder; make it, or choose another place")
+    write_atomic(path, page_of(pathlib.Path(_RECORDED.value), ROWS))
+    print(f"{path}: the page of {_RECORDED.value}")
+
+
 def main() -> None:
     """Benchmarks as the flags say."""
+    if _PAGE.value:
+        write_page(pathlib.Path(_PAGE.value))
+        return
     out = common.new_file(_JSON.value)
     known = [*ROWS, *MORE_ROWS, GROWTH]
     for what in _WHAT.value:
@@ -195,6 +251,8 @@ def main() -> None:
     results: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
         "machine": machine(),
+        "versions": here.versions(),
+        "command": command(),
         "batch_size": here.batch_size,
         "dtype": here.dtype,
     }

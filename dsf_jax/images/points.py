@@ -121,7 +121,8 @@ def points_from_image(
       image: [h, w] or [h, w, 3] uint8.
       thinned: True thins the strokes to their centre lines, as the method's text says (Fig. 1, 6th
         column); areas much wider than a stroke keep their extent. False keeps every ink pixel
-        (5th column). BUILD_NOTES.md has what was measured of both.
+        (5th column). What was measured of both is in docs/experiments.md, "Thinned strokes and
+        the ink threshold".
       polarity: see `ink_of`.
       threshold: see `ink_of`.
 

@@ -21,8 +21,8 @@ DUST = 250  # of the longer side: what is not larger is no stroke, unless it is 
 
 # A drawing, shrunk to this longer side, has at most this fraction of pixels whose channels differ by
 # more than so much of the paper's brightness, at least this fraction of paper, and at most this
-# fraction of pixels in the middle of dark squares of this width. BUILD_NOTES.md has what these take
-# for drawings.
+# fraction of pixels in the middle of dark squares of this width. What these take for drawings is in
+# docs/experiments.md, "Pictures taken for drawings".
 DRAWN_SIDE, SMALLEST_SIDE = 256, 64
 COLOUR_LEVELS, MAX_COLOURED, MIN_PAPER = 0.24, 0.15, 0.7
 AREA_WIDTH, MAX_AREA = 9, 0.01

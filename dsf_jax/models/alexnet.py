@@ -217,7 +217,7 @@ _FEATURES = {
 _MAPS = ("relu1", "relu2", "relu3", "relu4", "relu5")
 # Edges are smoothed the more, the less of them an activation holds. The inversion paper's weights are
 # 1, 10 and 100, for CaffeNet, which pools before it normalises; with .4 times these AlexNet's errors
-# are as low as theirs (BUILD_NOTES.md, "Insight").
+# are as low as theirs (docs/experiments.md, "Inversion").
 _TV_WEIGHTS = dict.fromkeys(("conv1", "relu1", "norm1", "pool1", "conv2", "relu2"), 0.4) | (
     dict.fromkeys(("norm2", "pool2", "conv3", "relu3", "conv4", "relu4"), 4.0)
 )

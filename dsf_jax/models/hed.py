@@ -21,7 +21,7 @@ from dsf_jax.models.backbone import Params
 Origin = Literal["caffe", "keras"]
 
 # Even a photo of one colour shows faint edges along the border, where VGG16's padding begins. This
-# lies between the strongest of these and the strongest of real photos (BUILD_NOTES.md).
+# lies between the strongest of these and the strongest of real photos (docs/experiments.md, "HED").
 HED_FAINTEST = 0.5
 
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # VGG16: width and depth at each scale

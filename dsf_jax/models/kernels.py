@@ -1,4 +1,4 @@
-"""The forms of AlexNet's parts that run fastest, chosen by time (BUILD_NOTES.md): groups as separate
+"""The forms of AlexNet's parts that run fastest, chosen by time (BUILD_NOTES.md, "AlexNet"): groups as separate
 convolutions, response normalisation as a sum of shifted slices with a derivative in closed form,
 pools as a maximum of strided slices. They compute what the textbook forms compute, to rounding.
 """

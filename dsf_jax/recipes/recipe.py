@@ -16,7 +16,7 @@ from dsf_jax.training import start
 from dsf_jax.training.config import TrainConfig
 
 # Images per second, to tell hours by: AlexNet on two CPU cores, and what one host reads for an accelerator
-# (BUILD_NOTES.md, "Speed and growth").
+# (docs/experiments.md, "What made it faster" and "Reading and preparing").
 CPU_RATE, READING_RATE = 25.0, 2300.0
 
 

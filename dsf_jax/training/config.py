@@ -20,7 +20,7 @@ MAY_CHANGE = ("epochs", "steps", "save_every", "log_every", "keep")  # when a ru
 class TrainConfig:
     """The configuration of a training run: the paper's where it gives them (learning rate; momentum,
     decay, dropout, schedule and rates of biases "as AlexNet"). What it leaves open is in
-    BUILD_NOTES.md.
+    BUILD_NOTES.md, "The schedule".
 
     Attributes:
       epochs: how many times as many examples are shown as the mixture holds.

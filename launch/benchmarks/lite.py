@@ -45,14 +45,14 @@ def lite0_flops(model: Model, batch_size: int) -> dict[str, float]:
 
 
 def lite0_forward(setting: Setting) -> Iterator[Work]:
-    """Logits of a batch, without dropout."""
+    """EfficientNet-Lite0's logits of a batch, without dropout."""
     model = start_model().replace(dtype=jnp.dtype(setting.dtype))
     flops = lite0_flops(model, setting.batch_size)
     yield forward_work("lite0_forward", model, flops, setting, TorchLite)
 
 
 def lite0_train_step(setting: Setting) -> Iterator[Work]:
-    """One step of training all layers; ours makes random views of points and photos as well."""
+    """One step of training all layers of EfficientNet-Lite0; ours makes random views as well."""
     model = start_model().replace(dtype=jnp.dtype(setting.dtype))
     flops = lite0_flops(model, setting.batch_size)
     yield step_work("lite0_train_step", model, flops, setting, TorchLite)

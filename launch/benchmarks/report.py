@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dsf_jax.data.files import read_text
@@ -26,27 +26,34 @@ def spread(seconds: Timing) -> str:
     return f"{seconds.median:.4g} ({seconds.lowest:.4g} to {seconds.highest:.4g})"
 
 
-def rows_table(rows: Sequence[Row], recorded: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
+def rows_table(
+    rows: Sequence[Row], recorded: Mapping[tuple[str, str], Mapping[str, Any]] | None = None
+) -> str:
     """The comparison as Markdown.
 
     Args:
       rows: what was measured.
-      recorded: rows of an earlier run on the same machine, by `what` and `who`.
+      recorded: rows of an earlier run on the same machine, by `what` and `who`; None leaves out the
+        column that compares with them.
     """
-    titles = ("what", "who", "seconds", "per second", "of the limit", "time over ours",
-              "recorded", "difference")  # fmt: skip
-    return markdown(
-        titles,
-        [
-            (row.what, row.who, spread(row.seconds), f"{row.rate:.4g} {row.unit}",
-             of_limit(row),
-             "1" if row.who == OURS else
-             f"{row.ratio.median:.2f} ({row.ratio.lower:.2f} to {row.ratio.upper:.2f})",
-             _beside(row, recorded.get((row.what, row.who))),
-             "" if row.difference is None else f"{row.difference:.0e}")
-            for row in rows
-        ],
-    )  # fmt: skip
+    columns: dict[str, Callable[[Row], str]] = {
+        "what": lambda row: row.what,
+        "who": lambda row: row.who,
+        "seconds": lambda row: spread(row.seconds),
+        "per second": lambda row: f"{row.rate:.4g} {row.unit}",
+        "of the limit": of_limit,
+        "time over ours": _over_ours,
+    }
+    if recorded is not None:
+        columns["recorded"] = lambda row: _beside(row, recorded.get((row.what, row.who)))
+    columns["difference"] = lambda row: "" if row.difference is None else f"{row.difference:.0e}"
+    return markdown(tuple(columns), [[cell(row) for cell in columns.values()] for row in rows])
+
+
+def _over_ours(row: Row) -> str:
+    if row.who == OURS:
+        return "1"
+    return f"{row.ratio.median:.2f} ({row.ratio.lower:.2f} to {row.ratio.upper:.2f})"
 
 
 def of_limit(row: Row) -> str:

@@ -76,6 +76,15 @@ class Setting(NamedTuple):
         """Names the peers that are asked for and cannot be imported."""
         return sorted(name for name in self.peers if self.peer(name) is None)
 
+    def versions(self) -> dict[str, str]:
+        """Versions of the peers that are asked for and can be imported, by name."""
+        found = {}
+        for name in PEERS:
+            if self.peer(name) is not None:
+                package = importlib.import_module(PEERS[name].partition(".")[0])
+                found[name] = str(package.__version__)
+        return found
+
     def kind(self, name: str) -> str:
         """Names the tolerance of what the network computed in `dtype`."""
         return name if self.dtype == "float32" else f"{self.dtype} {name}"

@@ -1,9 +1,11 @@
 """launch.benchmark from the shell, what it needs, and its errors."""
 
 import json
+import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from absl import flags
 
@@ -34,6 +36,17 @@ def test_rows_from_the_shell(tmp_path):
     assert rows["mAP, 50 x 1000", "dsf_jax"]["ratio"]["median"] == 1
     assert rows["search 2000 x 64, 8 queries", "NumPy"]["difference"] < 1e-4
     assert stored["machine"]["cores"] >= 1 and stored["left_out"] == {}
+    assert stored["versions"]["numpy"] == np.__version__
+    _, _, _, *words = shlex.split(stored["command"])
+    assert "--what=metrics,search" in words and "--rounds=1" in words and "--small=True" in words
+    assert not [word for word in words if str(tmp_path) in word]
+
+
+def test_a_page_of_what_was_recorded(tmp_path, launch):
+    page = tmp_path / "page.md"
+    page.write_text("an older page")
+    assert str(page) in launch("benchmark", page=page).succeeded()
+    assert page.read_text() == (ROOT / "docs" / "measurements.md").read_text()
 
 
 def test_works_where_only_jax_and_its_like_are_installed():
@@ -97,6 +110,8 @@ def test_peers_are_all_none_or_those_named(value, names):
     [
         ({"what": "backward"}, ("--what=backward is unknown", "forward, train_step"), 1),
         ({"json": "/nowhere/out.json"}, ("/nowhere is not a folder", "make it"), 1),
+        ({"page": "page.md", "what": "forward"}, ("times nothing", "--what, or --page"), 1),
+        ({"page": "/nowhere/page.md"}, ("/nowhere is not a folder", "make it"), 1),
         ({"peers": "theano"}, ("'theano' is unknown", "torch, faiss"), 2),
     ],
 )
