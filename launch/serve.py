@@ -68,7 +68,7 @@ def main() -> None:
             duplicates=_DUPLICATES.value,
             warns_far=_WARN_FAR.value,
         )
-        common.note(searcher.model.card.sentence(_CHECKPOINT.value))
+        common.note(searcher.expectation)
         searcher.warm_up()
         server = uvicorn.Server(
             uvicorn.Config(

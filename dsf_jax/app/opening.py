@@ -30,7 +30,7 @@ def open_searcher(
       checkpoint: run or checkpoint folder, or a folder of SigLIP, CLIP or DINOv2; words are understood
         where it has a text tower, its tokenizer is there, and the gallery's features are of its space.
       gallery: URI of the gallery; None for one of the quickstart's pictures, made when absent. The
-        checkpoint is then the quickstart's run folder.
+        checkpoint is then the quickstart's run folder, and the better of its networks is taken.
       query_views: views of a query that it is searched by, see `Searcher`.
       duplicates: whether near-duplicates are one result or several.
       warns_far: whether answers warn that nothing is near.
@@ -39,10 +39,11 @@ def open_searcher(
       OSError: when one of them is not there.
       ValueError: when they do not belong together.
     """
-    model = open_model(checkpoint)
     if gallery is None:
-        opened, words = quickstart_gallery(pathlib.Path(checkpoint), model), None
+        model, words = _better_network(pathlib.Path(checkpoint)), None
+        opened = quickstart_gallery(pathlib.Path(checkpoint), model)
     else:
+        model = open_model(checkpoint)
         opened, words = _open_gallery(checkpoint, gallery, model)
     return Searcher(model, opened, query_views, words, duplicates=duplicates, warns_far=warns_far)
 
@@ -53,6 +54,19 @@ def _open_gallery(checkpoint: str, gallery: str, model: Model) -> tuple[Gallery,
     embedder = network_embedder(model, layer=layer, name=checkpoint)
     words = open_words(checkpoint, model, layer) if has_words(checkpoint, model, layer) else None
     return Gallery.open(gallery, embedder), words
+
+
+def _better_network(run: pathlib.Path) -> Model:
+    """Opens the network of the quickstart that finds unseen pictures best; one that was stopped before
+    it was measured comes last.
+    """
+    models = [open_model(folder) for folder in quickstart.networks(run)]
+    return max(
+        models,
+        key=lambda model: max(
+            (score.best.mean_average_precision for score in model.card.retrieval), default=0.0
+        ),
+    )
 
 
 def quickstart_gallery(run: pathlib.Path, model: Model) -> Gallery:

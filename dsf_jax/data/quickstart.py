@@ -5,7 +5,14 @@ import pathlib
 FOLDER = "runs/quickstart"
 DATASETS = SKETCHES, PHOTOS, EDGES = "openmoji/sketch", "openmoji/photo", "openmoji/edge"
 SPLITS = ("train", "test")
+SECOND = "efficientnet-lite0"  # within the run folder, which is that of the paper's network
 _GALLERY = "gallery-"
+
+
+def networks(run: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the run folders of the networks that were trained: the paper's, then the second one's."""
+    second = run / SECOND
+    return [run, second] if second.is_dir() else [run]
 
 
 def data_dir(run: pathlib.Path) -> pathlib.Path:

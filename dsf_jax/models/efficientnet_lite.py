@@ -179,7 +179,7 @@ class EfficientNetLite(nn.Module):
             f"block{i}": functools.partial(self._block, f"block{i}", block)
             for i, block in enumerate(blocks_of(self.variant), start=1)
         }
-        steps = {
+        steps: dict[str, Callable[[jax.Array], jax.Array]] = {
             "stem": self._stem,
             **blocks,
             "conv_head": lambda x: nn.relu6(self._pointwise("conv_head", x, HEAD, gain=1.0)),

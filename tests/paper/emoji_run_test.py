@@ -12,7 +12,11 @@ from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.start import train_on
 
 pytestmark = pytest.mark.slow
-SMALL = dataclasses.replace(emoji_run.CONFIG, steps=2, batch_size=4, cached_views=1)
+NETWORKS = (emoji_run.ALEXNET, emoji_run.LITE0)
+
+
+def small(network):
+    return dataclasses.replace(network.config, steps=2, batch_size=4, cached_views=1, epochs=1)
 
 
 @pytest.fixture(scope="module")
@@ -29,44 +33,59 @@ def mixture(run_dir):
 
 @pytest.fixture(scope="module")
 def started(mixture):
-    return emoji_run.start_model(mixture)
+    return {network.title: emoji_run.start_model(network, mixture) for network in NETWORKS}
 
 
 @pytest.fixture(scope="module")
 def before(started, run_dir):
     """Taken before training, which takes the start values' memory."""
-    return emoji_run.retrieve(NamedModel("before training", started[0]), run_dir)
+    model, _ = started[emoji_run.ALEXNET.title]
+    return emoji_run.retrieve(NamedModel("AlexNet before training", model), run_dir)
 
 
 @pytest.fixture(scope="module")
 def trained(run_dir, mixture, started, before):
     del before
-    assert train_on(SMALL, mixture, started[0], run_dir).finished
-    return NamedModel("after training", load_model(run_dir))
+    models = {}
+    for network in NETWORKS:
+        folder = run_dir / network.folder
+        assert train_on(small(network), mixture, started[network.title][0], folder).finished
+        models[network.title] = NamedModel(network.title, load_model(folder))
+    return models
 
 
 @pytest.fixture
 def scores(monkeypatch, run_dir, mixture, before, trained):
     monkeypatch.setattr(emoji_run, "RECOGNISED", 3)
-    after = emoji_run.retrieve(trained, run_dir)
-    return emoji_run.Scores(before, after, emoji_run.recognise(trained, mixture, run_dir))
+    after = {name: emoji_run.retrieve(model, run_dir) for name, model in trained.items()}
+    recognised = emoji_run.recognise(trained["AlexNet"], mixture, run_dir)
+    return emoji_run.Scores({"AlexNet before training": before, **after}, recognised)
 
 
-def test_convolutions_are_loaded_and_the_rest_is_random(mixture, started):
-    model, loaded = started
+def test_what_packages_bring_is_loaded_and_the_rest_is_random(mixture, started):
+    model, loaded = started["AlexNet"]
     assert model.class_names == mixture.class_names and len(mixture.class_names) == 5
     assert model.config.fresh_layers == ("fc6", "fc7", "fc8")
     assert "conv1" in str(loaded)
+    model, loaded = started["EfficientNet-Lite0"]
+    assert model.class_names == mixture.class_names
+    assert model.config.fresh_layers == ("classifier", "class_vectors")
+    assert model.default_feature == "embedding" and "block16_project" in str(loaded)
 
 
 def test_unseen_emoji_are_retrieved_and_training_emoji_recognised(scores, run_dir):
-    for results in (scores.before, scores.after):
-        assert tuple(results) == ("L6", "L7", "L6+L7")
-        assert all(result.counts["queries"] == 3 for result in results.values())
+    features = {name: tuple(results) for name, results in scores.retrieved.items()}
+    assert features == {
+        "AlexNet before training": ("L6", "L7", "L6+L7"),
+        "AlexNet": ("L6", "L7", "L6+L7"),
+        "EfficientNet-Lite0": ("embedding", "pooled"),
+    }
+    results = [x for results in scores.retrieved.values() for x in results.values()]
+    assert all(result.counts["queries"] == 3 for result in results)
     assert scores.recognised.counts["examples"] == 3
     assert set(scores.recognised.numbers) >= {"accuracy/single_angle", "accuracy/voting"}
     stored = [read_result(path) for path in (run_dir / emoji_run.RESULTS).glob("*.json")]
-    assert len(stored) == 7 and scores.recognised in stored
+    assert len(stored) == 9 and scores.recognised in stored
 
 
 def test_an_unseen_view_is_turned_and_smaller(mixture):
@@ -81,15 +100,20 @@ def test_report_and_figures(monkeypatch, scores, mixture, started, trained, run_
     monkeypatch.setattr(emoji_run, "COMPARED", (0, 1))
     monkeypatch.setattr(emoji_run, "SHOWN", 2)
     monkeypatch.setattr(emoji_run, "NUMBERS", ("recall@1", "mAP"))  # 3 pictures have no rank 10
-    emoji_run.draw(trained.model, run_dir)
-    text = emoji_run.report(mixture, scores, started[1], seconds=61.2, gigabytes=2.5)
+    emoji_run.draw(trained["AlexNet"].model, run_dir)
+    loaded = {name: report for name, (_, report) in started.items()}
+    text = emoji_run.report(mixture, scores, loaded, seconds=61.2, gigabytes=2.5)
     for picture in ("ranked_results", "resizing", "curves"):
         assert (run_dir / f"{picture}.png").exists() and f"({picture}.png)" in text
     assert "took 61 s and at most 2.5 GiB" in text and "5 classes" in text
     (head,) = [line for line in text.splitlines() if "recall@1" in line]
-    table = text[text.index(head) :].splitlines()[:4]
+    table = text[text.index(head) :].splitlines()[:10]
     assert len({line.count("|") for line in table}) == 1
-    assert f"{scores.after['L6'].numbers['mAP'].value:.3f}" in table[3]
+    shown = {tuple(cell.strip() for cell in line.split("|")[1:3]): line for line in table[2:]}
+    for name, results in scores.retrieved.items():
+        for feature, result in results.items():
+            assert f"{result.numbers['mAP'].value:.3f}" in shown.pop((name, feature))
+    assert not shown
     before = (run_dir / "curves.png").stat().st_mtime_ns
-    emoji_run.draw(trained.model, run_dir)
+    emoji_run.draw(trained["AlexNet"].model, run_dir)
     assert (run_dir / "curves.png").stat().st_mtime_ns == before
