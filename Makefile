@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TESTS ?= -m "not slow"
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart serve bench test test-fast lint format clean
+.PHONY: help quickstart serve bench test test-fast test-matrix lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +38,10 @@ test: lint  ## install what tests need, check style and types, run the whole tes
 
 test-fast: lint  ## the same without the tests that are marked slow, in two minutes
 	$(BIN)/python -m pytest -m "not slow"
+
+test-matrix: $(BIN)/python  ## test the lowest and the newest versions on several Pythons; TESTS= runs all tests
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	UV=$(BIN)/uv tests/matrix.sh $(TESTS)
 
 lint: $(VENV)/installed-test  ## check formatting, style and types
 	$(BIN)/ruff format --check .

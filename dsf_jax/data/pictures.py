@@ -102,6 +102,14 @@ def decode_picture(file: BinaryIO, where: str) -> np.ndarray:
       MissingLibraryError: when the library that reads its format is not installed.
       ValueError: when it is no picture, is damaged, or has more than `MAX_PIXELS` pixels, a JPEG of
         one scan more than `MAX_JPEG_PIXELS`; a smaller one is shrunk to a half, a quarter or an eighth.
+
+    Examples:
+      >>> file = io.BytesIO()
+      >>> Image.new("RGBA", (2, 1), (255, 0, 0, 51)).save(file, "PNG")  # red, a fifth opaque
+      >>> file.seek(0)
+      0
+      >>> decode_picture(file, "pale.png").tolist()
+      [[[255, 204, 204], [255, 204, 204]]]
     """
     return _decoded(file, where, None).pixels
 

@@ -34,6 +34,11 @@ def average_precision(relevance: Array) -> jax.Array:
 
     Returns:
       [] float32; 0 where nothing is relevant (omit such queries from a mean).
+
+    Examples:
+      >>> found = np.array([True, False, True, False, True])  # P at the three: 1, 2/3, 3/5
+      >>> round(float(average_precision(found)), 4)
+      0.7556
     """
     return bounded_average_precision(relevance, len(relevance))
 
@@ -51,6 +56,13 @@ def bounded_average_precision(
 
     Returns:
       [] float32; 0 where nothing relevant is found.
+
+    Examples:
+      >>> found = np.array([True, False, True, False, True])
+      >>> round(float(bounded_average_precision(found, 2)), 4)  # the first of two that fit
+      0.5
+      >>> round(float(bounded_average_precision(found, 2, divisor="retrieved")), 4)
+      1.0
     """
     relevant = jnp.asarray(relevance) > 0
     first = relevant[:k]
@@ -75,6 +87,11 @@ def interpolated_average_precision(relevance: Array, k: int | None = None) -> ja
 
     Returns:
       [] float32; 0 where nothing relevant is found.
+
+    Examples:
+      >>> found = np.array([True, False, False, True, True])  # P: 1, 2/4, 3/5; raised: 1, 3/5, 3/5
+      >>> round(float(interpolated_average_precision(found)), 4)
+      0.7333
     """
     relevant = jnp.asarray(relevance) > 0
     first = relevant[:k]
@@ -96,6 +113,10 @@ def recall_at_k(relevance: Array, k: int) -> jax.Array:
 
     Returns:
       [] float32; 0 where nothing is relevant (omit such queries from a mean).
+
+    Examples:
+      >>> round(float(recall_at_k(np.array([True, False, True, False, True]), 3)), 4)
+      0.6667
     """
     relevant = jnp.asarray(relevance) > 0
     return jnp.sum(relevant[:k]) / jnp.maximum(jnp.sum(relevant), 1)
@@ -110,6 +131,10 @@ def precision_at_k(relevance: Array, k: int) -> jax.Array:
 
     Returns:
       [] float32.
+
+    Examples:
+      >>> round(float(precision_at_k(np.array([True, False, True, False, True]), 4)), 4)
+      0.5
     """
     return jnp.sum(jnp.asarray(relevance)[:k] > 0) / k
 
@@ -126,6 +151,11 @@ def ndcg_at_k(relevance: Array, k: int) -> jax.Array:
 
     Returns:
       [] float32; 0 where nothing is relevant (omit such queries from a mean).
+
+    Examples:
+      >>> grades = np.array([0, 2, 1])  # (3 / log2(3) + 1 / log2(4)) / (3 / log2(2) + 1 / log2(3))
+      >>> round(float(ndcg_at_k(grades, 3)), 4)
+      0.659
     """
     grades = jnp.asarray(relevance, jnp.float32)
     discounts = 1 / jnp.log2(jnp.arange(2, k + 2, dtype=jnp.float32))
@@ -238,6 +268,13 @@ def ranking_scores(
     Raises:
       ValueError: shapes that do not fit, an unknown metric, a K below 1, or one above n where the
         metric has no meaning there, a row that is no permutation.
+
+    Examples:
+      >>> ranking = np.array([[2, 0, 1], [0, 1, 2]])
+      >>> relevance = np.array([[True, False, True], [False, False, False]])  # in gallery order
+      >>> scores = ranking_scores(ranking, relevance, metrics=("mAP", "P@1"))
+      >>> scores.values["mAP"][scores.counted].tolist()  # of the query that has an answer
+      [1.0]
     """
     if ranking.ndim != 2 or ranking.shape != relevance.shape:
         raise ValueError(

@@ -70,9 +70,7 @@ def ink_of(
 
 def _check_drawing(image: np.ndarray, polarity: str) -> None:
     check_polarity(polarity)
-    if image.dtype != np.uint8 or not (
-        image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
-    ):
+    if image.dtype != np.uint8 or image.ndim < 2 or image.shape[2:] not in ((), (3,)):
         raise ValueError(
             f"a drawing must be uint8 [h, w] or [h, w, 3], got {image.dtype} {list(image.shape)}; convert it first"
         )
@@ -189,6 +187,11 @@ def points_from_strokes(
     Raises:
       ValueError: for a box without area, another shape or dtype, a pressure beyond [0, 1], or a point
         that is not finite or further than a million canvas sides away.
+
+    Examples:
+      >>> line = np.array([[0, 0, 1.0], [3, 1, 0.4]])  # x, y, pressure
+      >>> points_from_strokes([line], box=(0, 0, CANVAS, CANVAS)).tolist()
+      [[0, 0, 255], [1, 0, 178], [2, 0, 140], [3, 1, 102]]
     """
     corner = _corner(box)
     low, high = np.append(corner, -np.inf), np.append(CANVAS - corner, np.inf)
@@ -253,10 +256,8 @@ def check_pressure(stroke: np.ndarray, number: int) -> None:
 
 
 def padded_length(length: int) -> int:
-    """Returns the length that a list of `length` points is padded to: few lengths mean few
-    compilations.
-
-    One of `PADDED_LENGTHS`, or beyond them the next multiple of the longest.
+    """Returns what a list of `length` points is padded to: one of `PADDED_LENGTHS`, or beyond them the
+    next multiple of the longest. Few lengths mean few compilations.
     """
     longest = PADDED_LENGTHS[-1]
     return next((n for n in PADDED_LENGTHS if n >= length), -(-length // longest) * longest)
@@ -293,9 +294,7 @@ def _on_canvas(darkness: np.ndarray) -> np.ndarray:
     centres lie in, [CANVAS, CANVAS] uint8; of several in one cell, the darkest shows.
     """
     side, pixels = max(darkness.shape), np.argwhere(darkness)
-    margin = (
-        side - np.asarray(darkness.shape)
-    ) / 2  # centres the shorter side on the square canvas
+    margin = (side - np.asarray(darkness.shape)) / 2  # centres the shorter side on the canvas
     cells = np.floor((pixels + 0.5 + margin) * (CANVAS / side))
     rows, columns = np.clip(cells, 0, CANVAS - 1).astype(np.intp).T
     canvas = np.zeros((CANVAS, CANVAS), np.uint8)

@@ -72,6 +72,14 @@ def edge_preserving_resize(
     Raises:
       ValueError: for a size over 481, where neighbouring points would no longer touch, a pen wider
         than `WIDEST_PEN`, or an unknown polarity.
+
+    Examples:
+      >>> from dsf_jax.images.points import points_from_strokes
+      >>> line = points_from_strokes([np.array([[0, 0], [2, 2]])], box=(0, 0, 3, 3))
+      >>> edge_preserving_resize(line, size=3, pen=0).tolist()
+      [[0, 255, 255], [255, 0, 255], [255, 255, 0]]
+      >>> edge_preserving_resize(line, angle=45, size=3, pen=0).tolist()  # counter-clockwise
+      [[255, 255, 255], [0, 0, 0], [255, 255, 255]]
     """
     check_pen(pen)
     return draw_points(
@@ -187,6 +195,12 @@ def interpolating_resize(
 
     Raises:
       ValueError: for an unknown method or an image that is not square.
+
+    Examples:
+      >>> line = np.full((8, 8), 255, np.uint8)
+      >>> line[:, 1] = 0
+      >>> interpolating_resize(line, size=4, method="linear")[0].tolist()  # thinner, and grey
+      [146, 223, 255, 255]
     """
     if method not in get_args(Interpolation):
         raise ValueError(

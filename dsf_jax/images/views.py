@@ -193,6 +193,10 @@ def central_patch(photo: jax.Array, *, size: int = SIZE) -> jax.Array:
 
     Returns:
       [..., size, size, c] uint8.
+
+    Examples:
+      >>> central_patch(np.zeros((5, 256, 256, 3), np.uint8)).shape
+      (5, 227, 227, 3)
     """
     photo = _with_room(photo, size)
     height, width = photo.shape[-3:-1]
@@ -362,6 +366,11 @@ def query_views(
 
     Raises:
       ValueError: for an unknown choice.
+
+    Examples:
+      >>> photos = {"photo": np.zeros((5, 256, 256, 3), np.uint8)}
+      >>> query_views(photos, "mirrored").shape
+      (5, 2, 227, 227, 3)
     """
     check_query_views(choice)
     if choice == "all":

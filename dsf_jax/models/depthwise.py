@@ -55,7 +55,7 @@ def _grouped(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnames=("stride",))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _shifted(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Adds up the padded input, shifted by each tap of the kernel and weighted by it, in float32."""
     height, width = (-(-n // stride) for n in x.shape[1:3])

@@ -148,7 +148,7 @@ def _convolution_by_image(x: jax.Array, kernel: jax.Array, conv: Conv) -> jax.Ar
     return jax.lax.map(convolve, cells)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnames=("conv",))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _convolution_back_by_image(x: jax.Array, kernel: jax.Array, conv: Conv) -> jax.Array:
     """Convolves with XLA's own form, which at stride 1 is the faster one forwards, and with the
     gradients of `_convolution_by_image`, which are the faster ones.

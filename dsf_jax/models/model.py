@@ -82,6 +82,15 @@ class Model(flax.struct.PyTreeNode):
       config: what the model is.
       dtype: type that the network computes in.
       card: what it was trained on, and how well it retrieves.
+
+    Examples:
+      >>> model = init_model(ModelConfig("sketch_a_net", ("cat", "dog"), size=81, fresh_layers=()), seed=0)
+      >>> drawings = np.full((5, 81, 81), 255, np.uint8)
+      >>> logits, activations = jax.jit(Model.__call__)(model, drawings)
+      >>> logits.shape, activations["relu6"].shape
+      ((5, 2), (5, 512))
+      >>> model.default_feature, model.features(activations, "L6+L7").shape
+      ('L6+L7', (5, 1024))
     """
 
     params: Params

@@ -37,6 +37,19 @@ def vote(model: Model, batch: Mapping[str, Any]) -> jax.Array:
 
     Returns:
       [b, k] float32 probabilities; the class is their argmax.
+
+    Examples:
+      >>> import numpy as np
+      >>> from dsf_jax.images.points import pad_points, points_from_strokes
+      >>> from dsf_jax.models.model import ModelConfig, init_model
+      >>> model = init_model(ModelConfig("sketch_a_net", ("cat", "dog"), size=81, fresh_layers=()), seed=0)
+      >>> line = points_from_strokes([np.array([[0, 0], [30, 40]])], box=(0, 0, 40, 40))
+      >>> drawings = {"points": pad_points([line])}
+      >>> model.all_views(drawings).shape
+      (1, 18, 81, 81)
+      >>> probabilities = vote(model, drawings)  # of an untrained network
+      >>> probabilities.shape, round(float(probabilities.sum()), 4)
+      ((1, 2), 1.0)
     """
     return _voted(model, model.all_views(batch))
 

@@ -34,6 +34,12 @@ def paired_distances(queries: Array, owner: Array, rows: Array) -> jax.Array:
 
     Returns:
       [p] float32, sum((queries[owner] - rows)**2): equal pairs have bit-equal distances in any place.
+
+    Examples:
+      >>> queries = np.array([[0, 0], [3, 3]], np.float32)
+      >>> rows = np.array([[3, 4], [3, 4]], np.float32)
+      >>> paired_distances(queries, np.array([0, 1]), rows).tolist()
+      [25.0, 1.0]
     """
     return jnp.sum((queries[owner] - rows.astype(jnp.float32)) ** 2, axis=1)
 
@@ -54,6 +60,13 @@ def distance_blocks(queries: Array, gallery: Array) -> Iterator[tuple[slice, np.
 
     Raises:
       ValueError: shapes that do not fit, or a distance that is not finite.
+
+    Examples:
+      >>> queries = np.array([[0, 0], [3, 3]], np.float32)
+      >>> gallery = np.array([[0, 0], [3, 4], [0, 1]], np.float32)
+      >>> for rows, distances in distance_blocks(queries, gallery):
+      ...     print(rows, distances.tolist())
+      slice(0, 2, None) [[0.0, 25.0, 1.0], [18.0, 1.0, 13.0]]
     """
     if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
         raise ValueError(
@@ -89,6 +102,10 @@ def ranks_before(distances: np.ndarray, places: np.ndarray) -> np.ndarray:
 
     Returns:
       [b, n] bool.
+
+    Examples:
+      >>> ranks_before(np.array([[2.0, 1.0, 1.0]]), np.array([2])).tolist()
+      [[False, True, False]]
     """
     chosen = places[:, None]
     distance = np.take_along_axis(distances, chosen, axis=1)
@@ -124,6 +141,10 @@ def rank_by_distance(distances: Array) -> np.ndarray:
 
     Returns:
       [q, n] int32 gallery indices.
+
+    Examples:
+      >>> rank_by_distance(np.array([[2.0, 1.0, 1.0]])).tolist()
+      [[1, 2, 0]]
     """
     distances = np.asarray(distances, np.float32)
     q, n = distances.shape

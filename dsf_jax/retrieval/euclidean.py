@@ -72,6 +72,12 @@ def search(
 
     Raises:
       ValueError: wrong shape or type, empty gallery, a row not finite, an option below 1.
+
+    Examples:
+      >>> gallery = np.array([[0, 0], [3, 4], [0, 1]], np.float32)
+      >>> found = search(np.array([[0, 0], [3, 3]], np.float32), gallery, 2)
+      >>> found.indices.tolist(), found.squared_distances.tolist()
+      ([[0, 2], [1, 2]], [[0.0, 1.0], [1.0, 13.0]])
     """
     _check(queries, gallery, k=k, block=block, query_block=query_block)
     if isinstance(gallery, jax.Array) and {x.platform for x in gallery.devices()} == {"cpu"}:

@@ -1,6 +1,5 @@
 """A gallery follows its folder, finds what NumPy finds, and survives what disks and people do to it."""
 
-import doctest
 import errno
 import json
 import os
@@ -65,10 +64,6 @@ def no_embedding(gallery, monkeypatch):
 
 def feature(seed):
     return coarse(np.asarray(picture(seed).resize((256, 256), Image.Resampling.BILINEAR))[None])
-
-
-def test_the_example_in_the_docstring_is_true():
-    assert doctest.testmod(gallery_module).failed == 0
 
 
 def test_what_is_listed(gallery, folder):
