@@ -84,6 +84,7 @@ retrieval.features       L2-normalised features of a network
 retrieval.block_files    arrays on disk, written block by block, resumable
 retrieval.feature_files  features of a network in such files
 retrieval.distances      the distance, tables of it, and rankings by it
+retrieval.close_rows     rows about as far as the k-th nearest -> the nearest, equal ones measured once
 retrieval.euclidean      exact nearest neighbours, block by block
 retrieval.sharded        the same over all devices of all processes
 retrieval.near_duplicates  pictures that are one, resized or saved again
@@ -96,6 +97,7 @@ gallery.projection       features reduced by principal component analysis
 gallery.store_config     what a gallery's vectors are, as JSON
 gallery.storage_errors   what the storage library raises -> errors of one line
 gallery.store            a gallery's rows on disk or in an object store
+gallery.shared_lock      many readers at a time, or one writer
 gallery.snapshot         one version of a gallery in memory: its pictures and their vectors
 gallery.synchroniser     files -> rows of the store, batch by batch
 gallery.sync             the store brought up to date with a folder or files

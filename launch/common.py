@@ -9,14 +9,16 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import jax
 from absl import app, flags, logging
 
 from dsf_jax.data.files import user_cache
-from dsf_jax.models.model import Model
 from launch import shared_flags, streams
+
+if TYPE_CHECKING:
+    from dsf_jax.models.model import Model
 
 Value = TypeVar("Value")
 
@@ -65,7 +67,7 @@ def note(message: str) -> None:
     print(f"note: {' '.join(message.split())}", file=sys.stderr)
 
 
-def load_told(checkpoint: str) -> Model:
+def load_told(checkpoint: str) -> "Model":
     """Reads a network, and says on standard error what may be expected of it."""
     # It needs safetensors, which the benchmark does without.
     from dsf_jax.training.model_sources import open_model

@@ -30,7 +30,6 @@ from dsf_jax.data.picture_folders import (
 )
 from dsf_jax.data.pictures import read_picture
 from dsf_jax.images.points import Polarity
-from dsf_jax.insight.plots import ranked_results, save_figure
 from dsf_jax.models.model import Model
 from dsf_jax.retrieval.features import WORDS_SHARE, blended
 from dsf_jax.retrieval.picture_search import (
@@ -124,6 +123,9 @@ def main() -> None:
     if far and _WARN_FAR.value:
         common.note("nothing near here: these are the least far")
     if figure and sketch:
+        # It needs Matplotlib, which a search without a figure does not.
+        from dsf_jax.insight.plots import ranked_results, save_figure
+
         pictures = [_picture_or_name(one.path) for one in found]
         save_figure(ranked_results([sketch.image], [pictures]), figure)
 

@@ -3,8 +3,11 @@ functions; launch/ holds scripts, which nothing imports.
 """
 
 import ast
+import json
+import os
 import pathlib
 import re
+import subprocess
 import sys
 
 import pytest
@@ -212,3 +215,39 @@ def test_each_outside_library_has_one_owner(library):
 def test_only_parallel_calls_pmap():
     users = {module for module, path in MODULES.items() if "pmap(" in path.read_text()}
     assert users == {"dsf_jax.training.parallel"}
+
+
+# What takes long to import, and only some of those need who import the modules below.
+HEAVY = (
+    "lance_namespace", "lancedb", "matplotlib", "orbax", "pandas", "scipy.linalg", "skimage",
+    "tensorflow", "tensorflow_datasets", "torch",
+)  # fmt: skip
+NETWORKS = ("flax", "jax", "jaxlib", "numpy", "optax")
+
+
+@pytest.mark.parametrize(
+    ("code", "without"),
+    [
+        ("sys.argv = ['dsf', '--help']; from dsf_jax.__main__ import main; main()", NETWORKS),
+        pytest.param("import dsf_jax.gallery.gallery", (), marks=pytest.mark.slow),
+        pytest.param("import dsf_jax.retrieval.features", (), marks=pytest.mark.slow),
+    ],
+)
+def test_a_start_is_quick_for_what_it_does_not_import(code, without):
+    named = json.dumps([*HEAVY, *without])
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {code}; print(set({named}) & sys.modules.keys())"],
+        cwd=ROOT, env=os.environ | {"JAX_PLATFORMS": "cpu"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.slow
+def test_a_search_is_started_without_what_only_some_searches_need():
+    code = "import launch.search, sys; print(sorted(set(sys.argv[1:]) & sys.modules.keys()))"
+    some = [name for name in HEAVY if name != "orbax"]  # which reads checkpoints
+    done = subprocess.run(
+        [sys.executable, "-c", code, *some], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -10,9 +10,10 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
-import tensorflow_datasets as tfds
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 
 class DataSet:
@@ -105,6 +106,8 @@ class Records(DataSet, Sequence[dict[str, Any]]):
         """
         super().__init__(folder, split, files=files)
         self.fields = fields and tuple(fields)
+        import tensorflow_datasets as tfds
+
         features = self._files.features
         if unknown := set(self.fields or ()) - set(features):
             raise ValueError(
@@ -169,6 +172,8 @@ class _Files:
         self.class_names = tuple(unicodedata.normalize("NFC", name) for name in names)
         # TFDS's data source does not know partial decoding: it reads raw bytes here, and only the
         # chosen features parse them.
+        import tensorflow_datasets as tfds
+
         raw = tfds.decode.DeserializeMethod.RAW_BYTES
         self.source = builder.as_data_source(split, deserialize_method=raw)
 
@@ -282,12 +287,14 @@ def _version(folder: Path) -> tuple[int, ...]:
     return tuple(map(int, folder.name.split(".")))
 
 
-def _open_builder(folder: Path) -> tfds.core.DatasetBuilder:
+def _open_builder(folder: Path) -> "tfds.core.DatasetBuilder":
     """Opens a version folder for reading.
 
     Raises:
       ValueError: when one of its description files is missing or broken.
     """
+    import tensorflow_datasets as tfds  # it takes longer to import than all that galleries need
+
     try:
         # Without this file TFDS would silently name the classes by number.
         (folder / "label.labels.txt").read_bytes()

@@ -31,7 +31,7 @@ mean colour has to do.
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jax.experimental import multihost_utils
@@ -40,7 +40,8 @@ from dsf_jax.gallery.contents import Contents, read_contents
 from dsf_jax.gallery.crawl import CrawlResult
 from dsf_jax.gallery.embedder import Embedder
 from dsf_jax.gallery.projection import NUM_QUERIES, TOP_K, Projection, overlap
-from dsf_jax.gallery.snapshot import Filter, Picture, Snapshot
+from dsf_jax.gallery.shared_lock import SharedLock
+from dsf_jax.gallery.snapshot import Filter, Neighbour, Picture, Snapshot
 from dsf_jax.gallery.store import Store, create_store, open_store
 from dsf_jax.gallery.store_config import StoreConfig
 from dsf_jax.gallery.sync import remove_folder, sync_files, sync_folder
@@ -53,13 +54,6 @@ T = TypeVar("T")
 INDEXED_FROM = 1_000_000
 
 
-class Neighbour(NamedTuple):
-    """A picture that a search found, and the Euclidean distance of its stored vector."""
-
-    picture: Picture
-    distance: float
-
-
 class Gallery:
     """Pictures with their vectors, in a folder or an object store; any number of threads may read."""
 
@@ -67,7 +61,7 @@ class Gallery:
         """Reads the gallery: see `open` and `create`."""
         self._embedder, self._sharded = embedder, sharded
         self._projection: Projection | None = None
-        self._refreshing = threading.Lock()
+        self._refreshing, self._lock = threading.Lock(), SharedLock()
         self.uri, self.config = store.uri, store.config
         if embedder is not None:
             self._check(embedder)
@@ -234,7 +228,12 @@ class Gallery:
           OSError: when the store fails.
         """
         with self._refreshing:
-            self._snapshot = self._take_snapshot(self._latest(), self._snapshot)
+            newer = self._take_snapshot(self._latest(), self._snapshot)
+            with (
+                self._lock.writing()
+            ):  # searches wait while memory is moved, not while the store is read
+                newer.take_over(self._snapshot)
+                self._snapshot = newer
 
     def project(self, features: np.ndarray) -> np.ndarray:
         """Reduces features as the stored ones are.
@@ -293,9 +292,7 @@ class Gallery:
 
     def sample(self, count: int, *, seed: int) -> np.ndarray:
         """Returns the stored vectors [at most count, p] float32 of random pictures, each once."""
-        snapshot = self._snapshot
-        rows = np.random.default_rng(seed).permutation(len(snapshot))[:count]
-        return snapshot.vectors(rows)
+        return self._read(lambda snapshot: snapshot.sample(count, seed))
 
     def get(self, id: str) -> Picture:
         """Returns a picture; ValueError for an unknown id."""
@@ -332,11 +329,13 @@ class Gallery:
     def _read(self, read: Callable[[Snapshot], T]) -> T:
         """Reads what a snapshot leaves in the store, whose older versions go in time."""
         try:
-            return read(self._snapshot)
+            with self._lock.reading():
+                return read(self._snapshot)
         except OSError:  # another process has compacted the store, an hour ago or longer
             if self._sharded:  # all processes refresh together, or none
                 raise
-            self.refresh()
+        self.refresh()
+        with self._lock.reading():
             return read(self._snapshot)
 
     def _latest(self) -> Store:
@@ -363,8 +362,8 @@ class Gallery:
             store = store.at(int(version))
         if previous is not None and previous.store.version == store.version:
             return previous
-        large = len(store) >= INDEXED_FROM
-        by_index = large and not self._sharded and store.has_index()  # together they compare all
+        # Processes together compare all.
+        by_index = len(store) >= INDEXED_FROM and not self._sharded and store.has_index()
         return Snapshot(store, hold_vectors=not by_index, sharded=self._sharded, previous=previous)
 
     def _index(self, report: Report) -> None:

@@ -8,7 +8,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
 
 from dsf_jax.retrieval.euclidean import search
 
@@ -65,6 +64,8 @@ def learn_projection(features: np.ndarray, dimensions: int) -> Projection:
     Raises:
       ValueError: when there are too few features for this number of dimensions.
     """
+    import scipy.linalg
+
     n, d = features.shape
     if not 1 <= dimensions < min(n, d):
         raise ValueError(

@@ -1,8 +1,10 @@
 """One version of a gallery in memory: the list of its pictures, and their vectors.
 
-A snapshot never changes, so that any number of threads read it; a newer one takes its place.
+A snapshot never changes, so that any number of threads read it. A newer one takes its place, and what it
+holds: vectors are in memory once.
 """
 
+import contextlib
 import math
 import mmap
 import os
@@ -24,6 +26,7 @@ from dsf_jax.retrieval.sharded import own_rows, place, search_processes, search_
 
 IN_MEMORY = 4 * 2**30  # bytes of vectors; more lie in a temporary file that is mapped
 MAX_NAMED = 20  # labels that a message lists
+MOVED_ROWS = 1024  # from one snapshot to the next, at a time
 
 
 class Picture(NamedTuple):
@@ -44,6 +47,13 @@ class Picture(NamedTuple):
     folder: str
     width: int
     height: int
+
+
+class Neighbour(NamedTuple):
+    """A picture that a search found, and the Euclidean distance of its stored vector."""
+
+    picture: Picture
+    distance: float
 
 
 class Filter(NamedTuple):
@@ -79,7 +89,7 @@ class Snapshot:
             store searches, by its index.
           sharded: whether to hold only this process's shard of them.
           previous: older snapshot, whose vectors need not be read again: where it has been searched, those
-            of this one are read at once, so that no search waits.
+            that it lacks are read at once, and `take_over` must be called before this one is searched.
         """
         self.store, self._holds_vectors, self._sharded = store, hold_vectors, sharded
         listed = store.columns(LISTED_COLUMNS).sort_by("path").combine_chunks()
@@ -98,8 +108,13 @@ class Snapshot:
         self._vectors: np.ndarray | None = None
         self._shards: tuple[Array, ...] = ()
         self._loading = threading.Lock()
+        self._arriving: _Arriving | None = None
         if hold_vectors and previous is not None and previous._vectors is not None:
-            self._load(previous)
+            if sharded:  # what this process will hold, others may have had
+                previous._drop()
+                self._load()
+            else:
+                self._arriving = self._read_missing(previous)
 
     def __len__(self) -> int:
         """Returns the number of pictures."""
@@ -141,6 +156,10 @@ class Snapshot:
             order = np.argsort(at)
             found[wanted] = vectors[order[np.searchsorted(at, places[wanted], sorter=order)]]
         return found
+
+    def sample(self, count: int, seed: int) -> np.ndarray:
+        """Returns the vectors [at most count, p] float32 of random rows, each once."""
+        return self.vectors(np.random.default_rng(seed).permutation(len(self))[:count])
 
     def search(self, vectors: np.ndarray, k: int, filter: Filter) -> Neighbours:
         """Finds the k nearest pictures that pass a filter.
@@ -233,43 +252,76 @@ class Snapshot:
                 return Neighbours(distances[listed][:k], rows[listed][:k])
             wanted *= 2
 
-    def _load(self, previous: "Snapshot | None" = None) -> None:
+    def _load(self) -> None:
         """Reads the vectors, once."""
         with self._loading:
             if self._vectors is None:
-                vectors = self._read_vectors(previous)
+                vectors = self._allocated()
+                self._read_rows(vectors, np.arange(len(vectors)))
                 self._shards, self._vectors = place(vectors), vectors
 
-    def _read_vectors(self, previous: "Snapshot | None") -> np.ndarray:
-        """Reads this process's vectors, or copies them from where they are held already."""
+    def take_over(self, previous: "Snapshot") -> None:
+        """Moves vectors here that an older snapshot holds; nobody may read that one at the same time, nor
+        search it afterwards. The old memory is given back bit by bit where the system allows it (Linux).
+        """
+        if self._arriving is None or previous._vectors is None:
+            return
+        (vectors, places), self._arriving = self._arriving, None
+        there = np.flatnonzero(places >= 0)
+        there = there[np.argsort(places[there])]
+        old, released = previous._vectors, 0
+        previous._drop()  # at once: it is never read half
+        for start in range(0, len(there), MOVED_ROWS):
+            part = there[start : start + MOVED_ROWS]
+            vectors[part] = old[places[part]]
+            released = _release(old, released, (int(places[part[-1]]) + 1) * old[:1].nbytes)
+        del old  # before accelerators get theirs
+        self._shards, self._vectors = place(vectors), vectors
+
+    def _drop(self) -> None:
+        """Forgets the vectors; a search would read them again."""
+        self._vectors, self._shards = None, ()
+
+    def _allocated(self) -> np.ndarray:
+        """Returns memory for this process's vectors."""
         config = self.store.config
-        held = _allocate((len(self.own), config.dimensions), np.dtype(config.dtype))
-        missing = np.arange(len(self.own))
-        if previous is not None and previous._vectors is not None and not self._sharded:
-            missing = self._copy(held, previous)
+        return _allocate((len(self.own), config.dimensions), np.dtype(config.dtype))
+
+    def _read_missing(self, previous: "Snapshot") -> "_Arriving":
+        """Reads the vectors that an older snapshot does not hold. A picture's vector depends on nothing
+        but its id.
+        """
+        places = np.array([previous.position.get(key, -1) for key in self.position], np.int64)
+        vectors = self._allocated()  # no memory yet: the system gives it as rows are written
+        self._read_rows(vectors, np.flatnonzero(places < 0))
+        return _Arriving(vectors, places)
+
+    def _read_rows(self, held: np.ndarray, missing: np.ndarray) -> None:
+        """Reads some of this process's rows into their places, and writes to no others."""
         if len(missing) <= len(held) // 2:
             for places, vectors in self.store.vectors(self.row_ids[missing]):
                 held[missing[places]] = vectors
-            return held
+            return
         own = self.row_ids[self.own.start : self.own.stop]
         order = np.argsort(own)
+        wanted = np.zeros(len(own), bool)
+        wanted[missing] = True
         for row_ids, vectors in self.store.all_vectors():
             at = order[np.minimum(np.searchsorted(own, row_ids, sorter=order), len(own) - 1)]
-            here = own[at] == row_ids
+            here = (own[at] == row_ids) & wanted[at]
             held[at[here]] = vectors[here]
-        return held
 
-    def _copy(self, held: np.ndarray, previous: "Snapshot") -> np.ndarray:
-        """Copies what an older snapshot holds; returns the rows that it does not. A picture's vector
-        depends on nothing but its id.
-        """
-        assert previous._vectors is not None
-        places = np.array([previous.position.get(key, -1) for key in self.position], np.int64)
-        there = np.flatnonzero(places >= 0)
-        for start in range(0, len(there), 1024):
-            part = there[start : start + 1024]
-            held[part] = previous._vectors[places[part]]
-        return np.flatnonzero(places < 0)
+
+class _Arriving(NamedTuple):
+    """Vectors of which some are still in an older snapshot.
+
+    Attributes:
+      vectors: [n, p] those that it lacks are there.
+      places: [n] int64, the older snapshot's row of each; -1 for those that it lacks.
+    """
+
+    vectors: np.ndarray
+    places: np.ndarray
 
 
 def _in_one_form(table: pa.Table, names: Sequence[str]) -> pa.Table:
@@ -312,6 +364,20 @@ def _allocate(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
             _reserve(file, size)
             pages = mmap.mmap(file.fileno(), size)
     return np.frombuffer(pages, dtype, math.prod(shape)).reshape(shape)
+
+
+def _release(vectors: np.ndarray, start: int, end: int) -> int:
+    """Gives bytes of `_allocate`'s memory back to the system, which reads them as zeros from then on; returns
+    where the next ones begin.
+    """
+    pages: Any = vectors
+    while not isinstance(pages, mmap.mmap):
+        pages = pages.obj if isinstance(pages, memoryview) else pages.base
+    end -= end % mmap.PAGESIZE
+    if end > start and hasattr(mmap, "MADV_REMOVE"):
+        with contextlib.suppress(OSError):  # a file system that cannot: it keeps them till the end
+            pages.madvise(mmap.MADV_REMOVE, start, end - start)
+    return max(start, end)
 
 
 def _reserve(file: IO[bytes], size: int) -> None:

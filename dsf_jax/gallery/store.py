@@ -8,10 +8,11 @@ second table, `projection`, has the projection of a gallery of reduced vectors.
 
 import contextlib
 import functools
+import importlib.util
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,10 +21,15 @@ from dsf_jax.gallery.projection import Projection
 from dsf_jax.gallery.storage_errors import storage_errors
 from dsf_jax.gallery.store_config import StoreConfig, unknown_format
 
-try:
+if TYPE_CHECKING:
     import lancedb
+
+try:
     import pyarrow as pa
-    from lancedb.index import HnswSq
+
+    # Importing LanceDB takes longer than all else that a gallery needs: see `_connect`.
+    if importlib.util.find_spec("lancedb") is None:
+        raise ModuleNotFoundError("No module named 'lancedb'", name="lancedb")
 except ImportError as error:
     raise ImportError(
         "LanceDB, which keeps galleries, is not installed; run `pip install lancedb pyarrow` or install "
@@ -47,7 +53,7 @@ REFINE = 4  # times k nearest by the index's short codes are compared by the sto
 class Store:
     """The pictures of a gallery in one version: the latest when it was opened or last moved on."""
 
-    def __init__(self, database: lancedb.DBConnection, uri: str) -> None:
+    def __init__(self, database: "lancedb.DBConnection", uri: str) -> None:
         """Opens an existing gallery: see `open_store`."""
         self._database, self.uri = database, uri
         self._pictures = database.open_table(PICTURES)
@@ -170,6 +176,8 @@ class Store:
 
     def build_index(self) -> None:
         """Builds the index for approximate search."""
+        from lancedb.index import HnswSq
+
         with storage_errors(self.uri):
             self._pictures.create_index("vector", config=HnswSq(distance_type="l2"))
             self._pictures.checkout_latest()
@@ -322,7 +330,9 @@ def sql_string(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _connect(uri: str) -> lancedb.DBConnection:
+def _connect(uri: str) -> "lancedb.DBConnection":
+    import lancedb
+
     with storage_errors(uri):
         return lancedb.connect(str(local_path(uri)) if is_local(uri) else uri)
 

@@ -75,15 +75,15 @@ def distance_blocks(queries: Array, gallery: Array) -> Iterator[tuple[slice, np.
         )
     n = len(gallery)
     size = max(1, min(QUERY_BLOCK, MOST_DISTANCES // max(n, 1)))
-    first_equal = _first_equal(gallery)
-    repeated = np.flatnonzero(first_equal != np.arange(n))
+    equal = first_equal(gallery)
+    repeated = np.flatnonzero(equal != np.arange(n))
     for start in range(0, len(queries), size):
         rows = slice(start, min(start + size, len(queries)))
         distances = np.empty((rows.stop - start, n), np.float32)
         for first in range(0, n, GALLERY_BLOCK):
             part = slice(first, first + GALLERY_BLOCK)
             distances[:, part] = _distance_table(queries[rows], gallery[part])
-        distances[:, repeated] = distances[:, first_equal[repeated]]
+        distances[:, repeated] = distances[:, equal[repeated]]
         if not np.isfinite(distances).all():
             query, item = np.argwhere(~np.isfinite(distances))[0]
             raise ValueError(
@@ -114,7 +114,7 @@ def ranks_before(distances: np.ndarray, places: np.ndarray) -> np.ndarray:
     return before
 
 
-def _first_equal(rows: Array) -> np.ndarray:
+def first_equal(rows: Array) -> np.ndarray:
     """Returns the first row that equals each of the rows [n, d], bit by bit: [n] int."""
     seen: dict[bytes, int] = {}
     digests = (hashlib.blake2b(x.tobytes(), digest_size=16).digest() for x in np.asarray(rows))

@@ -5,8 +5,8 @@ distances and a query's own row the distance zero. It cannot use a matrix produc
 to candidates only. A matrix product bounds every distance from below; the k + MARGIN rows of least
 bound are measured by the formula, and the best k of them are the answer if no other row's bound
 reaches the k-th distance. Where that cannot be shown (a crowd of equal rows across the last place),
-the query is measured against every row. So is a single query: either way each row is read
-once from memory, and that is what takes the time.
+`close_rows` measures all rows whose bounds reach it, equal ones once. A single query is measured against
+every row: with or without bounds each row is read once from memory, and that is what takes the time.
 """
 
 import math
@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from dsf_jax.retrieval.close_rows import nearest_of_close
 from dsf_jax.retrieval.distances import paired_distances
 
 MARGIN = 32  # the further the first row left out lies behind the k-th, the rarer the full scan
@@ -98,8 +99,10 @@ def search(
         _measure(chunk, gallery, np.asarray(found.indices)[:real], part)
         reach = part.squared_distances[:, -1] * (1 + _roundoff(chunk.shape[1]))
         open_rows = np.flatnonzero(reach >= -np.asarray(found.negated)[:real, -1])
-        for row in open_rows if found.negated.shape[1] < n else ():
-            _scan(chunk[row : row + 1], gallery, block, Neighbours(*(x[row] for x in part)))
+        if open_rows.size and found.negated.shape[1] < n:
+            part.squared_distances[open_rows], part.indices[open_rows] = nearest_of_close(
+                np.asarray(chunk)[open_rows], reach[open_rows], _blocks(gallery, block), k, _within
+            )
     return best
 
 
@@ -179,11 +182,7 @@ def _absorb(
     """Merges the rows [m, d] with indices from fresh on into the candidates of queries [q, d]."""
     index = first + jnp.arange(len(rows), dtype=jnp.int32)
     new = index >= fresh
-    squares = row_squares[:, None] + jnp.sum(queries * queries, axis=1)[None, :]
-    # Rounding moves |q|^2 + |g|^2 - 2qg by at most e(|q| + |g|)^2 <= 2e(|q|^2 + |g|^2).
-    # Rows lead in the product: XLA's CPU matmul is up to twice as fast that way round.
-    products = jnp.matmul(rows, queries.T, precision=lax.Precision.HIGHEST)
-    negated = 2 * products - (1 - 2 * _roundoff(rows.shape[1])) * squares  # [m, q]
+    negated = _negated_bounds(queries, rows, row_squares)
     negated = jnp.where(new[:, None], negated, -jnp.inf)
     negated, at = _top(best.negated, negated)
     keep = best.indices.shape[1]
@@ -192,6 +191,22 @@ def _absorb(
     bad = new & ~jnp.isfinite(4 * row_squares)  # 4: the sums above stay finite
     unusable = jnp.max(jnp.where(bad, index, -1), initial=best.unusable)
     return _Candidates(negated, indices, unusable)
+
+
+def _negated_bounds(queries: Array, rows: Array, row_squares: Array) -> jax.Array:
+    """Computes minus the lower bounds of squared distances, [m, q], of rows [m, d] to queries [q, d]."""
+    squares = row_squares[:, None] + jnp.sum(queries * queries, axis=1)[None, :]
+    # Rounding moves |q|^2 + |g|^2 - 2qg by at most e(|q| + |g|)^2 <= 2e(|q|^2 + |g|^2).
+    # Rows lead in the product: XLA's CPU matmul is up to twice as fast that way round.
+    products = jnp.matmul(rows, queries.T, precision=lax.Precision.HIGHEST)
+    return 2 * products - (1 - 2 * _roundoff(rows.shape[1])) * squares
+
+
+@jax.jit
+def _within(queries: Array, rows: Array, reach: Array) -> jax.Array:
+    """Returns which rows [m, d] have bounds within the reach [q] of queries [q, d]: [m, q] bool."""
+    rows = rows.astype(jnp.float32)
+    return -_negated_bounds(queries, rows, jnp.sum(jnp.square(rows), axis=1)) <= reach[None]
 
 
 def _top(best: Array, fresh: Array) -> tuple[jax.Array, jax.Array]:

@@ -1,6 +1,5 @@
 """Builders are found by name; the command that builds takes the flags of the one that is named."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,13 +11,6 @@ from tests.data_builders.drawn import drawing, write_tree
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-
-
-def _run(*arguments):
-    command = [sys.executable, "-m", "launch.build_data", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
-
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
@@ -26,43 +18,39 @@ def source(tmp_path_factory):
     return write_tree(tmp_path_factory.mktemp("source"), {**tree, "sketches/cat/9.png": b""})
 
 
-def test_options_of_the_named_builder_are_flags(source, tmp_path):
-    arguments = (
-        "--dataset",
-        "sketch_photo_folders",
-        f"--source={source}",
-        f"--data_dir={tmp_path}",
-    )
-    done = _run(*arguments, "--on_error=skip", "--test_share=0", "--nothinned")
-    assert done.returncode == 0, done.stderr
+def test_options_of_the_named_builder_are_flags(launch, source, tmp_path):
+    given = {"source": source, "data_dir": tmp_path, "on_error": "skip"}
+    name = ("--dataset", "sketch_photo_folders")
+    done = launch("build_data", *name, "--test_share=0", "--nothinned", **given)
+    assert done.status == 0, done.err
     assert list_datasets(tmp_path) == {"sketch_photo_folders/sketch": {"train": 4}}
-    assert "sketch_photo_folders/photo: left out" in done.stdout
-    assert "skipped 1 file: 1 empty file" in done.stdout
-    assert "sketches/cat/9.png" in done.stdout
-    changed = _run(*arguments, "--on_error=skip")
-    assert changed.returncode == 1 and "was built with test_share=0.0, not 0.2" in changed.stderr
+    assert "sketch_photo_folders/photo: left out" in done.out
+    assert "skipped 1 file: 1 empty file" in done.out
+    assert "sketches/cat/9.png" in done.out
+    changed = launch("build_data", *name, **given)
+    assert changed.status == 1 and "was built with test_share=0.0, not 0.2" in changed.err
 
 
-def test_what_is_wrong_is_one_line(source, tmp_path):
-    broken = _run("--dataset=sketch_photo_folders", f"--source={source}", f"--data_dir={tmp_path}")
-    assert broken.returncode == 1
-    assert broken.stderr.splitlines() == [
+def test_what_is_wrong_is_one_line(launch, source, tmp_path):
+    broken = launch("build_data", dataset="sketch_photo_folders", source=source, data_dir=tmp_path)
+    assert broken.status == 1
+    assert broken.err.splitlines() == [
         f"error: {source.name}: sketches/cat/9.png: empty file; repair or remove it"
     ]
-    unknown = _run("--dataset=hust_si", "--polarity=white_on_black")
-    assert unknown.returncode == 2 and "polarity" in unknown.stderr
-    assert len(unknown.stderr.splitlines()) == 1
-    foreign = _run("--dataset=openmoji", "--source=x", f"--data_dir={tmp_path}")
-    assert foreign.returncode == 1
-    assert foreign.stderr == "error: openmoji takes no --source; omit it\n"
+    unknown = launch("build_data", dataset="hust_si", polarity="white_on_black")
+    assert unknown.status == 2 and "polarity" in unknown.err
+    assert len(unknown.err.splitlines()) == 1
+    foreign = launch("build_data", dataset="openmoji", source="x", data_dir=tmp_path)
+    assert foreign.status == 1
+    assert foreign.err == "error: openmoji takes no --source; omit it\n"
     assert list_datasets(tmp_path) == {}
 
 
-def test_help_lists_the_builders_own_flags():
-    done = _run("--dataset=sketch_photo_folders", "--help")
-    assert done.returncode == 0
+def test_help_lists_the_builders_own_flags(launch):
+    done = launch("build_data", "--help", dataset="sketch_photo_folders")
+    assert done.status == 0
     for flag in ("--source", "--on_error", "--test_share", "--polarity", "--[no]thinned"):
-        assert flag in done.stdout
+        assert flag in done.out
 
 
 def test_every_folder_with_a_builder_is_known():

@@ -1,7 +1,6 @@
 """Drawings whose lines are known by formula, and what the tests of points measure on them."""
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from dsf_jax.images.points import CANVAS
 
@@ -44,6 +43,8 @@ def circle_to(centre, radius, sweep=2 * np.pi):
 
 def gaps(points, path):
     """How far each place of a path [n, 2] is from the nearest point, in canvas sides: [n]."""
+    from scipy.ndimage import distance_transform_edt  # here: processes of runs need no `gaps`
+
     empty = np.ones((CANVAS, CANVAS), bool)
     empty[points[:, 1], points[:, 0]] = False
     x, y = np.clip(path * CANVAS, 0, CANVAS - 1).astype(int).T

@@ -12,6 +12,7 @@ import runpy
 import sys
 
 import lance_namespace  # noqa: F401  # most of what importing lancedb takes, which starts threads
+import skimage.morphology  # noqa: F401
 
 import tests.backbones  # registers them
 import tests.recipes.small  # noqa: F401  # registers it

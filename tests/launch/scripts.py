@@ -80,11 +80,15 @@ class Launcher:
 
     def start(self, name, *positional, folder=ROOT, **values):
         """Starts a script; returns its process id."""
+        return self.start_module(*arguments_of(name, positional, values), folder=folder)
+
+    def start_module(self, *arguments, folder=ROOT):
+        """Starts what `python -m` with these arguments starts; returns its process id."""
         if self._running:  # a test failed before it waited
             os.kill(self._running, signal.SIGKILL)
             self.wait()
         job = {
-            "arguments": arguments_of(name, positional, values),
+            "arguments": list(map(str, arguments)),
             "folder": str(folder),
             "out": str(self.out),
             "err": str(self.err),

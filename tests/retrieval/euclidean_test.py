@@ -98,23 +98,6 @@ def test_duplicates_tie_bit_for_bit_wherever_they_stand(d: int) -> None:
         assert (found.squared_distances[:, :ties] == found.squared_distances[:, :1]).all()
 
 
-def test_a_crowd_of_equal_rows_across_the_last_place_needs_and_gets_the_full_scan(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rng = np.random.default_rng(4)
-    gallery = rng.standard_normal((900, 64), dtype=np.float32)
-    gallery[100:] = gallery[100]
-    queries = np.stack([gallery[7], gallery[100]])
-    scanned = []
-    scan = euclidean._scan
-    monkeypatch.setattr(euclidean, "_scan", lambda *a: (scanned.append(1), scan(*a)))
-    found = search(queries, gallery, 5, block=128)
-    assert len(scanned) == 1
-    assert found.indices[0, 0] == 7
-    np.testing.assert_array_equal(found.indices[1], np.arange(100, 105))
-    np.testing.assert_array_equal(found.squared_distances[1], np.zeros(5))
-
-
 def test_a_query_alone_and_among_others_gives_the_same_bits() -> None:
     rng = np.random.default_rng(5)
     queries = rng.standard_normal((3, 1000), dtype=np.float32)

@@ -5,17 +5,12 @@ import errno
 import functools
 import json
 import os
-import pathlib
 import shutil
 import signal
-import subprocess
-import sys
-import time
 
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from dsf_jax.data.files import directory_lock
 from dsf_jax.images.views import plain_view, random_photo_view, random_sketch_view
@@ -23,46 +18,21 @@ from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.training import checkpoints, loop
 from dsf_jax.training.metrics_log import METRICS_FILE, MetricsLog, read_metrics
 from dsf_jax.training.run_directory import CONFIG_FILE
+from tests.launch.scripts import wait_for
 from tests.training import tiny
 from tests.training.event_files import pictures
 
 pytestmark = pytest.mark.slow
 
-ROOT = pathlib.Path(__file__).parent.parent.parent
+
+def start(launch, run_dir, out, seconds):
+    return launch.start_module("tests.training.tiny", run_dir, out, seconds)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """Keeps the compiled step of the first run for the others: a run then takes a third."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in settings.items():
-            jax.config.update(name, value)
-            environment.setenv(name.upper(), str(value))
-        compilation_cache.reset_cache()
-        yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-
-
-def start(run_dir, out, seconds):
-    environment = dict(os.environ, JAX_PLATFORMS="cpu")
-    return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "tests.training.tiny", run_dir, out, str(seconds)],
-        cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def finish(run_dir, out):
-    process = start(run_dir, out, 0)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+def finish(launch, run_dir, out):
+    start(launch, run_dir, out, 0)
+    result = launch.wait()
+    assert result.status == 0, result.err
     with np.load(out) as arrays:
         return dict(arrays)
 
@@ -74,18 +44,10 @@ def complete_steps(run_dir):
     )
 
 
-def wait_for(condition, process, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
-
-
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
+def uninterrupted(launch, tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted")
-    return finish(folder / "run", folder / "out.npz")
+    return finish(launch, folder / "run", folder / "out.npz")
 
 
 def assert_bit_equal(a, b):
@@ -95,38 +57,40 @@ def assert_bit_equal(a, b):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_run_ends_as_if_it_had_never_stopped(number, tmp_path, uninterrupted):
+def test_a_stopped_run_ends_as_if_it_had_never_stopped(number, launch, tmp_path, uninterrupted):
     run_dir, out = tmp_path / "run", tmp_path / "out.npz"
-    process = start(run_dir, out, 0.3)
+    process = start(launch, run_dir, out, 0.3)
     metrics = run_dir / METRICS_FILE
     # Past the checkpoint of step 5 and, for SIGKILL, some steps beyond it.
-    wait_for(lambda: complete_steps(run_dir) and metrics.read_text().count("\n") >= 2, process)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=120)
+    wait_for(lambda: complete_steps(run_dir) and metrics.read_text().count("\n") >= 2)
+    os.kill(process, number)
+    stopped = launch.wait()
     steps = complete_steps(run_dir)
     if number == signal.SIGKILL:
-        assert process.returncode == -signal.SIGKILL
+        assert stopped.status == -signal.SIGKILL
         assert steps[-1] % 5 == 0
     else:
-        assert process.returncode == 0, errors
+        assert stopped.status == 0, stopped.err
     assert 5 <= steps[-1] < 20 and not out.exists()
-    assert_bit_equal(finish(run_dir, out), uninterrupted)
+    assert_bit_equal(finish(launch, run_dir, out), uninterrupted)
     logged = [line["step"] for line in read_metrics(run_dir)]
     assert logged == sorted(set(logged)) and logged[-1] == 20
 
 
-def test_killed_while_saving_resumes_from_the_last_whole_checkpoint(tmp_path, uninterrupted):
+def test_killed_while_saving_resumes_from_the_last_whole_checkpoint(
+    launch, tmp_path, uninterrupted
+):
     run_dir, out = tmp_path / "run", tmp_path / "out.npz"
-    process = start(run_dir, out, 0.2)
-    wait_for(lambda: complete_steps(run_dir), process)
-    process.kill()
-    process.communicate()
+    process = start(launch, run_dir, out, 0.2)
+    wait_for(lambda: complete_steps(run_dir))
+    os.kill(process, signal.SIGKILL)
+    launch.wait()
     whole = complete_steps(run_dir)
     # What a kill in the middle of a save leaves: orbax's temporary folder, half filled.
     half = run_dir / checkpoints.FOLDER / "15.orbax-checkpoint-tmp-7"
     half.mkdir()
     (half / "params").mkdir()
-    assert_bit_equal(finish(run_dir, out), uninterrupted)
+    assert_bit_equal(finish(launch, run_dir, out), uninterrupted)
     assert whole and not half.exists()
 
 

@@ -7,22 +7,18 @@ python -m tests.training.member --run_dir=RUN --out=OUT.npz --devices=4 --coordi
 import dataclasses
 import time
 
-import grain
 import jax
 import numpy as np
 from absl import flags
 
-from dsf_jax.training.loop import train
-from dsf_jax.training.parallel import is_primary
 from launch import common, distributed
-from tests.training import tiny
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Of the run.", required=True)
 _OUT = flags.DEFINE_string("out", None, "File of the parameters.", required=True)
 _DEVICES = flags.DEFINE_integer("devices", 1, "Virtual devices of this process.")
 _SECONDS = flags.DEFINE_float("seconds", 0.0, "That each batch takes.")
 _STUCK_AT = flags.DEFINE_integer("stuck_at", None, "Number of the batch that never comes.")
-_RATE = flags.DEFINE_float("rate", tiny.TRAINING.learning_rate, "The learning rate.")
+_RATE = flags.DEFINE_float("rate", None, "The learning rate, where it is another.")
 
 
 def part(batch):
@@ -39,6 +35,9 @@ def part(batch):
 
 def batches():
     """This process's batches."""
+    import grain
+
+    from tests.training import tiny
 
     def read(number):
         if number == _STUCK_AT.value:
@@ -51,8 +50,16 @@ def batches():
 def main():
     jax.config.update("jax_num_cpu_devices", _DEVICES.value)
     distributed.join()
+    # Not before: the process that only watches over this one needs none of it.
+    from dsf_jax.training.loop import train
+    from dsf_jax.training.parallel import is_primary
+    from tests.training import tiny
+
+    config = dataclasses.replace(tiny.TRAINING, log_every=1)
+    if _RATE.value is not None:
+        config = dataclasses.replace(config, learning_rate=_RATE.value)
     result = train(
-        dataclasses.replace(tiny.TRAINING, log_every=1, learning_rate=_RATE.value),
+        config,
         lambda model: batches(),
         tiny.start_model(),
         _RUN_DIR.value,
