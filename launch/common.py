@@ -8,6 +8,7 @@ import pathlib
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -39,6 +40,7 @@ OLD_SPELLINGS = {
     "train": {"variant": "--backbone"},
 }
 
+_SHOW_WARNING = warnings.showwarning
 _PERMISSIONS = "choose another place or change its permissions"
 _IN_THE_WAY = "a file lies where a folder must be; choose another place or move the file"
 _REMEDIES = {
@@ -237,8 +239,17 @@ def _print_unraisable(unraisable: Any) -> None:
         sys.__unraisablehook__(unraisable)
 
 
+def _print_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    """Prints as a note what the library warns of: letters that no font has. Others as Python does."""
+    if issubclass(category, UnicodeWarning):
+        note(str(message))
+    else:
+        _SHOW_WARNING(message, category, *place)
+
+
 def _guarded(main: Callable[[], None]) -> None:
     sys.unraisablehook = _print_unraisable
+    warnings.showwarning = _print_warning
     _keep_compiled()
     try:
         main()
