@@ -10,7 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TextIO, TypeVar
 
 import jax
 from absl import app, flags, logging
@@ -239,12 +239,19 @@ def _print_unraisable(unraisable: Any) -> None:
         sys.__unraisablehook__(unraisable)
 
 
-def _print_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Prints as a note what the library warns of: letters that no font has. Others as Python does."""
     if issubclass(category, UnicodeWarning):
         note(str(message))
     else:
-        _SHOW_WARNING(message, category, *place)
+        _SHOW_WARNING(message, category, filename, lineno, file, line)
 
 
 def _guarded(main: Callable[[], None]) -> None:

@@ -38,6 +38,7 @@ print(model.config.backbone, model.size, len(model.class_names))
 
 # %%
 sketch = read_sketch("drawing.png").query
+assert sketch.points is not None, "drawing.png is a photo"
 points = pad_points([sketch.points])
 print(sketch.points.shape, sketch.points[:3].tolist())
 

@@ -53,13 +53,12 @@ print(nearest.indices[0], np.sqrt(nearest.squared_distances[0]).round(3))
 # name, query by query.
 
 # %%
-scores = None
+parts = []
 for block, distances in distance_blocks(sketches, photos):
     relevance = sketch_labels[block, None] == photo_labels[None]
-    part = ranking_scores(
-        rank_by_distance(distances), relevance, metrics=("mAP", "P@10", "recall@10")
-    )
-    scores = part if scores is None else scores + part
+    ranking = rank_by_distance(distances)
+    parts.append(ranking_scores(ranking, relevance, metrics=("mAP", "P@10", "recall@10")))
+scores = sum(parts[1:], start=parts[0])
 
 # %% [markdown]
 # A mean of queries comes with its interval. Queries of one class are not independent, so whole classes are drawn.

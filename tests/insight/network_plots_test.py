@@ -58,7 +58,8 @@ def test_gaps_are_bars_with_their_intervals(networks):
 
 def test_an_interval_without_a_width_is_said_and_not_drawn():
     gaps = {"after": {"relu1": Measure(0.3, 0.3, 0.3), "relu6": Measure(0.5, 0.4, 0.55)}}
-    axes = shared_activations(*pictures(2), {"relu1": shared()}, gaps).axes[-1]
+    sketch, photo = pictures(2)
+    axes = shared_activations(sketch, photo, {"relu1": shared()}, gaps).axes[-1]
     ((said, place),) = [(text.get_text(), text.get_position()) for text in axes.texts]
     assert said == NO_INTERVAL and place == (0, 0.3)
     (whiskers,) = axes.collections
@@ -68,7 +69,8 @@ def test_an_interval_without_a_width_is_said_and_not_drawn():
 
 
 def test_without_a_second_class_there_are_no_bars():
-    figure = shared_activations(*pictures(2), {"relu1": shared()}, {})
+    sketch, photo = pictures(2)
+    figure = shared_activations(sketch, photo, {"relu1": shared()}, {})
     assert [axes.get_title() for axes in figure.axes] == [
         "sketch", "relu1, sketch", "photo", "relu1, photo",
     ]  # fmt: skip
