@@ -155,7 +155,7 @@ def _flags(text: str) -> list[tuple[str, tuple[str, str, str]]]:
     for no, name, rest in _FLAG.findall(text.partition("\nflags:")[2].partition("\nTry --help")[0]):
         rest = " ".join(rest.split())
         default = re.search(r"\(default: '?(.*?)'?\)", rest)
-        what = re.sub(r" \((default: .*?|an? [a-z ]+)\)", "", rest)
+        what = re.sub(r" \((default: .*?|an? [a-z ]+)\)|; repeat this option .* values", "", rest)
         written = f"--[no]{name}" if no else f"--{name}"
         found.append((name, (written, default[1] if default else "", what)))
     return found
@@ -165,7 +165,7 @@ def _table(flags: Mapping[str, tuple[str, str, str]]) -> str:
     """Formats flags as a table."""
     rows = ["| flag | default | |", "|---|---|---|"]
     for written, default, what in flags.values():
-        shown = what.replace("|", r"\|").replace("<", "&lt;")
+        shown = re.sub(r"[|*_]", r"\\\g<0>", what).replace("<", "&lt;")
         rows.append(f"| `{written}` | {f'`{default}`' if default else ''} | {shown} |")
     return "\n".join(rows)
 

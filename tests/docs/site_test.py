@@ -74,6 +74,9 @@ flags:
     (default: 'false')
   --kind: <a | b>: Which one.
     (default: 'a')
+  --not: Names as '*_x.*'.;
+    repeat this option to specify a list of values
+    (default: '[]')
   --top: Number of them, (more or less) as said.
     (a positive integer)
 
@@ -90,6 +93,7 @@ def test_help_becomes_a_page(monkeypatch):
         "## Flags", "", "| flag | default | |", "|---|---|---|",
         "| `--[no]fast` | `false` | Whether it hurries. |",
         r"| `--kind` | `a` | &lt;a \| b>: Which one. |",
+        r"| `--not` | `[]` | Names as '\*\_x.\*'. |",
         "| `--top` |  | Number of them, (more or less) as said. |", "",
         "## --dataset=set", "", "| flag | default | |", "|---|---|---|", "| `--own` |  | Its |",
     ]  # fmt: skip
