@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TESTS ?= -m "not slow"
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart serve bench test test-fast test-matrix lint format clean
+.PHONY: help quickstart serve bench docs test test-fast test-matrix lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,13 @@ serve: $(VENV)/installed-demo  ## the page to draw on, with the pictures of the 
 bench: $(VENV)/installed-test  ## time every part beside other libraries, and beside what was recorded
 	$(BIN)/python -m launch.benchmark --peers
 
+$(VENV)/installed-docs: setup.py | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .[docs,demo]
+	@touch $@
+
+docs: $(VENV)/installed-docs  ## build the site into build/site, with warnings as errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 test: lint  ## install what tests need, check style and types, run the whole test suite
 	$(BIN)/python -m pytest
 
@@ -52,5 +59,5 @@ format: $(VENV)/installed-test  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean:  ## remove the virtual environment and the quickstart's results
-	rm -rf $(VENV) runs/quickstart
+clean:  ## remove the virtual environment, the site and the quickstart's results
+	rm -rf $(VENV) build/site runs/quickstart

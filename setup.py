@@ -43,6 +43,8 @@ WATCH = ["watchfiles>=1.0"]
 # The drawing widget; who has a notebook has Jupyter.
 NOTEBOOK = [*GALLERY, "anywidget>=0.9.13"]
 APP = [*GALLERY, "fastapi>=0.115", "uvicorn>=0.32"]
+# MkDocs 2 drops plugins.
+DOCS = ["jupytext>=1.19", "mkdocs>=1.6,<2", "mkdocs-material>=9.8", "mkdocstrings[python]>=1.0.8"]
 EXTRAS = {
     "cuda": ["jax[cuda]>=0.6.0"],
     "tpu": ["jax[tpu]>=0.6.0"],
@@ -62,6 +64,7 @@ EXTRAS = {
     "text": TEXT,
     "peers": [*TEXT, "sentencepiece>=0.2.3", "torch>=2.13", "transformers>=5.24"],
     "bench": [*BASELINES, "faiss-cpu>=1.15", "torch>=2.13", "usearch>=2.26"],
+    "docs": DOCS,
     "test": [
         *OPENMOJI,
         *PRETRAINED,
@@ -73,6 +76,7 @@ EXTRAS = {
         *TEXT,
         *WATCH,
         *NOTEBOOK,
+        *DOCS,
         "filelock>=4.3",
         "httpx>=0.28",
         "hypothesis>=6.170",

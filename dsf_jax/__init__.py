@@ -129,6 +129,7 @@ insight.inversion        what a layer keeps of a picture: pictures reconstructed
 insight.similarity       how alike a layer sees sketch and photo, and the maps that both drive
 insight.filters          colour and orientation of the first layer's filters
 insight.strokes          what each resizing leaves of a sketch's strokes
+insight.lettering        class names in any script: fonts that have their letters
 insight.plots            figures of pictures, rankings, votes and curves
 insight.overviews        records of a data set at a glance, the curves of a run
 insight.network_plots    figures of shared activations, filters and reconstructions

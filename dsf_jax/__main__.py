@@ -21,7 +21,7 @@ _HELP = ("--help", "-h", "help")
 
 def main() -> None:
     """Runs the command that the first argument names, with the others."""
-    commands = _commands()
+    commands = command_summaries()
     given = sys.argv[1] if len(sys.argv) > 1 else None
     if given in _HELP:
         print(_help(commands))
@@ -36,7 +36,7 @@ def main() -> None:
         runpy.run_module(f"launch.{sys.argv.pop(1)}", run_name="__main__", alter_sys=True)
 
 
-def _commands() -> dict[str, str]:
+def command_summaries() -> dict[str, str]:
     """Finds the commands: {name: what it does, in a line}."""
     sources = {
         path.stem: path.read_text("utf-8") for path in sorted((_FOLDER / "launch").glob("*.py"))

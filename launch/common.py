@@ -8,8 +8,9 @@ import pathlib
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO, TypeVar
 
 import jax
 from absl import app, flags, logging
@@ -41,6 +42,7 @@ OLD_SPELLINGS = {
     "train": {"variant": "--backbone"},
 }
 
+_SHOW_WARNING = warnings.showwarning
 _PERMISSIONS = "choose another place or change its permissions"
 _IN_THE_WAY = "a file lies where a folder must be; choose another place or move the file"
 _REMEDIES = {
@@ -239,8 +241,24 @@ def _print_unraisable(unraisable: Any) -> None:
         sys.__unraisablehook__(unraisable)
 
 
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Prints as a note what the library warns of: letters that no font has. Others as Python does."""
+    if issubclass(category, UnicodeWarning):
+        note(str(message))
+    else:
+        _SHOW_WARNING(message, category, filename, lineno, file, line)
+
+
 def _guarded(main: Callable[[], None]) -> None:
     sys.unraisablehook = _print_unraisable
+    warnings.showwarning = _print_warning
     _keep_compiled()
     try:
         main()

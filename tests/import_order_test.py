@@ -190,6 +190,7 @@ ALSO = {
     "pyarrow": {"dsf_jax.gallery.snapshot"},
     "matplotlib": {
         "dsf_jax.insight.benchmark_plots",
+        "dsf_jax.insight.lettering",
         "dsf_jax.insight.network_plots",
         "dsf_jax.insight.overviews",
         "dsf_jax.paper.figure_inputs",

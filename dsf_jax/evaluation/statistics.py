@@ -8,6 +8,8 @@ import numpy as np
 DRAWS, SEED = 1000, 0
 # 2.5 % of values and of groups, rounded as in the results that were published of each.
 TAIL, GROUPS_TAIL = 0.025, (1 - 0.95) / 2
+# What stands for an interval without a width: the mean is of one value, or of equal ones.
+NO_INTERVAL = "no interval"
 
 
 class Measure(NamedTuple):

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from dsf_jax.evaluation.statistics import Measure
+from dsf_jax.evaluation.statistics import NO_INTERVAL, Measure
 from dsf_jax.insight.plots import AFTER, BEFORE, MISS, literal, short, show_image, stacked
 from dsf_jax.insight.similarity import SharedMaps
 
@@ -43,15 +43,17 @@ def shared_activations(
       sketch: [h, w] or [h, w, 3] uint8.
       photo: [h, w, 3] uint8.
       maps: {layer: the channels shown}; the same channels of both images lie side by side.
-      gaps: {network: {layer: similarity of pairs of one class less that of pairs of two}}.
+      gaps: {network: {layer: similarity of pairs of one class less that of pairs of two}}; empty where
+        there is one class only, and then no bars are drawn.
       title: title above all panels.
 
     Returns:
       The figure.
     """
     heights = (1.6, *[1.3] * len(maps))
-    figure = Figure(figsize=(11.5, sum(heights) + 3.0), layout="constrained")
-    upper, lower = stacked(figure, sum(heights), 2.6)
+    parts = (sum(heights), 2.6) if gaps else (sum(heights),)
+    figure = Figure(figsize=(11.5, sum(parts) + 0.4), layout="constrained")
+    upper, *lower = stacked(figure, *parts)
     halves = upper.subfigures(1, 2, squeeze=False)[0]
     for half, name, image in zip(halves, ("sketch", "photo"), (sketch, photo), strict=True):
         first, *places = half.subplots(len(heights), 1, height_ratios=heights)
@@ -62,7 +64,8 @@ def shared_activations(
             axes.imshow(_mosaic(tiles, -(-len(tiles) // 2)), cmap="gray", vmin=0, vmax=255)
             axes.set_axis_off()
             axes.set_title(f"{layer}, {name}", fontsize=8, pad=3)
-    _gap_bars(lower.subplots(), gaps)
+    for part in lower:
+        _gap_bars(part.subplots(), gaps)
     figure.suptitle(literal(title), fontsize=10)
     return figure
 
@@ -79,7 +82,10 @@ def _gap_bars(axes: Axes, gaps: Mapping[str, Mapping[str, Measure]]) -> None:
             np.array([getattr(own[layer], end) for layer in layers]) for end in ("low", "high")
         )
         whiskers = np.maximum([means - low, high - means], 0)
+        whiskers[:, low == high] = np.nan
         axes.bar(places, means, width, yerr=whiskers, capsize=3, color=colour, label=network)
+        for place, mean in zip(places[low == high], means[low == high], strict=True):
+            axes.text(place, mean, NO_INTERVAL, fontsize=6, ha="center", va="bottom")
     axes.set_xticks(np.arange(len(layers)), layers, fontsize=9)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_ylabel("similarity: pairs of one class\nless pairs of two", fontsize=8)

@@ -12,8 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from dsf_jax.data.files import write_atomic
+from dsf_jax.evaluation.statistics import NO_INTERVAL
 from dsf_jax.images.resize import SIZE
 from dsf_jax.images.views import VIEW_ANGLES, VIEW_FLIPS
+from dsf_jax.insight.lettering import choose_fonts, drawable
 from dsf_jax.insight.strokes import resized
 
 HIT, MISS = "#2a9d5c", "#d8d8d8"
@@ -24,12 +26,15 @@ LONGEST_NAME = 18  # letters of a class's name that fit over a picture
 
 def short(name: str, longest: int = LONGEST_NAME) -> str:
     """Cuts a class's name to what fits."""
+    name = drawable(name)
     return literal(name if len(name) <= longest else f"{name[: longest - 1].rstrip()}…")
 
 
 def literal(text: str) -> str:
-    """Keeps matplotlib from taking what stands between two dollars for mathematics."""
-    return text.replace("$", r"\$")
+    """Keeps matplotlib from taking what stands between two dollars for mathematics, and to letters that
+    there are.
+    """
+    return drawable(text).replace("$", r"\$")
 
 
 def show_image(axes: Axes, image: np.ndarray, frame: str, width: float = 1.0) -> None:
@@ -65,6 +70,7 @@ def stacked(figure: Figure, *heights: float) -> list[SubFigure]:
 def png_bytes(figure: Figure) -> bytes:
     """Returns a figure as PNG, with no time or version in it: equal figures are equal bytes."""
     buffer = io.BytesIO()
+    choose_fonts(figure)
     figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
     return buffer.getvalue()
 
@@ -306,9 +312,10 @@ def retrieval_curves(
             if name not in own:
                 continue
             negatives, values, low, high = zip(*own[name], strict=True)
-            (line,) = axes.plot(negatives, values, marker="o", label=network)
+            label = literal(network) + ("" if low != high else f" ({NO_INTERVAL})")
+            (line,) = axes.plot(negatives, values, marker="o", label=label)
             axes.fill_between(negatives, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-        axes.set(title=name, xlabel=along, ylabel=score, ylim=(0, 1.02))
+        axes.set(title=literal(name), xlabel=along, ylabel=score, ylim=(0, 1.02))
         axes.grid(alpha=0.3)
         axes.legend(loc="best", fontsize=8)
     return figure

@@ -7,6 +7,8 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from dsf_jax.evaluation.statistics import NO_INTERVAL
+
 Values = Mapping[str, Any]
 
 STYLE = """
@@ -56,6 +58,8 @@ def format_value(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, Mapping) and set(value) == {"mean", "low", "high"}:
         mean, low, high = (format_value(value[name]) for name in ("mean", "low", "high"))
+        if value["low"] == value["high"]:
+            return f"{mean} ({NO_INTERVAL})"
         return f"{mean} [{low}, {high}]"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {format_value(own)}" for name, own in value.items())

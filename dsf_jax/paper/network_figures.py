@@ -52,7 +52,7 @@ def activations(inputs: FigureInputs, *, pairs: int) -> PaperFigure:
       The figure.
 
     Raises:
-      ValueError: the data's pairs of a sketch and a photo are of fewer than two classes.
+      ValueError: no class has both a sketch and a photo.
     """
     mixture = inputs.mixture
     found = _balanced(inputs.pairs(pairs), mixture.drawings.labels)
@@ -60,15 +60,17 @@ def activations(inputs: FigureInputs, *, pairs: int) -> PaperFigure:
     sketches = inputs.plain(mixture.drawings, drawn)
     photos = inputs.plain(mixture.photos, photographed)
     labels = mixture.drawings.labels[list(drawn)]
-    similarities = _similarities(inputs, sketches, photos, labels)
+    classes = len(np.unique(labels))
+    similarities = _similarities(inputs, sketches, photos, labels) if classes > 1 else {}
     gaps = {
         _named(when, network): {
             layer: _class_mean(of.same - of.different, labels)
             for layer, of in similarities[when].items()
         }
         for when, network in _by_time(inputs).items()
+        if when in similarities
     }
-    name, classes = mixture.class_names[int(labels[0])], len(np.unique(labels))
+    name = mixture.class_names[int(labels[0])]
     model = inputs.network.model
     shapes = model.activation_shapes()
     count = min(MAPS, *(shapes[layer][-1] for layer in model.backbone.maps))
@@ -77,8 +79,7 @@ def activations(inputs: FigureInputs, *, pairs: int) -> PaperFigure:
         photos[0],
         shared_maps(model, sketches[0], photos[0], layers=model.backbone.maps, count=count),
         gaps,
-        title=f"{name}: the channels that sketch and photo share most; below, {len(found)} pairs of "
-        f"{classes} classes",
+        title=f"{name}: the channels that sketch and photo share most; {_compared(len(found), classes)}",
     )
     fresh = list(inputs.before.model.config.fresh_layers) if inputs.before else []
     facts = {
@@ -87,7 +88,8 @@ def activations(inputs: FigureInputs, *, pairs: int) -> PaperFigure:
         "classes": classes,
         "random layers before": fresh,
     }
-    rows = [_similarity_row(layer, similarities, labels) for layer in model.backbone.measured]
+    measured = model.backbone.measured if similarities else ()
+    rows = [_similarity_row(layer, similarities, labels) for layer in measured]
     return PaperFigure("Activations", ACTIVATIONS_TEXT.format(maps=count), figure, facts, rows)
 
 
@@ -112,17 +114,21 @@ def _similarities(
 
 def _balanced(pairs: Sequence[tuple[int, int]], labels: np.ndarray) -> list[tuple[int, int]]:
     """Omits the last pairs of a class that holds more than half of them: each needs a partner of
-    another class.
+    another class. Pairs of one class only are all kept, and not compared.
     """
     classes, own = np.unique([labels[drawn] for drawn, _ in pairs], return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(
-            "all pairs of a sketch and a photo are of one class, and those of two classes are what they "
-            "are compared with; choose data sets that share more classes"
-        )
+        return list(pairs)
     most = len(pairs) - np.bincount(own)  # what the others hold
     rank = [int(np.sum(own[:i] == k)) for i, k in enumerate(own)]
     return [pair for pair, k, before in zip(pairs, own, rank, strict=True) if before < most[k]]
+
+
+def _compared(pairs: int, classes: int) -> str:
+    """Says what the bars of Fig. 6 are of, or why there are none."""
+    if classes > 1:
+        return f"below, {pairs} pairs of {classes} classes"
+    return "all pairs are of one class, and none of two is there to compare them with"
 
 
 def _by_time(inputs: FigureInputs) -> dict[str, NamedModel]:

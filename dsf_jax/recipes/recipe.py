@@ -12,7 +12,6 @@ from dsf_jax.data import quickstart
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.efficientnet_lite import LITE0
 from dsf_jax.paper import emoji_run
-from dsf_jax.training import start
 from dsf_jax.training.config import TrainConfig
 
 # Images per second, to tell hours by: AlexNet on two CPU cores, and what one host reads for an accelerator
@@ -116,10 +115,10 @@ _RECIPES = (
         sketches=(quickstart.SKETCHES,),
         photos=(quickstart.PHOTOS,),
         examples=3_100,
-        weights=start.LPIPS,
-        backbone=emoji_run.BACKBONE,
-        partial=True,
-        train=emoji_run.CONFIG,
+        weights=emoji_run.ALEXNET.source,
+        backbone=emoji_run.ALEXNET.backbone,
+        partial=emoji_run.ALEXNET.partial,
+        train=emoji_run.ALEXNET.config,
     ),
 )
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _RECIPES}

@@ -104,7 +104,7 @@ def extract_records(
       batch_size: examples per block.
 
     Raises:
-      As `extract_to_files`.
+      ValueError: as `extract_to_files`.
     """
     config = model.config
     mixture = mix([records], records.class_names, resizing=config.resizing, size=config.size)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dsf_jax.evaluation.statistics import Measure
+from dsf_jax.evaluation.statistics import NO_INTERVAL, Measure
 from dsf_jax.insight.network_plots import Inverted, filter_panels, inversions, shared_activations
 from dsf_jax.insight.similarity import SharedMaps
 from tests.insight.panels import check_equal_files, pictures, shown
@@ -54,6 +54,26 @@ def test_gaps_are_bars_with_their_intervals(networks):
         for part in group.get_paths()
     }
     assert ends >= {(own.low, own.high) for name in networks for own in GAPS[name].values()}
+
+
+def test_an_interval_without_a_width_is_said_and_not_drawn():
+    gaps = {"after": {"relu1": Measure(0.3, 0.3, 0.3), "relu6": Measure(0.5, 0.4, 0.55)}}
+    sketch, photo = pictures(2)
+    axes = shared_activations(sketch, photo, {"relu1": shared()}, gaps).axes[-1]
+    ((said, place),) = [(text.get_text(), text.get_position()) for text in axes.texts]
+    assert said == NO_INTERVAL and place == (0, 0.3)
+    (whiskers,) = axes.collections
+    ends = [part.vertices[:, 1] for part in whiskers.get_paths()]
+    assert len(ends) == 2 and np.isnan(ends[0]).all()
+    np.testing.assert_allclose(ends[1], [0.4, 0.55])
+
+
+def test_without_a_second_class_there_are_no_bars():
+    sketch, photo = pictures(2)
+    figure = shared_activations(sketch, photo, {"relu1": shared()}, {})
+    assert [axes.get_title() for axes in figure.axes] == [
+        "sketch", "relu1, sketch", "photo", "relu1, photo",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("count", "shape"), [(64, (8, 8)), (96, (8, 12)), (5, (1, 5))])

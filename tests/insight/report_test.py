@@ -121,6 +121,7 @@ def test_texts_are_shown_as_they_are(page, text):
         (True, "yes"), (False, "no"), (None, "–"), (3, "3"), (0.123456, "0.1235"), (1e-6, "1e-06"),
         ("cat", "cat"), ([], "–"), ([1, 0.5], "1, 0.5"), ({"a": 1, "b": None}, "a 1, b –"),
         ({"mean": 1.0, "low": 0.5, "high": 2.0}, "1 [0.5, 2]"),
+        ({"mean": 0.5, "low": 0.5, "high": 0.5}, "0.5 (no interval)"),
     ],
 )  # fmt: skip
 def test_values_are_formatted(value, words):

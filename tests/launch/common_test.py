@@ -230,6 +230,15 @@ def test_a_full_device_is_one_line_and_other_errors_of_the_runtime_are_not(capsy
         common._guarded(main)
 
 
+def test_letters_that_no_font_has_are_a_note(monkeypatch, capsys):
+    others = []
+    monkeypatch.setattr(common, "_SHOW_WARNING", lambda *warned: others.append(warned))
+    common._print_warning(UnicodeWarning("no font"), UnicodeWarning, "plots.py", 1)
+    common._print_warning(UserWarning("old"), UserWarning, "plots.py", 1)
+    assert capsys.readouterr().err == "note: no font\n"
+    assert [category for _, category, *_ in others] == [UserWarning]
+
+
 def test_output_files_are_checked_before_the_work(tmp_path):
     assert common.new_file(None) is None
     assert common.new_file(str(tmp_path / "new.json")) == tmp_path / "new.json"

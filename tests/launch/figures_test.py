@@ -12,6 +12,7 @@ from dsf_jax.data.mixtures import mix
 from dsf_jax.data.records import open_records
 from dsf_jax.evaluation.protocols.early_drawings import early_drawings
 from dsf_jax.evaluation.results import write_result
+from dsf_jax.evaluation.statistics import NO_INTERVAL
 from dsf_jax.images.views import plain_view
 from dsf_jax.insight.inversion import mean_distance
 from dsf_jax.models.model import ModelConfig, init_model
@@ -165,9 +166,21 @@ def test_no_class_holds_more_than_half_of_the_pairs(labels, kept):
     assert network_figures._balanced(pairs, np.array(labels)) == [pairs[i] for i in kept]
 
 
-def test_pairs_of_one_class_alone_are_refused():
-    with pytest.raises(ValueError, match=r"are of one class.*; choose data sets that share more"):
-        network_figures._balanced([(0, 0), (1, 1)], np.zeros(2, int))
+def test_a_report_of_one_class_in_another_script(launch, flags, data_dir, tmp_path):
+    assert network_figures._balanced([(0, 0), (1, 1)], np.zeros(2, int)) == [(0, 0), (1, 1)]
+    names = [r["class_name"] for r in open_records(data_dir, "openmoji/photo", "test")]
+    synonyms, out = tmp_path / "map.json", tmp_path / "report.html"
+    synonyms.write_text(json.dumps({"动物": {"openmoji": names}}), encoding="utf-8")
+    quick = {"steps": 4, "inverted_layers": "conv1", "count": 1, "out": out}
+    result = launch("figures", what="report", class_map=synonyms, **quick, **flags)
+    numbers = json.loads(result.succeeded())
+    assert numbers["activations"]["classes"] == 1 and numbers["activations"]["rows"] == []
+    assert numbers["retrieval"]["rows"][0]["query"] == "动物"
+    page = out.read_text(encoding="utf-8")
+    assert "动物" in page and ">nan" not in page
+    assert f"({NO_INTERVAL})" in page  # every query has every photo: AP is 1
+    # Where no font has them, a line says so.
+    assert all("no font of this machine has all letters of '" in note for note in result.notes)
 
 
 def test_resizing_needs_no_network(launch, data_dir, tmp_path):
