@@ -1,13 +1,9 @@
-"""Rows of a gallery: indexing a folder of photos end to end, what the page asks of a large network, and how soon
-watching a folder reacts.
-"""
+"""Rows of a gallery: indexing a folder of photos end to end, and what the page asks of a large network."""
 
 import functools
 import itertools
 import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,7 +15,6 @@ from PIL import Image
 from dsf_jax.models.model import Model, ModelConfig, init_model
 from dsf_jax.models.vit import ImageTower, architecture_of
 from dsf_jax.retrieval.features import feature_sizes
-from launch.benchmarks.lite import start_model as lite0
 from launch.benchmarks.network import CLASSES, SEED, alexnet, forward_flops
 from launch.benchmarks.sketches import points_of, strokes, unpadded
 from launch.benchmarks.torch_network import torch_networks
@@ -30,7 +25,6 @@ PHOTOS, WIDTH, HEIGHT = 256, 1600, 1200
 SMALL_PHOTOS = 8
 PICTURES, SMALL_PICTURES = 10_000, 20  # in the gallery that the page searches
 RESULTS = 30  # of a search of the page
-ROOT = pathlib.Path(__file__).parent.parent.parent
 # SigLIP's base network of patches of 16: 92.9 million parameters.
 LARGE = ImageTower(
     width=768, depth=12, heads=12, hidden=3072, activation="gelu_pytorch_tanh", epsilon=1e-6, patch=16, grid=14,
@@ -169,50 +163,3 @@ def page_query(setting: Setting) -> Iterator[Work]:
             "queries",
             {"the network alone": lambda: call(model, one).block_until_ready()},
         )
-
-
-def watch(setting: Setting) -> Iterator[Work]:
-    """A new photo in a folder that `launch.index --watch` keeps a gallery of, until it is found there. Beside
-    it stands the time without a further change that watching waits for.
-    """
-    import time
-
-    from dsf_jax.gallery.watch import QUIET
-    from dsf_jax.training.checkpoints import save_model
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        (folder / "photos").mkdir()
-        save_model(folder / "checkpoint", lite0())
-        photo, *_ = write_photos(folder / "photos", 1)
-        command = [
-            *(sys.executable, "-u", "-m", "launch.index", "--watch"),
-            *(f"--photos={folder}/photos", f"--gallery={folder}/gallery"),
-            f"--checkpoint={folder}/checkpoint",
-            f"--batch_size={2 if setting.small else setting.batch_size}",
-        ]
-        with subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        ) as process:
-            try:
-                _wait_for(process, "watching ")
-                numbers = itertools.count()
-                content = photo.read_bytes()
-
-                def add() -> None:
-                    number = next(numbers)
-                    hidden = folder / "photos" / f".{number}"
-                    hidden.write_bytes(content + b"%d" % number)  # another file, one picture
-                    hidden.rename(folder / "photos" / f"new{number}.jpg")
-                    _wait_for(process, "added 1,")
-
-                yield Work("watch", add, 1, "photos", {"its quiet time": lambda: time.sleep(QUIET)})
-            finally:
-                process.terminate()
-
-
-def _wait_for(process: subprocess.Popen[str], words: str) -> None:
-    """Reads a command's output up to a line with some words; RuntimeError when it ends before."""
-    assert process.stdout is not None
-    if not any(words in line for line in iter(process.stdout.readline, "")):
-        raise RuntimeError(f"launch.index ended before {words!r}; run it by hand to see why")

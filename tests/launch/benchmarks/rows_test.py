@@ -76,12 +76,9 @@ def test_torch_network_is_ours(network):
     [
         (gallery.indexing, "indexing", "the network alone"),
         (gallery.page_query, "page, a small network", "the network alone"),
-        (gallery.watch, "watch", "its quiet time"),
     ],
 )
 def test_rows_of_a_gallery(row, what, beside):
-    if row is gallery.watch:
-        pytest.importorskip("watchfiles", reason="nothing waits for changes of folders")
     for work in row(Setting(small=True, batch_size=2)):
         assert work.what == what and list(work.peers) == [beside]
         for call in (work.ours, work.ours, work.peers[beside]):
