@@ -61,7 +61,7 @@ EXTRAS = {
     "hub": ["huggingface-hub>=2.4"],
     "text": TEXT,
     "peers": [*TEXT, "sentencepiece>=0.2.3", "torch>=2.13", "transformers>=5.24"],
-    "bench": [*BASELINES, "faiss-cpu>=1.15", "torch>=2.13"],
+    "bench": [*BASELINES, "faiss-cpu>=1.15", "torch>=2.13", "usearch>=2.26"],
     "test": [
         *OPENMOJI,
         *PRETRAINED,

@@ -29,6 +29,7 @@ from launch.benchmarks import report
 from launch.benchmarks.cold_start import cold_start
 from launch.benchmarks.drawings import points, resize, voting
 from launch.benchmarks.forms import forms
+from launch.benchmarks.gallery import indexing, page_query
 from launch.benchmarks.growth import grow_search, grow_voting, in_fresh_process
 from launch.benchmarks.growth_training import grow_training
 from launch.benchmarks.inversion import inversion
@@ -53,6 +54,8 @@ ROWS: dict[str, Callable[[Setting], Iterator[Work]]] = {
     "cold_start": cold_start,
     "lite0_forward": lite0_forward,
     "lite0_train_step": lite0_train_step,
+    "indexing": indexing,
+    "page": page_query,
 }
 MORE_ROWS = {"forms": forms}  # not of the library against others: other forms of its own parts
 GROWTH = "growth"

@@ -33,6 +33,7 @@ EXTRAS = {
     "tokenizers": "text",
     "torch": "bench",
     "transformers": "peers",
+    "usearch": "bench",
     "uvicorn": "app",
 }
 _OWN = ("dsf_jax", "data_builders", "launch")

@@ -15,17 +15,17 @@ import time
 
 import numpy as np
 from absl import flags
-from PIL import Image
 
 from dsf_jax.data import quickstart
-from dsf_jax.gallery.embedder import network_embedder
-from dsf_jax.gallery.gallery import Gallery
-from dsf_jax.retrieval.features import feature_sizes
-from dsf_jax.training.checkpoints import load_model
+from dsf_jax.training.checkpoints import load_model, save_model
 from launch import common, shared_flags
+from launch.benchmarks.gallery import fill_gallery, large_network
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", quickstart.FOLDER, "Run or checkpoint folder whose features are imitated."
+)
+_LARGE = flags.DEFINE_bool(
+    "large", False, "Takes a random network of 90 million parameters instead of a checkpoint."
 )
 _PICTURES = flags.DEFINE_integer(
     "pictures", 10_000, "Number of pictures in the gallery.", lower_bound=1
@@ -56,10 +56,15 @@ def main() -> None:
     """Makes the gallery, serves it, draws, and prints."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(_FOLDER.value or temporary)
+        checkpoint = _CHECKPOINT.value
+        if _LARGE.value:
+            checkpoint = str(folder / "checkpoint")
+            if not (folder / "checkpoint").exists():
+                save_model(checkpoint, large_network(small=False))
         if not (folder / "gallery").exists():
-            make_gallery(_CHECKPOINT.value, folder, _PICTURES.value)
+            fill_gallery(load_model(checkpoint), folder, _PICTURES.value)
         started = time.monotonic()
-        server = _serve(folder)
+        server = _serve(folder, checkpoint)
         try:
             assert server.stdout is not None
             line = server.stdout.readline()
@@ -73,43 +78,17 @@ def main() -> None:
             server.wait()
 
 
-def _serve(folder: pathlib.Path) -> subprocess.Popen[str]:
+def _serve(folder: pathlib.Path, checkpoint: str) -> subprocess.Popen[str]:
     """Starts a server of the folder's gallery; its first line of output says where it listens."""
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "launch.serve", "--port=0"),
-            *(f"--gallery={folder}/gallery", f"--checkpoint={_CHECKPOINT.value}"),
+            *(f"--gallery={folder}/gallery", f"--checkpoint={checkpoint}"),
             f"--query_views={_QUERY_VIEWS.value}",
         ],
         stdout=subprocess.PIPE,
         text=True,
     )
-
-
-def make_gallery(checkpoint: str, folder: pathlib.Path, count: int) -> None:
-    """Fills a gallery with random features, each picture of one colour.
-
-    Args:
-      checkpoint: run or checkpoint folder of the network that the features pass for.
-      folder: folder that gets `pictures` and `gallery`.
-      count: number of pictures.
-    """
-    model = load_model(checkpoint)
-    embedder = network_embedder(model)
-    (size,) = feature_sizes(model, (embedder.layer,)).values()
-    rng = np.random.default_rng(0)
-
-    def random_features(photos: np.ndarray) -> np.ndarray:
-        rows = np.maximum(rng.normal(size=(len(photos), size)), 0).astype(np.float32)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-    for number in range(count):
-        place = folder / "pictures" / f"{number % 100}"
-        place.mkdir(parents=True, exist_ok=True)
-        colour = (number % 256, number // 256 % 256, 128)
-        Image.new("RGB", (96, 96), colour).save(place / f"{number}.png")
-    gallery = Gallery.create(folder / "gallery", embedder._replace(embed_photos=random_features))
-    gallery.sync(folder / "pictures")
 
 
 def time_strokes(address: str, pause: float) -> list[float]:

@@ -80,12 +80,24 @@ def _peers(setting: Setting, gallery: np.ndarray, top: int) -> dict[str, Peer]:
         index = faiss.IndexFlatL2(gallery.shape[1])
         index.add(gallery)
         peers["FAISS"] = lambda q: index.search(q, top)
+    if usearch := setting.peer("usearch"):
+        peers["USearch"] = functools.partial(_usearch, usearch, gallery, top)
     torch = setting.peer("torch")
     if torch and jax.default_backend() == "gpu":
         peers["PyTorch"] = _torch_search(torch, gallery, top)
     if setting.peer("numpy"):
         peers["NumPy"] = _numpy_search(gallery, top)
     return peers
+
+
+def _usearch(
+    usearch: Any, gallery: np.ndarray, top: int, queries: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    threads = len(os.sched_getaffinity(0))
+    metric = usearch.MetricKind.L2sq
+    found = usearch.search(gallery, queries, top, metric, exact=True, threads=threads)
+    shape = (len(queries), top)  # of one query it gives no batch
+    return found.distances.reshape(shape), found.keys.reshape(shape)
 
 
 def _numpy_search(gallery: np.ndarray, top: int) -> Peer:

@@ -15,6 +15,7 @@ OURS = "dsf_jax"
 PEERS = {
     "torch": "torch",
     "faiss": "faiss",
+    "usearch": "usearch.index",
     "opencv": "cv2",
     "skimage": "skimage.morphology",
     "sklearn": "sklearn.metrics",

@@ -5,13 +5,14 @@ import numpy as np
 from dsf_jax.gallery.embedder import network_embedder
 from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.training.checkpoints import load_model, save_model
-from launch.benchmarks.page import make_gallery, report
+from launch.benchmarks.gallery import fill_gallery
+from launch.benchmarks.page import report
 from tests.training.tiny import start_model
 
 
 def test_a_gallery_of_random_features(tmp_path):
     save_model(tmp_path / "checkpoint", start_model())
-    make_gallery(str(tmp_path / "checkpoint"), tmp_path, 7)
+    fill_gallery(load_model(tmp_path / "checkpoint"), tmp_path, 7)
     gallery = Gallery.open(
         tmp_path / "gallery", network_embedder(load_model(tmp_path / "checkpoint"))
     )

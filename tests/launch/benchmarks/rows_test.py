@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import shift
 
-from launch.benchmarks import drawings, forms, metrics, search, sketches
+from launch.benchmarks import drawings, forms, gallery, metrics, search, sketches
 from launch.benchmarks.work import PEERS, Setting
 
 pytestmark = pytest.mark.slow
@@ -69,3 +69,23 @@ def test_torch_network_is_ours(network):
     row = {"AlexNet": forward, "EfficientNet-Lite0": lite0_forward}[network]
     (work,) = row(ALL._replace(batch_size=1))
     assert sorted(work.differences) == sorted(work.peers) == ["PyTorch NCHW", "PyTorch NHWC"]
+
+
+@pytest.mark.parametrize(
+    ("row", "what", "beside"),
+    [
+        (gallery.indexing, "indexing", "the network alone"),
+        (gallery.page_query, "page, a small network", "the network alone"),
+    ],
+)
+def test_rows_of_a_gallery(row, what, beside):
+    for work in row(Setting(small=True, batch_size=2)):
+        assert work.what == what and list(work.peers) == [beside]
+        for call in (work.ours, work.ours, work.peers[beside]):
+            call()
+
+
+def test_the_large_network_has_ninety_million_parameters():
+    tower = gallery.LARGE
+    block = 4 * tower.width**2 + 2 * tower.width * tower.hidden
+    assert 85e6 < tower.depth * block < 95e6
