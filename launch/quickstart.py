@@ -99,8 +99,8 @@ def _best(results: Mapping[str, ResultRecord]) -> str:
 
 
 def _peak_memory() -> float:
-    """Returns the most memory that was taken, in GiB; of the processes that were started, the largest
-    one's is added. NaN on Windows, which does not count it.
+    """Returns the most memory that one process took, in GiB. One that was forked shares what it counts,
+    so that a sum would count it twice. NaN on Windows, which does not count it.
     """
     if sys.platform == "win32":
         return float("nan")
@@ -108,7 +108,7 @@ def _peak_memory() -> float:
 
     whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, KiB elsewhere
-    return sum(resource.getrusage(who).ru_maxrss for who in whose) / unit
+    return max(resource.getrusage(who).ru_maxrss for who in whose) / unit
 
 
 if __name__ == "__main__":
