@@ -29,6 +29,7 @@ NO_SCRIPTS = (
     "launch.shared_flags",
     "launch.common",
     "launch.distributed",
+    "launch.screen",
     "launch.benchmarks",
 )
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from PIL import Image
 
 from dsf_jax.models.model import Model, ModelConfig, init_model
 from dsf_jax.models.vit import ImageTower, architecture_of
@@ -35,6 +34,8 @@ LARGE = ImageTower(
 
 def write_photos(folder: pathlib.Path, count: int) -> list[pathlib.Path]:
     """Writes JPEGs of 2 megapixels, some 300 kB each, all different; returns their paths."""
+    from PIL import Image  # other rows do without it
+
     rng = np.random.default_rng(SEED)
     paths = [folder / f"{number:05}.jpg" for number in range(count)]
     for path in paths:
@@ -120,6 +121,8 @@ def fill_gallery(model: Model, folder: pathlib.Path, count: int) -> None:
       folder: folder that gets `pictures` and `gallery`.
       count: number of pictures.
     """
+    from PIL import Image
+
     from dsf_jax.gallery.embedder import network_embedder
     from dsf_jax.gallery.gallery import Gallery
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 MEAN = np.array([123.0, 117.0, 104.0], np.float32)
 
@@ -23,6 +22,8 @@ class Photos:
 
     def __getitem__(self, number: int) -> np.ndarray:
         """Reads a file."""
+        from PIL import Image  # other rows do without it
+
         with Image.open(self.paths[number]) as photo:
             small = photo.convert("RGB").resize((self.size, self.size), Image.Resampling.BILINEAR)
         return np.asarray(small, np.float32) - MEAN

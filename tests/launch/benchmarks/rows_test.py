@@ -1,9 +1,15 @@
 """Rows in small: each checks itself against its peers as it is made, and would raise."""
 
+import math
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.ndimage import shift
 
+from dsf_jax.models.backbones import backbone_named
+from dsf_jax.models.vit import architecture_of
 from launch.benchmarks import drawings, forms, gallery, metrics, search, sketches
 from launch.benchmarks.work import PEERS, Setting
 
@@ -86,6 +92,7 @@ def test_rows_of_a_gallery(row, what, beside):
 
 
 def test_the_large_network_has_ninety_million_parameters():
-    tower = gallery.LARGE
-    block = 4 * tower.width**2 + 2 * tower.width * tower.hidden
-    assert 85e6 < tower.depth * block < 95e6
+    module = backbone_named("siglip", architecture_of(gallery.LARGE)).build(1)
+    picture = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), picture)
+    assert 90e6 < sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) < 95e6
