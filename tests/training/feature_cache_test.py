@@ -164,8 +164,8 @@ def test_batches_are_full_and_hold_no_padding(batch_size):
     np.testing.assert_array_equal(group["example"], np.arange(batch_size))
     assert group["label"].dtype == np.int32
     shown = rows(batches, 16)[1]
-    counts = np.unique_counts(shown[: 16 * batch_size])
-    assert len(counts.values) == 8 and (counts.counts == 2 * batch_size).all()
+    values, counts = np.unique(shown[: 16 * batch_size], return_counts=True)
+    assert len(values) == 8 and (counts == 2 * batch_size).all()
 
 
 def test_kept_activations_come_by_class_too():

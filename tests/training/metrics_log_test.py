@@ -165,7 +165,8 @@ def test_other_processes_check_and_write_nothing(tmp_path, monkeypatch, capfd):
     assert capfd.readouterr().err == "", "one progress bar is enough"
 
 
-def test_the_bar_tells_step_epoch_loss_and_accuracy(tmp_path, capfd):
+def test_the_bar_tells_step_epoch_loss_and_accuracy(tmp_path, capfd, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)  # xdist sets it, and a bar may be cut to it
     with open_log(tmp_path, first=2, steps=6) as log:
         for step in (3, 4):
             log.add(step, metrics(1.5, 0.25, 1))
