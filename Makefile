@@ -3,8 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= -m "not slow"
-# Large arrays are faster in huge pages; the commands ask for them themselves, tests do not.
-export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart serve bench docs test test-fast test-matrix lint format clean

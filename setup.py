@@ -4,7 +4,7 @@ import pathlib
 
 from setuptools import find_packages, setup
 
-# Every lower bound is a version that the test suite has passed with (BUILD_NOTES.md,
+# With all lower bounds at once the fast tests have passed (`make test-matrix`; BUILD_NOTES.md,
 # "Dependencies").
 REQUIRED = [
     "absl-py>=2.1",
