@@ -197,7 +197,8 @@ def test_other_errors_of_locking_are_raised(tmp_path, monkeypatch):
 
 def test_the_module_imports_on_windows():
     code = (
-        "import sys; sys.platform = 'win32'; sys.modules['fcntl'] = None; import dsf_jax.data.files"
+        "import shutil, sys; sys.platform = 'win32'; sys.modules['fcntl'] = None; "
+        "import dsf_jax.data.files"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
