@@ -229,9 +229,8 @@ class Gallery:
         """
         with self._refreshing:
             newer = self._take_snapshot(self._latest(), self._snapshot)
-            with (
-                self._lock.writing()
-            ):  # searches wait while memory is moved, not while the store is read
+            # Searches wait while memory is moved, not while the store is read.
+            with self._lock.writing():
                 newer.take_over(self._snapshot)
                 self._snapshot = newer
 

@@ -168,6 +168,18 @@ def _marks(
     return pixels, jnp.round(profile * dark[None]).astype(jnp.uint8)
 
 
+def _turned(image: jax.Array, rotation: jax.Array) -> jax.Array:
+    """Turns [s, s] float32 about its centre; the inverse of a rotation [2, 2] is its transpose."""
+    size = len(image)
+    centre = (size - 1) / 2
+    # [h, w, 2]: x, y.
+    pixel = jnp.stack(jnp.meshgrid(jnp.arange(size), jnp.arange(size)), axis=-1) - centre
+    source = jnp.matmul(pixel, rotation, precision="highest") + centre
+    return jax.scipy.ndimage.map_coordinates(
+        image, [source[..., 1], source[..., 0]], order=1, cval=255.0
+    )
+
+
 @functools.partial(jax.jit, static_argnames=("size", "method", "binarise_at"))
 def interpolating_resize(
     image: jax.Array,
@@ -212,15 +224,7 @@ def interpolating_resize(
             f"the image is {image.shape[1]}x{image.shape[0]}; pad it to a square first"
         )
     small = jax.image.resize(image.astype(jnp.float32), (size, size), method)
-    pixel = (
-        jnp.stack(jnp.meshgrid(jnp.arange(size), jnp.arange(size)), axis=-1) - (size - 1) / 2
-    )  # [h, w, 2]: x, y
-    source = (
-        jnp.matmul(pixel, _rotation(angle, flip), precision="highest") + (size - 1) / 2
-    )  # inverse = transpose
-    turned = jax.scipy.ndimage.map_coordinates(
-        small, [source[..., 1], source[..., 0]], order=1, cval=255.0
-    )
+    turned = _turned(small, _rotation(angle, flip))
     if binarise_at is not None:
         turned = jnp.where(turned >= 255.0 * binarise_at, 255.0, 0.0)
     return jnp.clip(jnp.round(turned), 0, 255).astype(jnp.uint8)

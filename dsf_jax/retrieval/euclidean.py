@@ -24,7 +24,7 @@ from jax import lax
 from dsf_jax.retrieval.close_rows import nearest_of_close
 from dsf_jax.retrieval.distances import paired_distances
 
-MARGIN = 32  # the further the first row left out lies behind the k-th, the rarer the full scan
+MARGIN = 32  # the further the first row left out lies behind the k-th, the rarer a second pass
 # Rows of which the best is ranked first: ranking costs more than the matrix product's rest.
 GROUP = 8
 STEPS = 16  # number of block sizes between powers of two, each compiled once
@@ -95,15 +95,22 @@ def search(
     chunks = [jnp.asarray(_pad(np.asarray(queries[span], np.float32), size)) for span in spans]
     for span, chunk, found in zip(spans, chunks, _filter(chunks, gallery, k, block), strict=True):
         part = Neighbours(*(x[span] for x in best))  # views, filled in place
-        real = len(part.indices)
-        _measure(chunk, gallery, np.asarray(found.indices)[:real], part)
-        reach = part.squared_distances[:, -1] * (1 + _roundoff(chunk.shape[1]))
-        open_rows = np.flatnonzero(reach >= -np.asarray(found.negated)[:real, -1])
-        if open_rows.size and found.negated.shape[1] < n:
-            part.squared_distances[open_rows], part.indices[open_rows] = nearest_of_close(
-                np.asarray(chunk)[open_rows], reach[open_rows], _blocks(gallery, block), k, _within
-            )
+        _settle(chunk, gallery, found, part, block)
     return best
+
+
+def _settle(chunk: Array, gallery: Array, found: _Candidates, best: Neighbours, block: int) -> None:
+    """Measures the candidates of a block of queries, and all rows that may be as near as the k-th where the
+    candidates are not all of these.
+    """
+    real, k = best.indices.shape
+    _measure(chunk, gallery, np.asarray(found.indices)[:real], best)
+    reach = best.squared_distances[:, -1] * (1 + _roundoff(chunk.shape[1]))
+    open_rows = np.flatnonzero(reach >= -np.asarray(found.negated)[:real, -1])
+    if open_rows.size and found.negated.shape[1] < len(gallery):
+        best.squared_distances[open_rows], best.indices[open_rows] = nearest_of_close(
+            np.asarray(chunk)[open_rows], reach[open_rows], _blocks(gallery, block), k, _within
+        )
 
 
 def _filter(chunks: list[jax.Array], gallery: Array, k: int, block: int) -> list[_Candidates]:

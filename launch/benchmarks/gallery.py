@@ -1,5 +1,6 @@
 """Rows of a gallery: indexing a folder of photos end to end, and what the page asks of a large network."""
 
+import dataclasses
 import functools
 import itertools
 import os
@@ -104,9 +105,7 @@ def _torch_loaders(
 
 def large_network(*, small: bool) -> Model:
     """Makes SigLIP's base network with random values, or one of its kind that takes no time."""
-    tower = LARGE
-    if small:
-        tower = ImageTower(**vars(LARGE) | {"width": 24, "depth": 1, "heads": 2, "hidden": 24})
+    tower = dataclasses.replace(LARGE, width=24, depth=1, heads=2, hidden=24) if small else LARGE
     architecture = architecture_of(tower)
     return init_model(
         ModelConfig("siglip", CLASSES, tower.size, (), architecture=architecture), SEED
