@@ -19,6 +19,11 @@ class Measure(NamedTuple):
     low: float
     high: float
 
+    def text(self, digits: int = 3) -> str:
+        """Returns "0.906 [0.884, 0.923]"; an interval without a width is said to be none."""
+        value, low, high = (f"{number:.{digits}f}" for number in self)
+        return f"{value} ({NO_INTERVAL})" if self.low == self.high else f"{value} [{low}, {high}]"
+
 
 def bootstrap(
     values: np.ndarray,

@@ -38,10 +38,7 @@ def summary(records: Sequence[ResultRecord]) -> str:
 
 def _cell(measure: Measure | None) -> str:
     """Formats a number with its interval."""
-    if measure is None:
-        return "-"
-    value, low, high = (f"{x:.3f}" for x in measure)
-    return f"{value} [{low}, {high}]"
+    return "-" if measure is None else measure.text()
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:

@@ -11,7 +11,7 @@ from dsf_jax.data.batches import collate, content
 from dsf_jax.data.class_maps import ClassMap, names_in_mixture
 from dsf_jax.data.records import Records
 from dsf_jax.evaluation.ranking import METRICS, ranking_scores
-from dsf_jax.evaluation.statistics import NO_INTERVAL, Measure, bootstrap
+from dsf_jax.evaluation.statistics import bootstrap
 from dsf_jax.images.points import CANVAS
 from dsf_jax.images.views import VIEW_ANGLES, VIEW_FLIPS, sketch_views
 from dsf_jax.insight import plots, strokes
@@ -246,7 +246,7 @@ def retrieval(
         hits[rows].tolist(),
         captions=[_caption(names[row], ap) for row, ap in shown.items()],
         title=f"{counted.sum()} sketches against {len(mixture.photos)} photos by {layer}: mAP "
-        f"{overall.value:.3f} {_interval(overall)}",
+        f"{overall.text()}",
     )
     return PaperFigure("Retrieval", RETRIEVAL_TEXT, figure, facts, table)
 
@@ -261,13 +261,6 @@ def _shown_queries(inputs: FigureInputs, counted: np.ndarray, count: int) -> lis
     eligible = np.arange(len(names)) if inputs.classes else np.flatnonzero(counted)
     picked = choose([names[i] for i in eligible], inputs.classes, count, inputs.seed)
     return eligible[picked].tolist()
-
-
-def _interval(measure: Measure) -> str:
-    """Formats an interval, or says that there is none."""
-    if measure.low == measure.high:
-        return f"({NO_INTERVAL})"
-    return f"[{measure.low:.3f}, {measure.high:.3f}]"
 
 
 def _caption(name: str, precision: float | None) -> str:

@@ -106,8 +106,7 @@ def markdown(table: ResultTable) -> str:
 
 def _cell_text(c: Cell, digits: int, reasons: Sequence[str], with_paper: bool) -> str:
     if c.ours is not None:
-        value, low, high = (f"{x:.{digits}f}" for x in c.ours)
-        ours = f"{value} [{low}, {high}]"
+        ours = c.ours.text(digits)
     else:
         what = c.missing.partition(":")[0]
         ours = f"{what} ({reasons.index(c.missing) + 1})" if what else "–"

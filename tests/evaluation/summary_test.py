@@ -17,8 +17,8 @@ def test_every_number_stands_under_its_feature():
     text = summary([record("L6", {"mAP": half, "P@10": none}), record("L6+L7", {"mAP": none})])
     assert text.splitlines() == [
         "      L6                    L6+L7",
-        "mAP   0.500 [0.250, 0.750]  0.000 [0.000, 0.000]",
-        "P@10  0.000 [0.000, 0.000]  -",
+        "mAP   0.500 [0.250, 0.750]  0.000 (no interval)",
+        "P@10  0.000 (no interval)   -",
         "",
         "queries 7, of no class 0; in brackets: 95 % bootstrap",
         "P: relevant among the first K",
@@ -34,7 +34,7 @@ def test_views_are_said_where_they_are_several():
 def test_without_features_there_is_no_head():
     one = ResultRecord("p", {"accuracy": Measure(1.0, 1.0, 1.0)}, {}, {"examples": 2}, "range", {})
     assert summary([one]).splitlines() == [
-        "accuracy  1.000 [1.000, 1.000]",
+        "accuracy  1.000 (no interval)",
         "",
         "examples 2; in brackets: range",
     ]

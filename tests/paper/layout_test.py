@@ -144,7 +144,7 @@ def test_figure_4_as_a_table():
     )
     lines = lines_of(table)
     assert lines["the paper, L6+L7"] == [*["–"] * 4, "0.760 / –", *["–"] * 4, "0.900 / –"]
-    assert lines["S"][0] == "– / 1.000 [1.000, 1.000]"
+    assert lines["S"][0] == "– / 1.000 (no interval)"
     assert lines["S"][2] == "– / no value (1)"
     assert lines["S+I"] == ["– / not run (2)"] * 10
     assert any(re.fullmatch(r"Options: K 150, seed \d, difficult_as \w+\.", x) for x in table.notes)
