@@ -14,7 +14,7 @@ REQUIRED = [
     "flax>=0.10.6",
     "grain>=0.2.11",
     "importlib_resources>=6.0",  # tensorflow-datasets imports it without declaring it
-    "jax>=0.6.0",
+    "jax>=0.6.2",
     "matplotlib>=3.10.7",
     "numpy>=1.26",
     "optax>=0.2.5",
@@ -46,8 +46,8 @@ APP = [*GALLERY, "fastapi>=0.115", "uvicorn>=0.32"]
 # MkDocs 2 drops plugins.
 DOCS = ["jupytext>=1.19", "mkdocs>=1.6,<2", "mkdocs-material>=9.8", "mkdocstrings[python]>=1.0.8"]
 EXTRAS = {
-    "cuda": ["jax[cuda]>=0.6.0"],
-    "tpu": ["jax[tpu]>=0.6.0"],
+    "cuda": ["jax[cuda]>=0.6.2"],
+    "tpu": ["jax[tpu]>=0.6.2"],
     "pretrained": [*PRETRAINED, *LARGER],
     "demo": [*OPENMOJI, *PRETRAINED, *BUILDERS, *APP],
     "builders": BUILDERS,

@@ -194,13 +194,19 @@ def _named(name: str, function: _Function, model: Model) -> Callable[[Params, ja
 @contextlib.contextmanager
 def _no_source_paths() -> Iterator[None]:
     """Keeps the paths of this machine's source files out of what is lowered."""
-    option = "jax_traceback_in_locations_limit"
-    before = getattr(jax.config, option)
-    jax.config.update(option, 0)
+    # Before 0.7.2 jax gives one frame in any case: of its file nothing is left.
+    options = {
+        "jax_traceback_in_locations_limit": 0,
+        "jax_hlo_source_file_canonicalization_regex": ".*",
+    }
+    before = {option: getattr(jax.config, option) for option in options}
+    for option, value in options.items():
+        jax.config.update(option, value)
     try:
         yield
     finally:
-        jax.config.update(option, before)
+        for option, value in before.items():
+            jax.config.update(option, value)
 
 
 def _forget_paths(folder: pathlib.Path) -> None:
