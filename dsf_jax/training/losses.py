@@ -9,6 +9,9 @@ import optax
 
 from dsf_jax.models.embedding import SCALE
 
+# By which the cosine of the right class must exceed the others', as its authors chose it.
+MARGIN = 0.35
+
 # (logits [b, k], features [b, d], labels [b] int32, weights [b]) -> sum over examples, and count.
 LossFunction = Callable[
     [jax.Array, jax.Array, jax.Array, jax.Array],
@@ -51,6 +54,26 @@ def softmax(
     del features
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return (losses * weights).sum(), weights.sum()
+
+
+def cosface(
+    logits: jax.Array, features: jax.Array, labels: jax.Array, weights: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Sums the large margin cosine loss (CosFace, Wang et al. 2018): the softmax cross-entropy with the
+    cosine of the right class lessened by `MARGIN`. Without it an embedding is let alone once its class
+    is the nearest; with it classes are drawn together, which is what neighbours are found by.
+
+    Args:
+      logits: [b, k] float32, `SCALE` times cosines.
+      features: [b, d]; not used.
+      labels: [b] int32.
+      weights: [b] float32, 0 for padding.
+
+    Returns:
+      Weighted sum and count, both [].
+    """
+    right = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    return softmax(logits - SCALE * MARGIN * right, features, labels, weights)
 
 
 def contrastive(
@@ -97,6 +120,7 @@ def softmax_and_contrastive(
 LOSSES: dict[str, Loss] = {
     "softmax": Loss(softmax, embedding=False),
     "cosine": Loss(softmax),
+    "cosface": Loss(cosface),
     "contrastive": Loss(contrastive, pairs=True, classifies=False),
     "cosine+contrastive": Loss(softmax_and_contrastive, pairs=True),
 }

@@ -13,6 +13,16 @@ def softmax_by_hand(logits, features, labels, weights):
     return ((np.log(np.exp(logits).sum(axis=1)) - right) * weights).sum(), weights.sum()
 
 
+def cosface_by_hand(logits, features, labels, weights):
+    """Wang et al. 2018, formula 4, with s = 16 and m = .35."""
+    cosines = logits.astype(np.float64) / 16
+    losses = []
+    for row, label in zip(cosines, labels, strict=True):
+        right = np.exp(16 * (row[label] - 0.35))
+        losses.append(-np.log(right / (right + np.exp(16 * np.delete(row, label)).sum())))
+    return np.dot(losses, weights), weights.sum()
+
+
 def contrastive_by_hand(logits, features, labels, weights):
     """Khosla et al. 2020, formula 2, pair by pair."""
     features = features.astype(np.float64)
@@ -36,6 +46,7 @@ def both_by_hand(*arguments):
 BY_HAND = {
     "softmax": softmax_by_hand,
     "cosine": softmax_by_hand,
+    "cosface": cosface_by_hand,
     "contrastive": contrastive_by_hand,
     "cosine+contrastive": both_by_hand,
 }
