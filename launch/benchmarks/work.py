@@ -36,7 +36,7 @@ TOLERANCE = {
     "bfloat16 probabilities": 5e-2,
     "turned pixels": 2e-2,  # fraction of our ink that theirs has not, a pixel's width allowed
     "maps": 1e-4,  # fraction of pixels: a point that lies on a border rounds to either side
-    "points": 0.0,  # fraction of pixels
+    "points": 0.0,  # fraction of pixels that are theirs and not ours
     "distances": 1e-4,
     "neighbours": 1e-3,  # fraction of rows: rounding decides between some at the last place
     "scores": 1e-5,

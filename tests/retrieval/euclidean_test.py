@@ -284,6 +284,8 @@ def test_other_types_are_refused(dtype) -> None:
 def test_a_gallery_split_over_devices_is_searched_whole() -> None:
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("n",))
     gallery = integers(13, 64, 4)
-    split = jax.device_put(gallery, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("n")))
+    split = jax.device_put(
+        gallery, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("n"))
+    )
     queries = integers(14, 3, 4)
     assert_equal_to_brute_force(queries, gallery, 5, search(queries, split, 5, block=16))
