@@ -1,5 +1,6 @@
 """Joins the processes of one training run, on one machine or many."""
 
+import inspect
 import os
 import signal
 import subprocess
@@ -66,13 +67,15 @@ def join() -> None:
     late = threading.Timer(seconds, exit_with, [_not_there(address)])
     late.daemon = True
     late.start()
+    # Before 0.8.2 jax lacks one or both, and takes times of its own.
+    limits = {"heartbeat_timeout_seconds", "shutdown_timeout_seconds"}
+    limits &= inspect.signature(jax.distributed.initialize).parameters.keys()
     try:
         jax.distributed.initialize(
             None if address == AUTO else address,
             *numbers,
             initialization_timeout=seconds + 60,
-            heartbeat_timeout_seconds=_HEARTBEAT.value,
-            shutdown_timeout_seconds=_HEARTBEAT.value,
+            **cast(Any, dict.fromkeys(limits, _HEARTBEAT.value)),
         )
     except (RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]

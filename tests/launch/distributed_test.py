@@ -68,13 +68,34 @@ def test_jax_may_find_them_itself(joined):
 
 def test_the_flag_says_when_a_silent_process_is_gone(joined):
     options = {}
-    joined.fake.distributed.initialize = lambda *_, **given: options.update(given)
+
+    def initialize(
+        *address, initialization_timeout,
+        heartbeat_timeout_seconds=100, shutdown_timeout_seconds=300,
+    ):  # fmt: skip
+        options.update(
+            initialization_timeout=initialization_timeout,
+            heartbeat_timeout_seconds=heartbeat_timeout_seconds,
+            shutdown_timeout_seconds=shutdown_timeout_seconds,
+        )
+
+    joined.fake.distributed.initialize = initialize
     joined(coordinator="auto", heartbeat=7, join_timeout=50)
     assert options == {
         "initialization_timeout": 110,
         "heartbeat_timeout_seconds": 7,
         "shutdown_timeout_seconds": 7,
     }
+
+
+def test_a_jax_that_has_no_such_limits_takes_its_own(joined):
+    """As that of the lower bound."""
+    asked = []
+    joined.fake.distributed.initialize = lambda *address, initialization_timeout: asked.append(
+        initialization_timeout
+    )
+    joined(coordinator="auto", heartbeat=7, join_timeout=50)
+    assert asked == [110]
 
 
 def test_the_first_process_watches_and_a_second_one_joins(joined, monkeypatch):
