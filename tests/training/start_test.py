@@ -55,7 +55,7 @@ def test_a_checkpoint_keeps_its_embedding(tmp_path):
     assert start("two_layers", "contrastive", None, str(tmp_path)).config.embedding == 9
     assert start("two_layers", "softmax", 0, str(tmp_path)).config.embedding == 0
     with pytest.raises(
-        ValueError, match=r"one of 9; take one of cosine, contrastive, .* embedding=0"
+        ValueError, match=r"one of 9; take one of cosine, cosface, contrastive, .* embedding=0"
     ):
         start("two_layers", "softmax", None, str(tmp_path))
 
