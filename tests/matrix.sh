@@ -12,7 +12,7 @@ echo "|---|---|---|---|" >>.matrix/result.md
 for row in ${ROWS:-3.11:lowest-direct 3.11:highest 3.12:highest 3.13:highest}; do
     python=${row%%:*} resolution=${row##*:}
     folder=.matrix/$python-$resolution
-    if ! $UV venv --quiet --clear --python "$python" "$folder"; then
+    if ! $UV venv --quiet --seed --clear --python "$python" "$folder"; then
         result="skipped: no Python $python here, and none to download" with=""
     elif ! $UV pip install --quiet --python "$folder" --resolution "$resolution" -e '.[test]'; then
         result="not installed: no versions fit" with="" failed=1
