@@ -148,9 +148,8 @@ def _keep_current(gallery: "Gallery", roots: list[pathlib.Path]) -> None:
     """
     from dsf_jax.gallery.watch import watch_folders
 
-    print(f"watching {', '.join(map(printable, roots))}; Ctrl-C ends it", flush=True)
     known: dict[pathlib.Path, object] = {}  # what was said of what stays as it is
-    for _ in watch_folders(roots, exclude=_EXCLUDE.value):
+    for looks, _ in enumerate(watch_folders(roots, exclude=_EXCLUDE.value)):
         for root in roots:
             try:
                 found = crawl(root, exclude=_EXCLUDE.value)
@@ -163,6 +162,8 @@ def _keep_current(gallery: "Gallery", roots: list[pathlib.Path]) -> None:
                 _print_outcome(gallery, changes, found)
                 sys.stdout.flush()
             known[root] = state
+        if not looks:
+            print(f"watching {', '.join(map(printable, roots))}; Ctrl-C ends it", flush=True)
 
 
 def _print_outcome(gallery: "Gallery", changes: "Changes", found: CrawlResult) -> None:

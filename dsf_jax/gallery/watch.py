@@ -1,6 +1,8 @@
 """Waits until folders of pictures change."""
 
+import math
 import pathlib
+import time
 from collections.abc import Iterator, Sequence
 
 from dsf_jax.data.picture_folders import is_excluded, is_system_folder
@@ -17,6 +19,7 @@ LOOK_AGAIN = (
     300  # seconds after which folders may have changed unnoticed: network disks report nothing
 )
 QUIET, AT_MOST = 0.5, 10.0  # seconds without a change that end a series of changes, and its length
+TICK = 1.0  # seconds until it is known that watching has begun
 
 
 def watch_folders(
@@ -24,13 +27,16 @@ def watch_folders(
 ) -> Iterator[None]:
     """Waits for changes until it is interrupted.
 
+    It yields for the first time once it watches: what has changed before, it cannot know.
+
     Args:
       roots: absolute paths of existing folders.
       exclude: patterns of files and folders whose changes do not matter, see `is_excluded`.
       look_again: seconds without a reported change after which there may be some nevertheless.
 
     Yields:
-      None, each time that the folders may have changed. Changes meanwhile are not missed.
+      None, each time that the folders may have changed, at the start too. No change after the first
+      time is missed.
 
     Raises:
       OSError: when the system cannot watch this many folders.
@@ -45,14 +51,17 @@ def watch_folders(
         watch_filter=matters,
         debounce=int(1000 * AT_MOST),
         step=int(1000 * QUIET),
-        rust_timeout=int(1000 * look_again),
+        rust_timeout=int(1000 * TICK),
         yield_on_timeout=True,
         raise_interrupt=False,
         ignore_permission_denied=True,
     )
+    looked = -math.inf
     try:
-        for _ in seen:
-            yield
+        for changes in seen:
+            if changes or time.monotonic() - looked >= look_again:
+                yield
+                looked = time.monotonic()
     except OSError as error:
         raise OSError(
             f"{', '.join(map(str, roots))} cannot be watched ({error}); run without watching from time to "

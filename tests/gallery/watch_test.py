@@ -2,6 +2,7 @@
 
 import pathlib
 import threading
+import time
 
 import pytest
 
@@ -16,12 +17,29 @@ def test_a_change_ends_the_wait_and_time_does(tmp_path, monkeypatch):
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
         folder.mkdir()
+    monkeypatch.setattr(watch, "TICK", 0.1)
     noticed = watch_folders(folders, look_again=60)
+    next(noticed)  # it has begun
     timer = threading.Timer(0.3, (folders[1] / "x.png").write_bytes, [b"x"])
+    started = time.monotonic()
     timer.start()
     next(noticed)
     timer.join()
-    next(watch_folders(folders, look_again=0.05))
+    assert 0.3 <= time.monotonic() - started < 30
+    by_time = watch_folders(folders, look_again=0.2)
+    next(by_time)
+    next(by_time)
+
+
+def test_a_change_while_its_taker_is_busy_is_not_missed(tmp_path, monkeypatch):
+    monkeypatch.setattr(watch, "QUIET", 0.05)
+    monkeypatch.setattr(watch, "TICK", 0.1)
+    noticed = watch_folders([tmp_path], look_again=60)
+    next(noticed)
+    (tmp_path / "at once.png").write_bytes(b"x")
+    started = time.monotonic()
+    next(noticed)
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize(
