@@ -8,7 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsf_jax.images.points import CANVAS, DARKEST, PADDING, Polarity, check_polarity
+from dsf_jax.images.points import (
+    CANVAS,
+    DARKEST,
+    PADDED_LENGTHS,
+    PADDING,
+    Polarity,
+    check_polarity,
+)
 
 SIZE = 227  # the input of Caffe's AlexNet
 LARGEST_SIZE = int(
@@ -17,6 +24,8 @@ LARGEST_SIZE = int(
 PEN = 2.0  # width of the pen that networks are trained with, in pixels of the map
 WIDEST_PEN = 4.0
 BINARY_PEN = 0.0  # the paper's own form
+# Of a drawing with dark areas, which has up to hundreds of thousands, these many are moved at a time.
+POINTS_AT_ONCE = PADDED_LENGTHS[-1]
 
 Interpolation = Literal["linear", "cubic"]
 
@@ -129,6 +138,27 @@ def draw_points(
     check_polarity(polarity)
     _check_size(size)
     chex.assert_shape(points, (None, {2, 3}))
+    ink = functools.partial(_inked, motion=(angle, flip, scale), pen=pen, reach=reach, size=size)
+    drawn = jnp.zeros(size * size, jnp.uint8)
+    if len(points) <= POINTS_AT_ONCE:
+        drawn, _ = ink(drawn, (points, shift))
+    else:
+        drawn, _ = jax.lax.scan(ink, drawn, jax.tree.map(_in_parts, (points, shift)))
+    shown = DARKEST - drawn if polarity == "black_on_white" else drawn
+    return shown.reshape(size, size)
+
+
+def _inked(
+    drawn: jax.Array,
+    part: tuple[jax.Array, jax.Array | None],
+    *,
+    motion: tuple[jax.Array | float, jax.Array | bool, jax.Array | float],
+    pen: jax.Array | float,
+    reach: int,
+    size: int,
+) -> tuple[jax.Array, None]:
+    """Draws points, and how far each is moved before, into a map [size * size] uint8 of darkness."""
+    (points, shift), (angle, flip, scale) = part, motion
     centred = (points[:, :2].astype(jnp.float32) + 0.5) / CANVAS - 0.5  # [p, 2]
     shifted = centred if shift is None else centred + shift
     # To mirror and turn is to turn the other way and mirror: done with the map's columns, so that
@@ -141,9 +171,14 @@ def draw_points(
     columns = jnp.where(flip, size - 1 - pixels[..., 0], pixels[..., 0])
     flat = jnp.where(inside, pixels[..., 1] * size + columns, size * size)
     # Where pens meet, the darker one shows.
-    drawn = jnp.zeros(size * size, jnp.uint8).at[flat].max(darkness, mode="drop")
-    shown = DARKEST - drawn if polarity == "black_on_white" else drawn
-    return shown.reshape(size, size)
+    return drawn.at[flat].max(darkness, mode="drop"), None
+
+
+def _in_parts(x: jax.Array) -> jax.Array:
+    """Cuts [p, n] into parts, [p / POINTS_AT_ONCE, POINTS_AT_ONCE, n], rounded up by padding."""
+    missing = -len(x) % POINTS_AT_ONCE
+    whole = jnp.pad(x, [(0, missing), (0, 0)], constant_values=PADDING)
+    return whole.reshape(-1, POINTS_AT_ONCE, x.shape[1])
 
 
 def _check_size(size: int) -> None:

@@ -335,7 +335,8 @@ def random_view(
 
 @functools.partial(jax.jit, static_argnames=("size", "pen"))
 def all_views(group: Mapping[str, Any], *, size: int = SIZE, pen: float = PEN) -> jax.Array:
-    """Makes the 18 views of each example.
+    """Makes the 18 views of each example, one after the other: a pen's marks of 18 views of a whole
+    batch would take gigabytes.
 
     Args:
       group: as in `plain_view`.
@@ -346,7 +347,7 @@ def all_views(group: Mapping[str, Any], *, size: int = SIZE, pen: float = PEN) -
       [b, 18, size, size] or [b, 18, size, size, c] uint8.
     """
     views, content = _views_of(group, size, pen)
-    return jax.vmap(views.every)(content)
+    return jax.lax.map(views.every, content)
 
 
 def query_views(
@@ -374,15 +375,6 @@ def query_views(
     """
     check_query_views(choice)
     if choice == "all":
-        return _views_in_turn(group, size=size, pen=pen)
+        return jnp.roll(all_views(group, size=size, pen=pen), -PLAIN, axis=1)
     plain = plain_view(group, size=size, pen=pen)
     return plain[:, None] if choice == "one" else jnp.stack([plain, plain[:, :, ::-1]], axis=1)
-
-
-@functools.partial(jax.jit, static_argnames=("size", "pen"))
-def _views_in_turn(group: Mapping[str, Any], *, size: int, pen: float) -> jax.Array:
-    """Makes all views, the plain one first. One example after the other: a pen's marks of 18 views of a
-    whole batch would take gigabytes.
-    """
-    views, content = _views_of(group, size, pen)
-    return jnp.roll(jax.lax.map(views.every, content), -PLAIN, axis=1)

@@ -10,9 +10,9 @@ import numpy as np
 
 from dsf_jax.models.kernels import by_platform
 
-# Images whose products one loop adds up: with few, more sums are written; all of a large batch make a
-# loop that is slow to compile and to run.
-IMAGES_AT_ONCE = 16
+# Rows of maps whose products one loop adds up: of several small images, so that few loops do it; of one large
+# image, because LLVM does not vectorise a loop of hundreds of terms.
+ROWS_AT_ONCE = 28
 
 
 def depthwise(x: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
@@ -135,41 +135,43 @@ def _reached(length: int, side: int, stride: int) -> list[list[tuple[int, int]]]
 
 
 def _kernel_gradient(gradient: jax.Array, x: jax.Array, side: int, stride: int) -> jax.Array:
-    """Sums products over the batch by loops of a few images at a time, then over rows and columns:
-    XLA's own sum over leading axes is its slow spot on CPUs. One loop over the taps is compiled once.
+    """Sums products row by row, image by image, so that both stay in the cache for all taps: XLA's own
+    sum over leading axes is its slow spot on CPUs.
     """
-    padded = _padded(x, side, stride)
-    count = _divisor(x.shape[0])
-    groups = list(zip(jnp.split(padded, count), jnp.split(gradient, count), strict=True))
     height, width = gradient.shape[1:3]
-    window = (len(groups[0][0]), (height - 1) * stride + 1, (width - 1) * stride + 1, x.shape[-1])
+    images = _divisor(x.shape[0], ROWS_AT_ONCE // height)
 
-    def tap(corner: jax.Array) -> jax.Array:
-        products = [
-            jax.lax.dynamic_slice(part, (0, corner[0], corner[1], 0), window)[
-                :, ::stride, ::stride
-            ].astype(jnp.float32)
-            * own
-            for part, own in groups
+    def add(number: jax.Array, sums: list[jax.Array]) -> list[jax.Array]:
+        part, own = (
+            jax.lax.dynamic_slice_in_dim(whole, number * images, images) for whole in (x, gradient)
+        )
+        padded, own = jax.lax.optimization_barrier((_padded(part, side, stride), own))
+        return [
+            total + _sum_of_products(padded, own, tap, stride)
+            for total, tap in zip(sums, np.ndindex(side, side), strict=True)
         ]
-        return _sum_of_images(functools.reduce(jnp.add, products)).sum((0, 1))
 
-    corners = np.array(list(np.ndindex(side, side)), np.int32)
-    return jax.lax.map(tap, jnp.asarray(corners)).reshape(side, side, 1, x.shape[-1])
-
-
-def _sum_of_images(x: jax.Array) -> jax.Array:
-    """Sums [b, h, w, c] over b; the barriers keep XLA from joining the loops into one that is slow."""
-    while x.shape[0] > 1:
-        parts = jnp.split(jax.lax.optimization_barrier(x), _divisor(x.shape[0]))
-        x = functools.reduce(jnp.add, parts)
-    return jax.lax.optimization_barrier(x)[0]
+    start = [jnp.zeros((width, x.shape[-1]), jnp.float32)] * side**2
+    sums = jax.lax.fori_loop(0, x.shape[0] // images, add, start)
+    return jnp.stack([total.sum(0) for total in sums]).reshape(side, side, 1, x.shape[-1])
 
 
-def _divisor(count: int) -> int:
-    """Returns the largest number up to `IMAGES_AT_ONCE` that divides a count; a prime itself."""
-    within = [d for d in range(2, min(count, IMAGES_AT_ONCE) + 1) if count % d == 0]
-    return within[-1] if within else count
+def _sum_of_products(
+    padded: jax.Array, gradient: jax.Array, tap: tuple[int, ...], stride: int
+) -> jax.Array:
+    """Multiplies each row of [b, h, w, c] by what a tap passes there, and sums over b and h in one loop."""
+    (first, left), width = tap, gradient.shape[2]
+    columns = slice(left, left + (width - 1) * stride + 1, stride)
+    terms = [
+        padded[image, first + row * stride, columns].astype(jnp.float32) * gradient[image, row]
+        for image, row in np.ndindex(*gradient.shape[:2])
+    ]
+    return functools.reduce(jnp.add, terms)
+
+
+def _divisor(count: int, most: int) -> int:
+    """Returns the largest number up to `most` that divides a count; at least 1."""
+    return max((d for d in range(1, most + 1) if count % d == 0), default=1)
 
 
 def _padded(x: jax.Array, side: int, stride: int) -> jax.Array:

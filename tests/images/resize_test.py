@@ -1,3 +1,6 @@
+import functools
+
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,7 +9,14 @@ from scipy.ndimage import label
 
 from dsf_jax.images import points as P
 from dsf_jax.images import views
-from dsf_jax.images.resize import LARGEST_SIZE, SIZE, edge_preserving_resize, interpolating_resize
+from dsf_jax.images.resize import (
+    LARGEST_SIZE,
+    POINTS_AT_ONCE,
+    SIZE,
+    draw_points,
+    edge_preserving_resize,
+    interpolating_resize,
+)
 
 from . import drawn
 from .points_test import blobs, pieces
@@ -120,6 +130,32 @@ def test_a_one_pixel_line_survives_shrinking():
         assert ink_at(P.points_from_ink(ink, thinned=False), size=size).any(axis=1).sum() >= int(
             0.8 * size
         )
+
+
+@pytest.mark.parametrize("columns", [2, 3])
+def test_many_points_are_drawn_as_their_parts_are(columns):
+    rng = np.random.default_rng(0)
+    points = rng.integers(0, P.CANVAS, (2 * POINTS_AT_ONCE + 5, columns)).astype(np.uint16)
+    points[:, 2:] = rng.integers(1, 256, points[:, 2:].shape)
+    shift = rng.normal(0, 0.01, (len(points), 2)).astype(np.float32)
+    draw = jax.jit(functools.partial(draw_points, angle=30, flip=True, pen=2.0, reach=1, size=SIZE))
+    for moved in (None, shift):
+        parts = [
+            draw(points[i : i + 5000], shift=None if moved is None else moved[i : i + 5000])
+            for i in range(0, len(points), 5000)
+        ]
+        difference = draw(points, shift=moved).astype(int) - np.min(parts, axis=0).astype(int)
+        assert len(np.unique(parts)) > 2
+        # Each length is compiled by itself, and may round another way.
+        assert np.abs(difference).max() <= 1 and np.mean(difference != 0) < 1e-3
+
+
+def test_memory_does_not_grow_with_the_points():
+    def temporary(length):
+        batch = {"points": jax.ShapeDtypeStruct((4, length, 3), np.uint16)}
+        return views.plain_view.lower(batch).compile().memory_analysis().temp_size_in_bytes
+
+    assert temporary(16 * POINTS_AT_ONCE) < 2 * temporary(POINTS_AT_ONCE)
 
 
 def test_the_empty_sketch_is_an_empty_map():
