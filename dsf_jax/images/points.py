@@ -23,7 +23,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from dsf_jax.images.thinning import centre_lines, inside_of_areas, largest_around, recentred
+from dsf_jax.images.thinning import centre_lines, inked, inside_of_areas, largest_around, recentred
 
 CANVAS = 681
 DARKEST = 255  # darkness of a point that was inked fully
@@ -293,12 +293,14 @@ def _on_canvas(darkness: np.ndarray) -> np.ndarray:
     """Moves the pixels of a source no coarser than the lattice, [h, w] uint8, to the cells that their
     centres lie in, [CANVAS, CANVAS] uint8; of several in one cell, the darkest shows.
     """
-    side, pixels = max(darkness.shape), np.argwhere(darkness)
-    margin = (side - np.asarray(darkness.shape)) / 2  # centres the shorter side on the canvas
-    cells = np.floor((pixels + 0.5 + margin) * (CANVAS / side))
-    rows, columns = np.clip(cells, 0, CANVAS - 1).astype(np.intp).T
+    rows, columns = inked(darkness)
+    cells = []
+    for length, places in zip(darkness.shape, (rows, columns), strict=True):
+        margin = (max(darkness.shape) - length) / 2  # centres the shorter side on the canvas
+        cell = np.floor((np.arange(length) + 0.5 + margin) * (CANVAS / max(darkness.shape)))
+        cells.append(np.clip(cell, 0, CANVAS - 1).astype(np.intp)[places])
     canvas = np.zeros((CANVAS, CANVAS), np.uint8)
-    np.maximum.at(canvas, (rows, columns), darkness[tuple(pixels.T)])
+    np.maximum.at(canvas, tuple(cells), darkness[rows, columns])
     return canvas
 
 
@@ -322,7 +324,7 @@ def _area_darkness(strength: np.ndarray, level: int) -> np.ndarray:
 
 def _listed(darkness: np.ndarray) -> np.ndarray:
     """Lists the cells of a canvas [CANVAS, CANVAS] uint8 that are not 0, in raster order: [p, 3] uint16."""
-    y, x = np.nonzero(darkness)
+    y, x = inked(darkness)
     return np.stack([x, y, darkness[y, x]], axis=1).astype(np.uint16)
 
 

@@ -62,7 +62,7 @@ def recentred(line: np.ndarray, strength: np.ndarray, reach: int) -> np.ndarray:
     Returns:
       [h, w] bool; cells that touched are joined by touching cells.
     """
-    places = np.argwhere(line)
+    places = np.stack(inked(line), axis=1)
     offset = _middles(strength, places, reach) - places
     far = np.abs(offset).max(axis=1, keepdims=True) > 2  # another stroke
     moved = places + np.where(far | _ends(line, places)[:, None], 0.0, offset)
@@ -127,6 +127,15 @@ def inside_of_areas(ink: np.ndarray, line: np.ndarray) -> np.ndarray:
     outline = inside & ~_eroded(inside, 3)
     outline[1::3] = inside[1::3]
     return outline
+
+
+def inked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lists the rows and columns, [n] both, of what is not 0 in [h, w], in raster order.
+
+    NumPy's own `nonzero` takes ten times as long for bytes in two dimensions as for flat truth values.
+    """
+    rows, columns = np.divmod(np.flatnonzero(values != 0), max(values.shape[1], 1))
+    return rows, columns
 
 
 def _dilated(ink: np.ndarray, width: int) -> np.ndarray:
