@@ -140,7 +140,9 @@ def draw_points(
     chex.assert_shape(points, (None, {2, 3}))
     ink = functools.partial(_inked, motion=(angle, flip, scale), pen=pen, reach=reach, size=size)
     drawn = jnp.zeros(size * size, jnp.uint8)
-    if len(points) <= POINTS_AT_ONCE:
+    length = points.shape[0]
+    # In an export it is a symbol, for a list of any length.
+    if not isinstance(length, int) or length <= POINTS_AT_ONCE:
         drawn, _ = ink(drawn, (points, shift))
     else:
         drawn, _ = jax.lax.scan(ink, drawn, jax.tree.map(_in_parts, (points, shift)))

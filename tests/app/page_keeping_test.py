@@ -292,9 +292,8 @@ def test_what_is_drawn_by_keys_is_said(page):
     page.focus("#clear")
     page.keyboard.press("Enter")
     board.settled()
-    assert (
-        page.evaluate("() => document.activeElement.id") == "canvas"
-    )  # the button is off, the focus is somewhere
+    # The button is off, and the focus goes on to the paper.
+    page.wait_for_function("() => document.activeElement.id == 'canvas'")
     page.keyboard.press("Control+z")
     assert board.settled()
 

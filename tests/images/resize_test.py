@@ -155,7 +155,7 @@ def test_memory_does_not_grow_with_the_points():
         batch = {"points": jax.ShapeDtypeStruct((4, length, 3), np.uint16)}
         return views.plain_view.lower(batch).compile().memory_analysis().temp_size_in_bytes
 
-    assert temporary(16 * POINTS_AT_ONCE) < 2 * temporary(POINTS_AT_ONCE)
+    assert temporary(16 * POINTS_AT_ONCE) < 4 * temporary(POINTS_AT_ONCE)  # and not 16 times
 
 
 def test_the_empty_sketch_is_an_empty_map():
