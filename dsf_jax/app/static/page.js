@@ -266,13 +266,13 @@ const acts = {
 // --- The tools --------------------------------------------------------------------------------
 
 function tools() {
-  const drawn = isDrawing();
+  const drawn = isDrawing(), focused = document.activeElement; // some browsers take the focus away at once
   byId("undo").disabled = !steps.canUndo;
   byId("redo").disabled = !steps.canRedo;
   byId("clear").disabled = drawn && !surface.strokes.length;
   byId("invitation").hidden = !drawn || surface.visible.length > 0;
   for (const tool of ["pen", "eraser"]) byId(tool).setAttribute("aria-pressed", surface.tool === tool);
-  if (document.activeElement?.disabled) byId("canvas").focus({preventScroll: true}); // what is switched off loses the focus
+  if (focused?.disabled) byId("canvas").focus({preventScroll: true}); // what is switched off loses the focus
 }
 
 const choose = (tool) => { surface.tool = tool; tools(); tell(tool === "pen" ? "Pen" : "Eraser"); };
