@@ -293,11 +293,11 @@ def _on_canvas(darkness: np.ndarray) -> np.ndarray:
     """Moves the pixels of a source no coarser than the lattice, [h, w] uint8, to the cells that their
     centres lie in, [CANVAS, CANVAS] uint8; of several in one cell, the darkest shows.
     """
-    rows, columns = inked(darkness)
+    side, (rows, columns) = max(darkness.shape), inked(darkness)
     cells = []
     for length, places in zip(darkness.shape, (rows, columns), strict=True):
-        margin = (max(darkness.shape) - length) / 2  # centres the shorter side on the canvas
-        cell = np.floor((np.arange(length) + 0.5 + margin) * (CANVAS / max(darkness.shape)))
+        margin = (side - length) / 2  # centres the shorter side on the canvas
+        cell = np.floor((np.arange(length) + 0.5 + margin) * (CANVAS / side))
         cells.append(np.clip(cell, 0, CANVAS - 1).astype(np.intp)[places])
     canvas = np.zeros((CANVAS, CANVAS), np.uint8)
     np.maximum.at(canvas, tuple(cells), darkness[rows, columns])

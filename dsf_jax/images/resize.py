@@ -24,7 +24,7 @@ LARGEST_SIZE = int(
 PEN = 2.0  # width of the pen that networks are trained with, in pixels of the map
 WIDEST_PEN = 4.0
 BINARY_PEN = 0.0  # the paper's own form
-# Of a drawing with dark areas, which has up to hundreds of thousands, these many are moved at a time.
+# Of a drawing with dark areas, which may have ten times as many, these are moved at a time.
 POINTS_AT_ONCE = PADDED_LENGTHS[-1]
 
 Interpolation = Literal["linear", "cubic"]
