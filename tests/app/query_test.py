@@ -64,7 +64,7 @@ numbers = strategies.one_of(
 )
 
 
-@hypothesis.settings(deadline=None, max_examples=80)
+@hypothesis.settings(max_examples=80)
 @hypothesis.given(
     strategies.lists(strategies.lists(strategies.tuples(numbers, numbers), max_size=5), max_size=4),
     strategies.one_of(strategies.just(BOX), strategies.tuples(*[numbers] * 4)),

@@ -253,7 +253,6 @@ json_values = strategies.recursive(
 
 
 @hypothesis.settings(
-    deadline=None,
     max_examples=40,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )

@@ -13,7 +13,7 @@ DOMAINS = np.array(["sketch", "photo", "edge"])
 
 
 @hypothesis.given(st.data())
-@hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=60, derandomize=True)
 def test_a_batch_holds_as_many_of_each_class_from_each_domain(data):
     n = data.draw(st.integers(1, 60))
     labels = np.int32(data.draw(st.lists(st.integers(0, 6), min_size=n, max_size=n)))

@@ -90,7 +90,7 @@ def test_a_full_group_is_not_padded():
 
 
 @hypothesis.given(n=st.integers(0, 40), batch_size=st.integers(1, 50))
-@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=40, derandomize=True)
 def test_evaluation_shows_every_example_exactly_once(n, batch_size):
     batches = list(evaluation_batches([drawing(i) for i in range(n)], batch_size))
     assert len(batches) == -(-n // batch_size)

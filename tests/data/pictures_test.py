@@ -327,7 +327,6 @@ def test_other_formats_in_bad_order_are_named_too(tmp_path, start):
 )
 @hypothesis.settings(
     max_examples=150,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )

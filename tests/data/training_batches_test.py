@@ -49,7 +49,7 @@ def labels(batches, kind, steps):
 @hypothesis.given(
     drawings=st.integers(0, 500), photos=st.integers(0, 500), batch_size=st.integers(2, 64)
 )
-@hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=100, derandomize=True)
 def test_drawings_take_their_share_of_a_batch_and_nobody_is_left_out(drawings, photos, batch_size):
     hypothesis.assume(drawings + photos)
     fake = Mixture((), range(drawings), range(photos), ())

@@ -73,7 +73,7 @@ COORDINATES = st.lists(st.floats(-50, 850, allow_subnormal=False), min_size=8, m
 
 
 @given(COORDINATES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_samples_of_a_curve_lie_on_it_less_than_a_cell_apart(numbers):
     control = np.round(np.array(numbers), 3).reshape(4, 2)
     path = " ".join(f"{x:.3f} {y:.3f}" for x, y in control)

@@ -169,7 +169,7 @@ def example(name, number):
     st.integers(0, 99),
     st.randoms(),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_folds_are_stratified_balanced_and_do_not_depend_on_order(counts, seed, shuffle):
     classes = {name: [example(name, i) for i in range(n)] for name, n in counts.items()}
     cut = folds(classes, seed=seed)

@@ -11,7 +11,7 @@ import scipy.stats
 
 from dsf_jax.evaluation.correlation import kendall_tau
 
-RANDOMLY = hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
+RANDOMLY = hypothesis.settings(max_examples=60, derandomize=True)
 
 
 def loop_tau_a(first, second) -> float:

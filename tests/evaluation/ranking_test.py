@@ -15,7 +15,7 @@ from dsf_jax.evaluation import ranking
 from dsf_jax.retrieval.distances import rank_by_distance
 
 ONE = ("mAP", "recall@1")
-RANDOMLY = hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
+RANDOMLY = hypothesis.settings(max_examples=60, derandomize=True)
 
 
 def loop_bounded(relevant, k, divisor) -> float:

@@ -74,7 +74,7 @@ JSON = st.recursive(
 
 
 @hypothesis.given(details=st.dictionaries(st.sampled_from(["x", "y z"]), JSON))
-@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=40, derandomize=True)
 def test_a_file_gives_back_its_record(tmp_path_factory, details) -> None:
     path = tmp_path_factory.mktemp("results") / "result.json"
     written = record(details=details)

@@ -30,7 +30,7 @@ def test_a_bootstrap_covers_as_often_as_it_says() -> None:
 
 
 @hypothesis.given(st.lists(st.floats(-100, 100), min_size=1, max_size=20), st.integers(0, 5))
-@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=40, derandomize=True)
 def test_a_bootstrap_lies_within_its_values(values, seed) -> None:
     found = bootstrap(np.array(values), draws=20, seed=seed)
     assert min(values) <= found.low <= found.high <= max(values)

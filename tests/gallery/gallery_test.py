@@ -410,7 +410,7 @@ def brute_force(vectors, rows, query, k, labels, folder):
 )
 @hypothesis.example(seed=0, k=120, labels=set(), folder="a", indexed=False)  # not "a-b"
 @hypothesis.example(seed=0, k=120, labels=set(), folder="a", indexed=True)
-@hypothesis.settings(max_examples=20, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=20, derandomize=True)
 def test_search_equals_brute_force_under_any_filter(many, seed, k, labels, folder, indexed):
     (vectors, rows), uri = many
     gallery = _opened(uri, indexed)

@@ -45,7 +45,7 @@ def test_pieces_of_a_drawing_stay_whole_and_apart(shape, thinned):
 
 
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 24), st.integers(1, 24))), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_points_are_unique_sorted_and_within_the_canvas(ink, thinned):
     points = P.points_from_ink(ink, thinned=thinned)
     assert points.dtype == np.uint16 and points.shape[1:] == (2,)
@@ -329,7 +329,7 @@ def samples(stroke, step=2e-4):
 
 
 @given(INSIDE)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_stroke_is_one_chain_of_cells_along_its_line(strokes):
     for stroke in strokes:
         points = P.points_from_strokes([stroke], UNIT)
@@ -344,7 +344,7 @@ def test_a_stroke_is_one_chain_of_cells_along_its_line(strokes):
 
 
 @given(STROKES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_points_of_strokes_are_unique_sorted_and_the_union_of_each(strokes):
     points = P.points_from_strokes(strokes, UNIT)
     assert points.dtype == np.uint16 and points.shape[1:] == (3,)
@@ -355,7 +355,7 @@ def test_points_of_strokes_are_unique_sorted_and_the_union_of_each(strokes):
 
 
 @given(STROKES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_strokes_outside_the_box_are_not_seen_and_leave_no_trace_on_its_border(strokes):
     inner = on_lattice(P.points_from_strokes(strokes, UNIT))
     for stroke in strokes:
@@ -374,7 +374,7 @@ def test_strokes_outside_the_box_are_not_seen_and_leave_no_trace_on_its_border(s
     st.floats(-1e3, 1e3),
     st.sampled_from([2.0**e for e in range(-6, 10)]),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_units_of_the_box_do_not_matter(strokes, left, top, scale):
     box = (left, top, scale, scale)
     moved = [stroke * scale + (left, top) for stroke in strokes]

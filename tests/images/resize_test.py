@@ -116,7 +116,7 @@ def test_no_stroke_is_broken(side, thinned):
 
 @pytest.mark.slow
 @given(st.floats(-180, 180), st.floats(0.2, 1.0), st.integers(16, LARGEST_SIZE))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_line_never_tears(angle, scale, size):
     ink = np.zeros((150, 150), bool)
     ink[np.arange(30, 120), np.arange(30, 120)] = True  # joined at corners only, the weakest bond

@@ -65,13 +65,12 @@ def test_values_and_gradients(height, width, side, stride):
     side=st.sampled_from([3, 5]),
     stride=st.sampled_from([1, 2, 3]),
 )
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_values_and_gradients_of_any_size(batch, height, width, channels, side, stride):
     assert_same(noise(batch, height, width, channels, side), stride)
 
 
 @given(length=st.integers(1, 300), side=st.integers(1, 7), stride=st.integers(1, 4))
-@settings(deadline=None)
 def test_padding_is_that_of_xla(length, side, stride):
     (theirs,) = jax.lax.padtype_to_pads((length,), (side,), (stride,), "SAME")
     assert same_padding(length, side, stride) == tuple(theirs)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dsf_jax.models.model import Model, ModelConfig, init_model
@@ -172,7 +172,6 @@ def test_the_result_is_contiguous_float32_of_the_templates_structure() -> None:
 
 
 @given(dropped=st.sets(st.sampled_from(sorted(SMALL)), max_size=len(SMALL) - 1))
-@settings(deadline=None)
 def test_partial_loads_what_is_there(dropped: set[str]) -> None:
     weights, tree = without(source(), *dropped), template()
     params, report = ported(weights, tree, variant="caffe", partial=True)

@@ -40,7 +40,7 @@ def brute_force(queries, gallery, k):
     seed=st.integers(0, 10**6),
 )
 @hypothesis.settings(
-    max_examples=20, deadline=None, derandomize=True,
+    max_examples=20, derandomize=True,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 def test_equals_brute_force(passes, q, n, k, distinct, block, dtype, seed):

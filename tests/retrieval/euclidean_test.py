@@ -46,7 +46,7 @@ def assert_equal_to_brute_force(queries, gallery, k, found) -> None:
     query_block=st.sampled_from([1, 3, 8]),
     seed=st.integers(0, 99),
 )
-@hypothesis.settings(max_examples=15, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=15, derandomize=True)
 def test_equals_brute_force_for_any_shape(q, n, d, k, block, query_block, seed) -> None:
     # Few values in few dimensions: ties and duplicates everywhere, also across the last place.
     queries, gallery = integers(seed, q, d), integers(seed + 1, n, d)
@@ -192,7 +192,7 @@ def test_one_compiled_function_serves_every_block_of_galleries_of_like_size() ->
 
 
 @hypothesis.given(st.integers(1, 40), st.integers(1, 4), st.integers(0, 2**31))
-@hypothesis.settings(max_examples=15, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=15, derandomize=True)
 def test_the_largest_of_groups_are_the_largest(c: int, q: int, seed: int) -> None:
     """With many equal values, and so many fresh ones that groups are ranked first."""
     rng = np.random.default_rng(seed)

@@ -39,7 +39,7 @@ def integers(seed, *shape):
     seed=st.integers(0, 99),
     dtype=st.sampled_from([np.float32, np.float16]),
 )
-@hypothesis.settings(max_examples=15, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=15, derandomize=True)
 def test_shards_of_any_size(cuts, k, seed, dtype):
     queries, rows = integers(seed, 2, 4), integers(seed + 1, 70, 4).astype(dtype)
     wanted = search(queries, rows, k)

@@ -76,7 +76,7 @@ def assert_equals_brute_force(queries, query_labels, gallery, gallery_labels, ks
     classes=st.integers(1, 6),
     seed=st.integers(0, 99),
 )
-@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=40, derandomize=True)
 def test_equals_brute_force_with_ties_and_classes_without_photos(q, n, classes, seed):
     rng = np.random.default_rng(seed)
     query_labels, gallery_labels = rng.integers(0, classes, q), rng.integers(0, classes, n)

@@ -21,7 +21,7 @@ def by_hand(query, label, gallery, gallery_labels):
 
 
 @hypothesis.given(seed=st.integers(0, 999))
-@hypothesis.settings(max_examples=15, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=15, derandomize=True)
 def test_first_ranks_equal_a_plain_loop_with_ties(seed):
     rng = np.random.default_rng(seed)
     gallery = rng.integers(-2, 3, (12, 3)).astype(np.float32)

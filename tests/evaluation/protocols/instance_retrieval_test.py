@@ -20,7 +20,7 @@ def by_hand(queries, labels, gallery, gallery_labels, own, k, *, within):
 
 
 @hypothesis.given(seed=st.integers(0, 999))
-@hypothesis.settings(max_examples=10, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=10, derandomize=True)
 def test_equals_a_plain_loop_with_ties(seed):
     rng = np.random.default_rng(seed)
     gallery = rng.integers(-2, 3, (12, 3)).astype(np.float32)  # many distances tie

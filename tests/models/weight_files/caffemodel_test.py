@@ -42,7 +42,7 @@ def test_caffemodel_reads_back_bit_for_bit(tmp_path: Path, version: str, legacy:
     legacy=st.booleans(),
     packed=st.booleans(),
 )
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_blob_reads_back(
     tmp_path: Path, array: np.ndarray, version: str, legacy: bool, packed: bool
 ) -> None:

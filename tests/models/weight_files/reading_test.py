@@ -13,7 +13,7 @@ from tests.models.weight_files.encoders import TORCH_MAGIC, small_net, written
 
 
 @given(data=st.binary(max_size=200), start=st.sampled_from(range(5)))
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_garbage_gives_one_line(tmp_path: Path, data: bytes, start: int) -> None:
     magic = [b"\x93NUMPY\x01\x00", b"PK\x03\x04", TORCH_MAGIC, b"\x80\x02", b""][start]
     path = written(tmp_path, "net.caffemodel", magic + data)
