@@ -32,7 +32,7 @@ from launch.benchmarks import report
 from launch.benchmarks.cold_start import cold_start
 from launch.benchmarks.drawings import points, resize, voting
 from launch.benchmarks.forms import forms
-from launch.benchmarks.gallery import indexing, page_query
+from launch.benchmarks.gallery import indexing, page_query, watching
 from launch.benchmarks.growth import grow_search, grow_voting, in_fresh_process
 from launch.benchmarks.growth_training import grow_training
 from launch.benchmarks.inversion import inversion
@@ -43,6 +43,7 @@ from launch.benchmarks.network import forward, train_step
 from launch.benchmarks.pipeline import pipeline
 from launch.benchmarks.search import search
 from launch.benchmarks.timing import machine
+from launch.benchmarks.vit import vit_forward
 from launch.benchmarks.work import PEERS, DifferentWorkError, Row, Setting, Work, timed
 
 ROWS: dict[str, Callable[[Setting], Iterator[Work]]] = {
@@ -58,7 +59,9 @@ ROWS: dict[str, Callable[[Setting], Iterator[Work]]] = {
     "cold_start": cold_start,
     "lite0_forward": lite0_forward,
     "lite0_train_step": lite0_train_step,
+    "vit_forward": vit_forward,
     "indexing": indexing,
+    "watching": watching,
     "page": page_query,
 }
 MORE_ROWS = {"forms": forms}  # not of the library against others: other forms of its own parts

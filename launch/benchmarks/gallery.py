@@ -1,10 +1,14 @@
-"""Rows of a gallery: indexing a folder of photos end to end, and what the page asks of a large network."""
+"""Rows of a gallery: indexing a folder of photos end to end, watching it, and what the page asks of a large
+network.
+"""
 
-import dataclasses
+import contextlib
 import functools
 import itertools
 import os
 import pathlib
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,25 +16,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from dsf_jax.models.model import Model, ModelConfig, init_model
-from dsf_jax.models.vit import ImageTower, architecture_of
+from dsf_jax.gallery.embedder import network_embedder
+from dsf_jax.models.model import Model
 from dsf_jax.retrieval.features import feature_sizes
-from launch.benchmarks.network import CLASSES, SEED, alexnet, forward_flops
+from launch.benchmarks.cold_start import ROOT
+from launch.benchmarks.network import SEED, alexnet, forward_flops
 from launch.benchmarks.sketches import points_of, strokes, unpadded
 from launch.benchmarks.torch_network import torch_networks
 from launch.benchmarks.torch_photos import Photos, loader
+from launch.benchmarks.vit import large_network
 from launch.benchmarks.work import Setting, Work
 
 PHOTOS, WIDTH, HEIGHT = 256, 1600, 1200
 SMALL_PHOTOS = 8
 PICTURES, SMALL_PICTURES = 10_000, 20  # in the gallery that the page searches
 RESULTS = 30  # of a search of the page
-# SigLIP's base network of patches of 16: 92.9 million parameters.
-LARGE = ImageTower(
-    width=768, depth=12, heads=12, hidden=3072, activation="gelu_pytorch_tanh", epsilon=1e-6, patch=16, grid=14,
-    size=224, class_token=False, patch_bias=True, pre_norm=False, pooling="attention", projection=0,
-    scale=255.0, mean=(0.5, 0.5, 0.5), deviation=(0.5, 0.5, 0.5),
-)  # fmt: skip
 
 
 def write_photos(folder: pathlib.Path, count: int) -> list[pathlib.Path]:
@@ -50,7 +50,6 @@ def indexing(setting: Setting) -> Iterator[Work]:
     """Photos of a folder: found, read, embedded by AlexNet, stored with thumbnails in a new gallery. Beside
     it stand the network alone, and a PyTorch loader with a network, which store nothing.
     """
-    from dsf_jax.gallery.embedder import network_embedder
     from dsf_jax.gallery.gallery import Gallery
 
     count = SMALL_PHOTOS if setting.small else PHOTOS
@@ -103,13 +102,69 @@ def _torch_loaders(
     return {name: functools.partial(read, name) for name in networks}
 
 
-def large_network(*, small: bool) -> Model:
-    """Makes SigLIP's base network with random values, or one of its kind that takes no time."""
-    tower = dataclasses.replace(LARGE, width=24, depth=1, heads=2, hidden=24) if small else LARGE
-    architecture = architecture_of(tower)
-    return init_model(
-        ModelConfig("siglip", CLASSES, tower.size, (), architecture=architecture), SEED
-    )
+def watching(setting: Setting) -> Iterator[Work]:
+    """A photo that comes into a folder of 256: until `launch.index --watch` has it in the gallery. Half a
+    second of that is the quiet which it takes for the end of a series of changes.
+    """
+    import dsf_jax.gallery.watch  # noqa: F401  # the command needs it
+    from dsf_jax.training.checkpoints import save_model
+
+    model = alexnet(setting)
+    one = np.zeros((1, 256, 256, 3), np.uint8)
+    embed_photos = network_embedder(model, batch_size=1).embed_photos
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        photos = folder / "photos"
+        photos.mkdir()
+        jpeg, *_ = write_photos(photos, SMALL_PHOTOS if setting.small else PHOTOS)
+        content, numbers = jpeg.read_bytes(), itertools.count()
+        save_model(folder / "checkpoint", model)
+
+        with _watcher(folder) as say:
+
+            def photo_comes() -> None:
+                number = next(numbers)
+                # What follows a JPEG's end is not shown, and makes another file of it.
+                (folder / "new").write_bytes(content + number.to_bytes(4, "little"))
+                (folder / "new").replace(photos / f"new{number}.jpg")
+                say("added 1,")
+
+            yield Work(
+                "watching",
+                photo_comes,
+                1,
+                "photos",
+                {"the network alone": lambda: embed_photos(one)},
+            )
+
+
+@contextlib.contextmanager
+def _watcher(folder: pathlib.Path) -> Iterator[Callable[[str], None]]:
+    """Runs `launch.index --watch` on a folder's photos; gives a function that waits for words of it."""
+    command = [
+        *(sys.executable, "-m", "launch.index", f"--photos={folder}/photos"),
+        *(f"--gallery={folder}/gallery", f"--checkpoint={folder}/checkpoint", "--watch"),
+    ]
+    with (
+        (folder / "errors").open("w", encoding="utf-8") as errors,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT
+        ) as index,
+    ):
+
+        def wait_for(words: str) -> None:
+            assert index.stdout is not None
+            for line in index.stdout:
+                if words in line:
+                    return
+            last = (folder / "errors").read_text("utf-8").strip()[-300:]
+            raise RuntimeError(f"launch.index --watch ended: {last}; fix that first")
+
+        try:
+            wait_for("watching ")
+            yield wait_for
+        finally:
+            index.terminate()
 
 
 def fill_gallery(model: Model, folder: pathlib.Path, count: int) -> None:
@@ -122,7 +177,6 @@ def fill_gallery(model: Model, folder: pathlib.Path, count: int) -> None:
     """
     from PIL import Image
 
-    from dsf_jax.gallery.embedder import network_embedder
     from dsf_jax.gallery.gallery import Gallery
 
     embedder = network_embedder(model)

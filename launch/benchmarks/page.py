@@ -19,7 +19,8 @@ from absl import flags
 from dsf_jax.data import quickstart
 from dsf_jax.training.checkpoints import load_model, save_model
 from launch import common, shared_flags
-from launch.benchmarks.gallery import fill_gallery, large_network
+from launch.benchmarks.gallery import fill_gallery
+from launch.benchmarks.vit import large_network
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", quickstart.FOLDER, "Run or checkpoint folder whose features are imitated."

@@ -1,5 +1,6 @@
 """The peers of the networks in PyTorch, with the same parameters."""
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from dsf_jax.models.alexnet import ARCHITECTURES, POOLED_BLOCKS
 from dsf_jax.models.depthwise import same_padding
 from dsf_jax.models.efficientnet_lite import blocks_of
 from dsf_jax.models.model import Model
+from dsf_jax.models.vit import ImageTower
 from dsf_jax.training.optimiser import SGDConfig
 from launch.benchmarks.work import Setting
 
@@ -31,6 +33,8 @@ SGD = SGDConfig(
 
 class TorchNetwork:
     """Caffe's AlexNet in PyTorch, with given parameters, in one memory layout, on our device."""
+
+    layouts: tuple[str, ...] = ("NCHW", "NHWC")  # that are worth timing
 
     def __init__(
         self,
@@ -54,6 +58,7 @@ class TorchNetwork:
         self.channels_last, self.dropout_rate = layout == "NHWC", dropout_rate
         self.dtype, self.compiled = dtype, compiled
         self.fresh_layers = model.config.fresh_layers
+        self.architecture = model.config.architecture
         self.params = {
             (layer, name): self.tensor(_theirs(np.array(value))).requires_grad_()
             for layer, values in model.params.items()
@@ -193,10 +198,59 @@ class TorchLite(TorchNetwork):
         return self.torch.nn.functional.conv2d(x, kernel, bias, stride, padding, groups=groups)
 
 
+class TorchVit(TorchNetwork):
+    """A vision transformer in PyTorch without class token, pooled by attention, as SigLIP's."""
+
+    layouts = ("NHWC",)  # tokens know no other
+
+    def _plain_forward(self, x: Any, train: bool) -> Any:
+        kernel, bias = self.params["patches", "kernel"], self.params["patches", "bias"]
+        x = self.torch.nn.functional.conv2d(x, kernel, bias, self.tower.patch)
+        x = x.flatten(2).transpose(1, 2) + self.params["positions", "embedding"].T
+        for number in range(1, self.tower.depth + 1):
+            prefix = f"block{number}_"
+            normed = self._norm(x, f"{prefix}norm1")
+            x = x + self._attention(normed, normed, prefix)
+            x = x + self._perceptron(self._norm(x, f"{prefix}norm2"), prefix)
+        x = self._norm(x, "final_norm")
+        probe = self.params["pool_probe", "embedding"].T.expand(len(x), 1, -1)
+        x = self._attention(probe, x, "pool_")
+        x = x + self._perceptron(self._norm(x, "pool_norm"), "pool_")
+        return self._linear(x[:, 0], "head")
+
+    @functools.cached_property
+    def tower(self) -> ImageTower:
+        """The configuration of the network."""
+        return ImageTower(**dict(self.architecture))
+
+    def _linear(self, x: Any, layer: str) -> Any:
+        kernel, bias = self.params[layer, "kernel"], self.params[layer, "bias"]
+        return self.torch.nn.functional.linear(x, kernel, bias)
+
+    def _norm(self, x: Any, layer: str) -> Any:
+        scale, bias = self.params[layer, "scale"], self.params[layer, "bias"]
+        norm = self.torch.nn.functional.layer_norm
+        return norm(x, scale.shape, scale, bias, self.tower.epsilon)
+
+    def _attention(self, queries: Any, tokens: Any, prefix: str) -> Any:
+        def heads(x: Any, layer: str) -> Any:
+            product = self._linear(x, prefix + layer)
+            return product.unflatten(2, (self.tower.heads, -1)).transpose(1, 2)
+
+        mixed = self.torch.nn.functional.scaled_dot_product_attention(
+            heads(queries, "query"), heads(tokens, "key"), heads(tokens, "value")
+        )
+        return self._linear(mixed.transpose(1, 2).flatten(2), f"{prefix}output")
+
+    def _perceptron(self, x: Any, prefix: str) -> Any:
+        hidden = self.torch.nn.functional.gelu(self._linear(x, f"{prefix}up"), approximate="tanh")
+        return self._linear(hidden, f"{prefix}down")
+
+
 def torch_networks(
     setting: Setting, model: Model, *, dropout_rate: float, peer: type[TorchNetwork] = TorchNetwork
 ) -> dict[str, TorchNetwork]:
-    """Makes the peers of a network by name, none without torch: run as they are, in both layouts;
+    """Makes the peers of a network by name, none without torch: run as they are, in all its layouts;
     where PyTorch compiles, only channels last, as it is and compiled.
     """
     if (torch := setting.peer("torch")) is None:
@@ -217,4 +271,5 @@ def torch_networks(
             compiled=forms[name][1],
         )
         for name in chosen
+        if forms[name][0] in peer.layouts
     }

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from launch.benchmarks import lite, network
+from launch.benchmarks import lite, network, vit
 from launch.benchmarks.limits import COPY, MATRIX, Limits
 
 pytestmark = pytest.mark.slow
@@ -37,6 +37,18 @@ def test_flops_of_a_block_are_those_counted_by_hand():
     assert layers["block2_project"] == 2 * 2 * 56 * 56 * 96 * 24
     assert layers["classifier"] == 2 * 2 * 1280 * 250
     assert sum(layers.values()) / 4 == pytest.approx(0.39e9, rel=0.03)
+
+
+def test_flops_of_a_transformer_are_those_counted_by_hand():
+    """One block of 24 channels, 196 patches of 16 x 16, a hidden layer of 24, 250 classes."""
+    layers = vit.vit_flops(vit.large_network(small=True), 2)
+    assert layers["patches"] == 2 * 2 * 196 * 16 * 16 * 3 * 24
+    assert layers["block1_query"] == layers["block1_up"] == 2 * 2 * 196 * 24 * 24
+    assert layers["block1"] == 2 * (2 * 2 * 196 * 196 * 24)
+    assert layers["pool_key"] == 196 * layers["pool_query"] == 2 * 2 * 196 * 24 * 24
+    assert layers["pool"] == 2 * (2 * 2 * 196 * 24) and layers["head"] == 2 * 2 * 24 * 250
+    blocks = sum(value for name, value in layers.items() if name.startswith("block"))
+    assert blocks == 6 * layers["block1_query"] + layers["block1"]
 
 
 def test_parameters_are_those_counted_by_hand():

@@ -10,7 +10,7 @@ from scipy.ndimage import shift
 
 from dsf_jax.models.backbones import backbone_named
 from dsf_jax.models.vit import architecture_of
-from launch.benchmarks import drawings, forms, gallery, metrics, search, sketches
+from launch.benchmarks import drawings, forms, gallery, metrics, search, sketches, vit
 from launch.benchmarks.work import PEERS, Setting
 
 pytestmark = pytest.mark.slow
@@ -67,20 +67,28 @@ def test_peers_of_search_find_the_rows_themselves():
 
 @pytest.mark.parametrize("network", ["AlexNet", "EfficientNet-Lite0"])
 def test_torch_network_is_ours(network):
-    """Both layouts give our logits: a difference would have raised."""
+    """All layouts give our logits: a difference would have raised."""
     pytest.importorskip("torch", reason="torch is not installed: no peer to compare with")
     from launch.benchmarks.lite import lite0_forward
     from launch.benchmarks.network import forward
 
     row = {"AlexNet": forward, "EfficientNet-Lite0": lite0_forward}[network]
     (work,) = row(ALL._replace(batch_size=1))
-    assert sorted(work.differences) == sorted(work.peers) == ["PyTorch NCHW", "PyTorch NHWC"]
+    layouts = ["PyTorch NCHW", "PyTorch NHWC"]
+    assert sorted(work.differences) == sorted(work.peers) == layouts
+
+
+def test_torch_transformer_is_ours():
+    pytest.importorskip("torch", reason="torch is not installed: no peer to compare with")
+    (work,) = vit.vit_forward(ALL._replace(batch_size=2))
+    assert list(work.differences) == list(work.peers) == ["PyTorch NHWC"]
 
 
 @pytest.mark.parametrize(
     ("row", "what", "beside"),
     [
         (gallery.indexing, "indexing", "the network alone"),
+        (gallery.watching, "watching", "the network alone"),
         (gallery.page_query, "page, a small network", "the network alone"),
     ],
 )
@@ -92,7 +100,7 @@ def test_rows_of_a_gallery(row, what, beside):
 
 
 def test_the_large_network_has_ninety_million_parameters():
-    module = backbone_named("siglip", architecture_of(gallery.LARGE)).build(1)
+    module = backbone_named("siglip", architecture_of(vit.LARGE)).build(1)
     picture = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
     shapes = jax.eval_shape(module.init, jax.random.key(0), picture)
     assert 90e6 < sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) < 95e6
