@@ -45,6 +45,7 @@ def test_what_is_no_command_is_told_those_there_are(arguments, words, tmp_path):
     assert all(name in told.stderr for name in COMMANDS) and told.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_container_runs_commands_that_there_are(tmp_path):
     """As far as a machine without a registry can say; the shell's own commands stand in for ours."""
     lines = (ROOT / "Containerfile").read_text().splitlines()

@@ -96,6 +96,7 @@ def test_a_pressure_that_is_none(pressure):
         query_from_strokes([[(10, 20, 0.5), (90, 20, pressure)]], BOX)
 
 
+@pytest.mark.slow
 def test_a_scan_and_strokes_of_one_drawing_are_alike():
     picture, _ = sheet(light=0.4, noise=2)
     shown, kind = query_from_picture(jpeg(picture))

@@ -11,6 +11,8 @@ from dsf_jax.images.points import pad_points
 from dsf_jax.recognition.voting import single_angle, vote
 from tests.app.made import BARS, BOX, CLASSES, CONFIG, LAYER, SQUARE
 
+pytestmark = pytest.mark.slow  # its networks are compiled anew
+
 
 def ids(results):
     return [result.picture.id for result in results]

@@ -17,6 +17,8 @@ from dsf_jax.app import errors, request_body, server
 from dsf_jax.app.server import create_app
 from tests.app.made import BARS, BOX, SQUARE, call, drawn, jpeg, png, serving
 
+pytestmark = pytest.mark.slow  # all ask networks over sockets
+
 DRAWING = {"strokes": SQUARE, "box": BOX}
 
 

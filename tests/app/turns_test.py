@@ -15,6 +15,8 @@ from dsf_jax.app.query import query_from_strokes
 from dsf_jax.app.server import create_app
 from tests.app.made import BOX, SQUARE, call, drawn, png, serving
 
+pytestmark = pytest.mark.slow  # all wait for each other
+
 DRAWING = json.dumps({"strokes": SQUARE, "box": BOX}).encode()
 GIVEN_UP = 60
 

@@ -104,6 +104,7 @@ def plain():
     return query_from_pixels(pixels(PAPERS["plain"])).points[:, :2].astype(float)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", PAPERS)
 def test_one_drawing_is_read_alike_on_any_paper(paper, plain):
     query = query_from_pixels(pixels(PAPERS[paper]))

@@ -320,6 +320,7 @@ def test_other_formats_in_bad_order_are_named_too(tmp_path, start):
     assert_named(path)
 
 
+@pytest.mark.slow
 @hypothesis.given(
     suffix=st.sampled_from([s for s in SUFFIXES if s not in (".jpeg", ".tiff")]),
     places=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4),
@@ -358,6 +359,7 @@ def test_a_header_of_huge_dimensions_is_refused_unread(tmp_path, width, height):
     assert_named(path, f"more than {MAX_PIXELS}; shrink it first|more than {MAX_PIXELS} pixels")
 
 
+@pytest.mark.slow
 def test_large_pictures_are_read_without_a_warning(tmp_path):
     assert MAX_PIXELS > Image.MAX_IMAGE_PIXELS, "Pillow warns from its own limit on"
     path = tmp_path / "large.png"

@@ -130,6 +130,7 @@ def test_records_pickle_as_an_address(prepared: Path) -> None:
     assert list(pickle.loads(pickled)) == list(records)
 
 
+@pytest.mark.slow
 def test_reading_needs_neither_builder_nor_tensorflow(prepared: Path, tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     code = (

@@ -56,6 +56,7 @@ def test_it_shows_pictures_within_it_and_none_from_outside(tmp_path):
     assert (read[:, :500] == 255).all() and (read[250, 750] == (255, 0, 0)).all()
 
 
+@pytest.mark.slow
 def test_bombs_and_damage_end_in_a_line():
     entities = "".join(f'<!ENTITY e{i + 1} "' + f"&e{i};" * 10 + '">' for i in range(9))
     laughs = f'<!DOCTYPE svg [<!ENTITY e0 "ha">{entities}]>'

@@ -44,6 +44,7 @@ def test_pieces_of_a_drawing_stay_whole_and_apart(shape, thinned):
     assert pieces(on_lattice(points)) == pieces(ink)
 
 
+@pytest.mark.slow
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 24), st.integers(1, 24))), st.booleans())
 @settings(max_examples=60)
 def test_points_are_unique_sorted_and_within_the_canvas(ink, thinned):

@@ -30,6 +30,7 @@ def brute_force(queries, gallery, k):
     return np.take_along_axis(table, order, axis=1), order
 
 
+@pytest.mark.slow
 @hypothesis.given(
     q=st.sampled_from([2, 5]),  # few sizes: each is compiled
     n=st.just(301),
