@@ -12,6 +12,8 @@ from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.gallery.store import create_store
 from dsf_jax.gallery.store_config import StoreConfig
 
+pytestmark = pytest.mark.slow  # threads search while a gallery changes
+
 STATUS, RESET = pathlib.Path("/proc/self/status"), pathlib.Path("/proc/self/clear_refs")
 
 

@@ -24,6 +24,8 @@ from dsf_jax.insight.plots import (
 )
 from tests.insight.panels import check_equal_files, pictures, shown
 
+pytestmark = pytest.mark.slow  # drawn by matplotlib at full size
+
 
 def sketches(count, side=100):
     """Slanting strokes on white."""

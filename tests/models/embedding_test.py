@@ -10,6 +10,8 @@ from dsf_jax.models.embedding import CLASS_VECTORS, EMBEDDING, SCALE
 from dsf_jax.models.model import ModelConfig, init_model, with_classes, with_embedding
 from tests.backbones import TINY_CLIP
 
+pytestmark = pytest.mark.slow  # each compiles networks
+
 PLAIN = {
     "tiny": ModelConfig("tiny", ("a", "b", "c"), 35, ()),
     "narrow": ModelConfig("narrow", ("a", "b", "c"), 67, ()),

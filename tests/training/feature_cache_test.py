@@ -21,6 +21,8 @@ from dsf_jax.training.step import KEPT
 from tests.backbones import TINY
 from tests.images.drawn import random_points
 
+pytestmark = pytest.mark.slow  # each compiles a network
+
 SIZE = 23
 
 
