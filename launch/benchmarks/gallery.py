@@ -120,14 +120,14 @@ def watching(setting: Setting) -> Iterator[Work]:
         content, numbers = jpeg.read_bytes(), itertools.count()
         save_model(folder / "checkpoint", model)
 
-        with _watcher(folder) as say:
+        with _watcher(folder) as wait_for:
 
             def photo_comes() -> None:
                 number = next(numbers)
                 # What follows a JPEG's end is not shown, and makes another file of it.
                 (folder / "new").write_bytes(content + number.to_bytes(4, "little"))
                 (folder / "new").replace(photos / f"new{number}.jpg")
-                say("added 1,")
+                wait_for("added 1,")
 
             yield Work(
                 "watching",

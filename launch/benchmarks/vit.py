@@ -42,15 +42,13 @@ def vit_flops(model: Model, batch_size: int) -> dict[str, float]:
     """
     tower = ImageTower(**dict(model.config.architecture))
     tokens = (model.size // tower.patch) ** 2
+    once = 2.0 * batch_size
     layers = {
-        layer: 2.0
-        * batch_size
-        * (1 if layer in ONCE else tokens)
-        * math.prod(values["kernel"].shape)
+        layer: once * (1 if layer in ONCE else tokens) * math.prod(values["kernel"].shape)
         for layer, values in model.params.items()
         if "kernel" in values
     }
-    products = 2 * 2.0 * batch_size * tokens * tower.width  # with keys and values, a query's
+    products = 2 * once * tokens * tower.width  # with keys and values, a query's
     blocks = {f"block{i}": products * tokens for i in range(1, tower.depth + 1)}
     return layers | blocks | {"pool": products}
 
