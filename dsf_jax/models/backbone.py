@@ -102,6 +102,8 @@ class Backbone:
         its rows are in channel, height, width order.
       torch_names: {layer: its name in the PyTorch state dict that is written}; empty for none.
       caffe_network: name of the network in the .caffemodel that is written; None for none.
+      images_at_once: most images that a training step on CPUs passes the network at once, where their
+        maps do better in the cache; None for as many as a batch has.
       under_embedding: the form of it that an embedding stands above, where that is another.
     """
 
@@ -125,6 +127,7 @@ class Backbone:
     flattened: Mapping[str, str] = dataclasses.field(default_factory=dict)
     torch_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     caffe_network: str | None = None
+    images_at_once: int | None = None
     under_embedding: "Backbone | None" = None
 
     @property

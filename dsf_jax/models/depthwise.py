@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsf_jax.models.kernels import by_platform
+from dsf_jax.models.kernels import along_last_axis, by_platform
+from dsf_jax.models.windows import padded, same_padding, same_size, strided
 
 # Rows of maps whose products one loop adds up: of several small images, so that few loops do it; of one large
 # image, because LLVM does not vectorise a loop of hundreds of terms.
@@ -26,22 +27,9 @@ def depthwise(x: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
     Returns:
       [b, h / stride, w / stride, c], rounded up.
     """
-    shifted = functools.partial(_shifted, stride=stride)
+    shifted = functools.partial(_shifted, stride=stride, size=x.shape[1:3])
     grouped = functools.partial(_grouped, stride=stride)
     return by_platform(x, kernel, cpu=shifted, default=grouped)
-
-
-def same_padding(length: int, side: int, stride: int) -> tuple[int, int]:
-    """Returns the zeros before and after an axis that TensorFlow's SAME adds: they depend on its
-    length, and the odd one comes last.
-
-    Args:
-      length: pixels along the axis.
-      side: pixels of the kernel along it.
-      stride: step between windows.
-    """
-    missing = max((-(-length // stride) - 1) * stride + side - length, 0)
-    return missing // 2, missing - missing // 2
 
 
 def _grouped(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
@@ -55,31 +43,35 @@ def _grouped(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _shifted(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """Adds up the padded input, shifted by each tap of the kernel and weighted by it, in float32."""
-    height, width = (-(-n // stride) for n in x.shape[1:3])
-    padded = _padded(x, kernel.shape[0], stride)
-    terms = [
-        _strided(padded, (row, column), (height, width), stride) * _weight(kernel, row, column)
-        for row, column in np.ndindex(*kernel.shape[:2])
-    ]
-    return functools.reduce(jnp.add, terms).astype(x.dtype)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _shifted(x: jax.Array, kernel: jax.Array, stride: int, size: tuple[int, int]) -> jax.Array:
+    """Adds up the padded input of `size`, shifted by each tap of the kernel and weighted by it, in float32."""
+    return _shifted_forward(x, kernel, stride, size)[0]
 
 
 def _shifted_forward(
-    x: jax.Array, kernel: jax.Array, stride: int
+    x: jax.Array, kernel: jax.Array, stride: int, size: tuple[int, int]
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _shifted(x, kernel, stride), (x, kernel)
+    """Keeps the input as it is padded, which need not be written once more without its margins."""
+    framed = padded(x, kernel.shape[0], stride)
+    windows = same_size(size, stride)
+    terms = [
+        _term(strided(framed, tap, windows, stride), kernel, tap)
+        for tap in np.ndindex(*kernel.shape[:2])
+    ]
+    return functools.reduce(jnp.add, terms).astype(x.dtype), (framed, kernel)
 
 
 def _shifted_backward(
-    stride: int, residuals: tuple[jax.Array, jax.Array], gradient: jax.Array
+    stride: int,
+    size: tuple[int, int],
+    residuals: tuple[jax.Array, jax.Array],
+    gradient: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    x, kernel = residuals
+    framed, kernel = residuals
     return (
-        _input_gradient(gradient, kernel, stride, x.shape).astype(x.dtype),
-        _kernel_gradient(gradient, x, kernel.shape[0], stride).astype(kernel.dtype),
+        _input_gradient(gradient, kernel, stride, size).astype(framed.dtype),
+        _kernel_gradient(gradient, framed, kernel.shape[0], stride).astype(kernel.dtype),
     )
 
 
@@ -87,23 +79,25 @@ _shifted.defvjp(_shifted_forward, _shifted_backward)
 
 
 def _input_gradient(
-    gradient: jax.Array, kernel: jax.Array, stride: int, shape: tuple[int, ...]
+    gradient: jax.Array, kernel: jax.Array, stride: int, size: tuple[int, int]
 ) -> jax.Array:
     """The same sum over the gradient, for every stride-th row and column of the input by itself: no
     products with zeros, which dilating the gradient would bring.
     """
-    reached = [_reached(n, kernel.shape[0], stride) for n in shape[1:3]]
+    reached = [_reached(n, kernel.shape[0], stride) for n in size]
     lowest, highest = (
         [choose(start for phase in axis for _, start in phase) for axis in reached]
         for choose in (min, max)
     )
     margins = [(max(-low, 0), max(high, 0)) for low, high in zip(lowest, highest, strict=True)]
-    padded = jnp.pad(gradient, [(0, 0), *margins, (0, 0)])
+    framed = jnp.pad(gradient, [(0, 0), *margins, (0, 0)])
+    top, left = margins[0][0], margins[1][0]
 
     def phase(rows: list[tuple[int, int]], columns: list[tuple[int, int]]) -> jax.Array:
         terms = [
-            _strided(padded, (y + margins[0][0], x + margins[1][0]), gradient.shape[1:3], 1)
-            * _weight(kernel, row, column)
+            _term(
+                strided(framed, (y + top, x + left), gradient.shape[1:3], 1), kernel, (row, column)
+            )
             for row, y in rows
             for column, x in columns
         ]
@@ -116,7 +110,7 @@ def _input_gradient(
     between = jnp.stack(parts, 2)
     height, width = (stride * n for n in gradient.shape[1:3])
     whole = between.reshape(gradient.shape[0], height, width, gradient.shape[3])
-    return whole[:, : shape[1], : shape[2]]
+    return whole[:, : size[0], : size[1]]
 
 
 def _reached(length: int, side: int, stride: int) -> list[list[tuple[int, int]]]:
@@ -134,36 +128,38 @@ def _reached(length: int, side: int, stride: int) -> list[list[tuple[int, int]]]
     ]
 
 
-def _kernel_gradient(gradient: jax.Array, x: jax.Array, side: int, stride: int) -> jax.Array:
+def _kernel_gradient(gradient: jax.Array, framed: jax.Array, side: int, stride: int) -> jax.Array:
     """Sums products row by row, image by image, so that both stay in the cache for all taps: XLA's own
     sum over leading axes is its slow spot on CPUs.
     """
     height, width = gradient.shape[1:3]
-    images = _divisor(x.shape[0], ROWS_AT_ONCE // height)
+    images = _divisor(framed.shape[0], ROWS_AT_ONCE // height)
 
     def add(number: jax.Array, sums: list[jax.Array]) -> list[jax.Array]:
         part, own = (
-            jax.lax.dynamic_slice_in_dim(whole, number * images, images) for whole in (x, gradient)
+            jax.lax.dynamic_slice_in_dim(whole, number * images, images)
+            for whole in (framed, gradient)
         )
-        padded, own = jax.lax.optimization_barrier((_padded(part, side, stride), own))
+        part, own = jax.lax.optimization_barrier((part, own))
         return [
-            total + _sum_of_products(padded, own, tap, stride)
+            total + _sum_of_products(part, own, tap, stride)
             for total, tap in zip(sums, np.ndindex(side, side), strict=True)
         ]
 
-    start = [jnp.zeros((width, x.shape[-1]), jnp.float32)] * side**2
-    sums = jax.lax.fori_loop(0, x.shape[0] // images, add, start)
-    return jnp.stack([total.sum(0) for total in sums]).reshape(side, side, 1, x.shape[-1])
+    channels = framed.shape[-1]
+    start = [jnp.zeros((width, channels), jnp.float32)] * side**2
+    sums = jax.lax.fori_loop(0, framed.shape[0] // images, add, start)
+    return jnp.stack([total.sum(0) for total in sums]).reshape(side, side, 1, channels)
 
 
 def _sum_of_products(
-    padded: jax.Array, gradient: jax.Array, tap: tuple[int, ...], stride: int
+    framed: jax.Array, gradient: jax.Array, tap: tuple[int, ...], stride: int
 ) -> jax.Array:
     """Multiplies each row of [b, h, w, c] by what a tap passes there, and sums over b and h in one loop."""
     (first, left), width = tap, gradient.shape[2]
     columns = slice(left, left + (width - 1) * stride + 1, stride)
     terms = [
-        padded[image, first + row * stride, columns].astype(jnp.float32) * gradient[image, row]
+        framed[image, first + row * stride, columns].astype(jnp.float32) * gradient[image, row]
         for image, row in np.ndindex(*gradient.shape[:2])
     ]
     return functools.reduce(jnp.add, terms)
@@ -174,19 +170,7 @@ def _divisor(count: int, most: int) -> int:
     return max((d for d in range(1, most + 1) if count % d == 0), default=1)
 
 
-def _padded(x: jax.Array, side: int, stride: int) -> jax.Array:
-    margins = [same_padding(n, side, stride) for n in x.shape[1:3]]
-    return jnp.pad(x, [(0, 0), *margins, (0, 0)])
-
-
-def _strided(
-    x: jax.Array, corner: tuple[int, int], size: tuple[int, ...], stride: int
-) -> jax.Array:
-    """Cuts every stride-th row and column from a corner on, [b, *size, c] float32."""
-    ends = [first + (n - 1) * stride + 1 for first, n in zip(corner, size, strict=True)]
-    cut = jax.lax.slice(x, (0, *corner, 0), (x.shape[0], *ends, x.shape[3]), (1, stride, stride, 1))
-    return cut.astype(jnp.float32)
-
-
-def _weight(kernel: jax.Array, row: int, column: int) -> jax.Array:
-    return kernel[row, column, 0].astype(jnp.float32).reshape(1, 1, 1, -1)
+def _term(windows: jax.Array, kernel: jax.Array, tap: tuple[int, ...]) -> jax.Array:
+    """Weighs what a tap of the kernel passes, [b, h, w, c], in float32."""
+    weight = kernel[(*tap, 0)].astype(jnp.float32)
+    return windows.astype(jnp.float32) * along_last_axis(weight, windows)

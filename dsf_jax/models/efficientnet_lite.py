@@ -19,7 +19,8 @@ from flax.typing import Initializer
 
 from dsf_jax.models.backbone import INPUT, Backbone, Feature, PixelFormat, Trainable, check_inputs
 from dsf_jax.models.depthwise import depthwise
-from dsf_jax.models.kernels import along_last_axis, dropout, l2_normalise
+from dsf_jax.models.kernels import along_last_axis, by_platform, dropout, l2_normalise, product
+from dsf_jax.models.windows import patches
 
 Variant = Literal["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
 
@@ -191,10 +192,7 @@ class EfficientNetLite(nn.Module):
 
     def _stem(self, x: jax.Array) -> jax.Array:
         kernel, bias = self._layer("stem", (3, 3, 3, STEM), gain=1.0)
-        # XLA's SAME is TensorFlow's: it follows from the input's size, odd ones too.
-        x = jax.lax.conv_general_dilated(
-            x, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        x = by_platform(x, kernel, cpu=_stem_of_patches, default=_stem_of_windows)
         return nn.relu6(x + along_last_axis(bias, x))
 
     def _block(self, name: str, block: Block, inputs: jax.Array) -> jax.Array:
@@ -211,7 +209,7 @@ class EfficientNetLite(nn.Module):
 
     def _pointwise(self, name: str, x: jax.Array, outputs: int, *, gain: float = 2.0) -> jax.Array:
         kernel, bias = self._layer(name, (1, 1, x.shape[-1], outputs), gain)
-        x = jnp.matmul(x, kernel[0, 0])
+        x = product(x, kernel[0, 0])
         return x + along_last_axis(bias, x)
 
     def _classified(self, x: jax.Array, dropout_keys: jax.Array | None) -> jax.Array:
@@ -226,6 +224,18 @@ class EfficientNetLite(nn.Module):
     ) -> tuple[jax.Array, jax.Array]:
         kernel, bias = _Layer(shape, gain, name=name)()
         return kernel.astype(self.dtype), bias.astype(self.dtype)
+
+
+def _stem_of_windows(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    # XLA's SAME is TensorFlow's: it follows from the input's size, odd ones too.
+    return jax.lax.conv_general_dilated(
+        x, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _stem_of_patches(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """One product of matrices, twice as fast on CPUs as XLA's convolution of three channels."""
+    return product(patches(x, kernel.shape[0], 2), kernel.reshape(-1, kernel.shape[-1]))
 
 
 class _Layer(nn.Module):
@@ -323,6 +333,7 @@ def _backbone(variant: Variant) -> Backbone:
         tv_weights={"stem": 0.4} | dict.fromkeys(ends[:3], 0.4) | dict.fromkeys(ends[3:5], 4.0),
         weight_names={layer: (_torch_name(layer),) for layer in layers},
         torch_names={layer: _torch_name(layer) for layer in layers},
+        images_at_once=16,
     )
     return dataclasses.replace(plain, under_embedding=_under_embedding(plain, variant))
 

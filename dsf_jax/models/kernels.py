@@ -141,7 +141,7 @@ def _convolution_by_image(x: jax.Array, kernel: jax.Array, conv: Conv) -> jax.Ar
     def convolve(image: jax.Array) -> jax.Array:
         patches = jnp.concatenate([image[:, j : j + width] for j in range(span)], axis=-1)
         products = [
-            patches[i : i + height].reshape(-1, span * depth) @ rows[i] for i in range(span)
+            product(patches[i : i + height].reshape(-1, span * depth), rows[i]) for i in range(span)
         ]
         return functools.reduce(jnp.add, products).reshape(height, width, conv.features)
 
@@ -171,6 +171,40 @@ def _back_backward(
 
 
 _convolution_back_by_image.defvjp(_back_forward, _back_backward)
+
+
+@jax.custom_vjp
+def product(x: jax.Array, matrix: jax.Array) -> jax.Array:
+    """Multiplies vectors by a matrix, with the matrix's gradient as one product over all of them: the one
+    that JAX derives is of transposed maps, which XLA copies first on CPUs.
+
+    Args:
+      x: [..., i].
+      matrix: [i, o].
+
+    Returns:
+      [..., o].
+    """
+    return jnp.matmul(x, matrix)
+
+
+def _product_forward(
+    x: jax.Array, matrix: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return jnp.matmul(x, matrix), (x, matrix)
+
+
+def _product_backward(
+    kept: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, matrix = kept
+    rows, gradients = (a.reshape(-1, a.shape[-1]) for a in (x, gradient))
+    return jnp.matmul(gradient, matrix.T), jax.lax.dot_general(
+        rows, gradients, (((0,), (0,)), ((), ()))
+    )
+
+
+product.defvjp(_product_forward, _product_backward)
 
 
 @jax.custom_vjp

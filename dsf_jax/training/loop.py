@@ -152,7 +152,7 @@ def _train(
                     log.pictures(
                         number, functools.partial(_shown, state.model, batch, config, number)
                     )
-                state, metrics = parallel_step(state, split(batch, accumulate=config.accumulate))
+                state, metrics = parallel_step(state, split(batch))
                 if watchdog:
                     watchdog.step(number, metrics["loss"][0])
                 # The order is a contract: metrics of a step are on disk before the checkpoint that

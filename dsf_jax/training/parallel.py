@@ -66,15 +66,12 @@ def of_all_devices(tree: Any) -> Any:
     return jax.lax.all_gather(tree, AXIS, tiled=True)
 
 
-def split(
-    batch: TrainingBatch, devices: int | None = None, *, accumulate: int = 1
-) -> TrainingBatch:
+def split(batch: TrainingBatch, devices: int | None = None) -> TrainingBatch:
     """Cuts a host batch into one part per device; kinds that do not divide are padded with weight 0.
 
     Args:
       batch: this process's part of a training batch, arrays [b, ...].
       devices: number of parts; by default this process's devices.
-      accumulate: number that each part's size is made a multiple of.
 
     Returns:
       The batch as arrays [devices, the least that suffices, ...].
@@ -82,7 +79,7 @@ def split(
     devices = devices or jax.local_device_count()
 
     def parts(one: Batch) -> Batch:
-        each = -(-len(one["label"]) // (devices * accumulate)) * accumulate
+        each = -(-len(one["label"]) // devices)
         padded = pad_batch(one, each * devices)
         return {name: x.reshape(devices, each, *x.shape[1:]) for name, x in padded.items()}
 

@@ -49,8 +49,8 @@ class StepConfig(NamedTuple):
       dropout_rate: probability in [0, 1) of dropping a value.
       seed: seed of the run.
       hand: what differs from view to view beside angle and flip.
-      accumulate: parts that a device's part of a batch passes the network in, one after the other;
-        each batch's b is a multiple of it.
+      accumulate: parts that a device's part of a batch passes the network in, at least, one after the
+        other.
     """
 
     optimiser: optax.GradientTransformation
@@ -131,7 +131,7 @@ def _joined(batch: Mapping[str, Mapping[str, Any]], name: str) -> jax.Array:
 
 
 def summed_metrics(
-    loss: Loss, logits: jax.Array, features: jax.Array, batch: Mapping[str, Mapping[str, Any]]
+    loss: Loss, logits: jax.Array, features: jax.Array, labels: jax.Array, weights: jax.Array
 ) -> Metrics:
     """Sums loss and hits over one device's examples; runs inside `data_parallel` where the loss compares
     pairs.
@@ -140,12 +140,12 @@ def summed_metrics(
       loss: one of `dsf_jax.training.losses`.
       logits: [b, k] float32.
       features: [b, d] float32.
-      batch: training batch with "label" and "weight".
+      labels: [b] int32.
+      weights: [b] float32.
 
     Returns:
       {"loss", "accuracy"}: pairs (sum, count).
     """
-    labels, weights = _joined(batch, "label"), _joined(batch, "weight")
     hits = jnp.argmax(logits, axis=-1) == labels
     compared = (logits, features, labels, weights)
     # Every device sums the loss over all pairs: sum and count are both as many times too large.
@@ -153,6 +153,22 @@ def summed_metrics(
         "loss": loss.function(*(of_all_devices(compared) if loss.pairs else compared)),
         "accuracy": ((hits * weights).sum(), weights.sum()),
     }
+
+
+class _Shown(NamedTuple):
+    """What the network is shown of a batch, or of a part of it.
+
+    Attributes:
+      inputs: [b, ...] preprocessed views, or activations that were kept.
+      dropout_keys: [b] keys.
+      labels: [b] int32.
+      weights: [b] float32.
+    """
+
+    inputs: jax.Array
+    dropout_keys: jax.Array
+    labels: jax.Array
+    weights: jax.Array
 
 
 def summed_gradients(
@@ -178,31 +194,50 @@ def summed_gradients(
         images = random_views(model, batch, config.seed, state.step, config.hand)
         inputs, start = network_inputs(model, images), INPUT
 
-    def loss(trained: Params) -> tuple[jax.Array, Metrics]:
+    def loss(trained: Params, shown: _Shown) -> tuple[jax.Array, Metrics]:
         learning = model.replace(params=model.params | trained)
         logits, activations = learning.apply(
-            inputs, dropout_keys, dropout_rate=config.dropout_rate, start=start
+            shown.inputs, shown.dropout_keys, dropout_rate=config.dropout_rate, start=start
         )
         features = model.features(activations, model.backbone.default_feature)
-        metrics = summed_metrics(config.loss, logits, features, batch)
+        metrics = summed_metrics(config.loss, logits, features, shown.labels, shown.weights)
         return metrics["loss"][0], metrics
 
-    return jax.grad(loss, has_aux=True)(trained_part(model.params, config.trainable))
+    gradients_of = functools.partial(
+        jax.grad(loss, has_aux=True), trained_part(model.params, config.trainable)
+    )
+    shown = _Shown(inputs, dropout_keys, _joined(batch, "label"), _joined(batch, "weight"))
+    return _accumulated(gradients_of, shown, _parts(model, config, start, len(inputs)))
+
+
+def _parts(model: Model, config: StepConfig, start: str, examples: int) -> int:
+    """Returns how many parts a device's examples pass the network in."""
+    most = model.backbone.images_at_once
+    if most is None or start != INPUT or config.loss.pairs or jax.default_backend() != "cpu":
+        return config.accumulate
+    return max(config.accumulate, -(-examples // most))
 
 
 def _accumulated(
-    gradients_of: Callable[[Any], tuple[Params, Metrics]], batch: Any, parts: int
+    gradients_of: Callable[[_Shown], tuple[Params, Metrics]], shown: _Shown, parts: int
 ) -> tuple[Params, Metrics]:
-    """Sums gradients and metrics over `parts` equal parts of a batch, one after the other."""
+    """Sums gradients and metrics over equal parts of a batch, one after the other; what is missing of
+    the last one is padded with weight 0.
+    """
     if parts == 1:
-        return gradients_of(batch)
-    cut = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
+        return gradients_of(shown)
+    missing = -len(shown.labels) % parts
+    shown = jax.tree.map(lambda x: jnp.concatenate([x, x[:missing]]), shown)
+    weights = shown.weights.at[len(shown.weights) - missing :].set(0.0)
+    cut = jax.tree.map(
+        lambda x: x.reshape(parts, -1, *x.shape[1:]), shown._replace(weights=weights)
+    )
     zeros = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype),
         jax.eval_shape(gradients_of, jax.tree.map(lambda x: x[0], cut)),
     )
 
-    def add(total: Any, part: Any) -> tuple[Any, None]:
+    def add(total: Any, part: _Shown) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, total, gradients_of(part)), None
 
     return jax.lax.scan(add, zeros, cut)[0]
@@ -221,8 +256,7 @@ def train_step(
     Returns:
       The state after the step and {"loss", "accuracy"} as (sum, count) over the whole batch.
     """
-    gradients_of = functools.partial(summed_gradients, state, config=config)
-    gradients, metrics = across_devices(_accumulated(gradients_of, batch, config.accumulate))
+    gradients, metrics = across_devices(summed_gradients(state, batch, config))
     gradients = jax.tree.map(lambda g: g / metrics["loss"][1], gradients)
     trained = trained_part(state.model.params, config.trainable)
     updates, opt_state = config.optimiser.update(gradients, state.opt_state, trained)
@@ -245,4 +279,5 @@ def held_out_step(model: Model, batch: Mapping[str, Mapping[str, Any]]) -> Metri
     images = [model.plain_view(one) for _, one in sorted(batch.items())]
     logits, activations = model.apply(network_inputs(model, images))
     features = model.features(activations, model.backbone.default_feature)
-    return across_devices(summed_metrics(LOSSES["softmax"], logits, features, batch))
+    labels, weights = _joined(batch, "label"), _joined(batch, "weight")
+    return across_devices(summed_metrics(LOSSES["softmax"], logits, features, labels, weights))

@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from dsf_jax.models.alexnet import ARCHITECTURES, POOLED_BLOCKS
-from dsf_jax.models.depthwise import same_padding
 from dsf_jax.models.efficientnet_lite import blocks_of
 from dsf_jax.models.model import Model
 from dsf_jax.models.vit import ImageTower
+from dsf_jax.models.windows import same_padding
 from dsf_jax.training.optimiser import SGDConfig
 from launch.benchmarks.work import Setting
 

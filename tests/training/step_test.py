@@ -1,5 +1,6 @@
 """One step: equal on any number of devices, Caffe's update rule, frozen layers untouched."""
 
+import dataclasses
 import functools
 
 import chex
@@ -12,9 +13,8 @@ from dsf_jax.data.batches import collate
 from dsf_jax.images.hand import Hand
 from dsf_jax.images.views import plain_view
 from dsf_jax.models.alexnet import CAFFE
-from dsf_jax.models.backbone import Backbone
 from dsf_jax.models.embedding import CLASS_VECTORS
-from dsf_jax.models.model import ModelConfig, init_model, with_embedding
+from dsf_jax.models.model import Model, ModelConfig, init_model, with_embedding
 from dsf_jax.training import parallel
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.losses import loss_named
@@ -86,7 +86,7 @@ def run(
     )
     state = init_state(model, config)
     for i in range(steps):
-        cut = parallel.split(batch or make_batch(seed=i), devices, accumulate=accumulate)
+        cut = parallel.split(batch or make_batch(seed=i), devices)
         state, metrics = compiled(state, cut)
     return jax.device_get(state), jax.device_get(metrics)
 
@@ -132,22 +132,58 @@ def test_pairs_are_those_of_the_whole_batch_however_many_devices(loss):
     np.testing.assert_allclose(*vectors, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("devices", "accumulate", "parts"), [(1, 3, {3, 2}), (8, 2, {1})])
+def shown_sizes(monkeypatch):
+    """Records how many images each call of the network is traced with."""
+    seen, apply = set(), Model.apply
+
+    def record(model, inputs, *rest, **options):
+        seen.add(len(inputs))
+        return apply(model, inputs, *rest, **options)
+
+    monkeypatch.setattr(Model, "apply", record)
+    return seen
+
+
+def limit_images(monkeypatch, most):
+    """Has every network say that so many images do best at once."""
+    whole = Model.backbone
+    monkeypatch.setattr(
+        Model,
+        "backbone",
+        property(lambda model: dataclasses.replace(whole.fget(model), images_at_once=most)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("devices", "accumulate", "parts"), [(1, 3, {4}), (1, 5, {3}), (8, 2, {1})]
+)
 def test_a_batch_in_parts_equals_one_pass(devices, accumulate, parts, monkeypatch):
-    """7 drawings and 5 photos divide by nothing: on one device they become 9 and 6, cut by three."""
+    """7 drawings and 5 photos in five parts are three each: the last ones are padding."""
     whole = reference()
-    seen = set()
-
-    def record(backbone, images):
-        seen.add(len(images))
-        return preprocess(backbone, images)
-
-    preprocess = Backbone.preprocess
-    monkeypatch.setattr(Backbone, "preprocess", record)
+    seen = shown_sizes(monkeypatch)
     in_parts = run(devices, accumulate=accumulate)
     assert seen == parts, "the network never sees more at once"
     assert in_parts[1]["loss"][1] == 12, "padding does not count"
     assert_equal_to_rounding(whole, in_parts, tiny().params)
+
+
+@pytest.mark.parametrize(("accumulate", "parts"), [(1, {4}), (6, {2})])
+def test_a_network_says_how_many_images_do_best_at_once(accumulate, parts, monkeypatch):
+    """On CPUs, which tests run on; what it is told to take in smaller parts it does."""
+
+    whole = reference()
+    limit_images(monkeypatch, 5)
+    seen = shown_sizes(monkeypatch)
+    in_parts = run(1, accumulate=accumulate)
+    assert seen == parts
+    assert_equal_to_rounding(whole, in_parts, tiny().params)
+
+
+def test_pairs_are_compared_all_at_once(monkeypatch):
+    limit_images(monkeypatch, 5)
+    seen = shown_sizes(monkeypatch)
+    run(1, 1, network=with_vectors, loss="contrastive")
+    assert seen == {12}
 
 
 def test_bfloat16_computes_otherwise_and_keeps_parameters_in_float32():
