@@ -12,7 +12,8 @@ images.hand              points, drawn as hands differ, for training
 images.scan              pictures of drawings on paper -> ink, told apart from photos
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
 images.descriptors       HOG, raw pixels and dense SIFT, hand-crafted descriptors to compare with
-models.kernels           AlexNet's parts in the forms that run fastest
+models.kernels           parts of networks in the forms that run fastest
+models.windows           windows over maps as SAME pads them
 models.depthwise         depthwise convolutions in the forms that run fastest
 models.backbone          what the library knows of an architecture, in one record
 models.alexnet           AlexNet, Caffe's and torchvision's: logits and every layer by name

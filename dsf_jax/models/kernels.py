@@ -1,6 +1,7 @@
-"""The forms of AlexNet's parts that run fastest, chosen by time (BUILD_NOTES.md, "AlexNet"): groups as separate
-convolutions, response normalisation as a sum of shifted slices with a derivative in closed form,
-pools as a maximum of strided slices. They compute what the textbook forms compute, to rounding.
+"""Parts of networks in the forms that run fastest, chosen by time (BUILD_NOTES.md, "AlexNet"): groups as
+separate convolutions, response normalisation as a sum of shifted slices with a derivative in closed
+form, pools as a maximum of strided slices, products of matrices whose gradients copy nothing. They
+compute what the textbook forms compute, to rounding.
 """
 
 import contextlib
