@@ -212,10 +212,11 @@ def summed_gradients(
 
 def _parts(model: Model, config: StepConfig, start: str, examples: int) -> int:
     """Returns how many parts a device's examples pass the network in."""
-    most = model.backbone.images_at_once
-    if most is None or start != INPUT or config.loss.pairs or jax.default_backend() != "cpu":
-        return config.accumulate
-    return max(config.accumulate, -(-examples // most))
+    parts, most = config.accumulate, model.backbone.images_at_once
+    whole = start != INPUT or config.loss.pairs or jax.default_backend() != "cpu"
+    if most is not None and not whole:
+        parts = max(parts, -(-examples // most))
+    return min(parts, examples)
 
 
 def _accumulated(

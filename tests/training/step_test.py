@@ -155,7 +155,7 @@ def limit_images(monkeypatch, most):
 
 
 @pytest.mark.parametrize(
-    ("devices", "accumulate", "parts"), [(1, 3, {4}), (1, 5, {3}), (8, 2, {1})]
+    ("devices", "accumulate", "parts"), [(1, 3, {4}), (1, 5, {3}), (8, 2, {1}), (8, 9, {1})]
 )
 def test_a_batch_in_parts_equals_one_pass(devices, accumulate, parts, monkeypatch):
     """7 drawings and 5 photos in five parts are three each: the last ones are padding."""
