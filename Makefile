@@ -44,7 +44,7 @@ test: lint  ## install what tests need, check style and types, run the whole tes
 	$(BIN)/python -m pytest
 
 test-fast: lint  ## the same without the tests that are marked slow, in two minutes
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2
 
 test-matrix: $(BIN)/python  ## test the lowest and the newest versions on several Pythons; TESTS= runs all tests
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

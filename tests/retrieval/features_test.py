@@ -47,8 +47,22 @@ class TwoLayers(nn.Module):
 
 
 NAMED = dataclasses.replace(CAFFE, name="six_and_seven", build=TwoLayers)
-PARAMS = TwoLayers(1).init(jax.random.key(0), jnp.zeros((1, SIZE, SIZE, 3)))["params"]
-MODEL = Model(PARAMS, ModelConfig("six_and_seven", ("a",), SIZE, ()))
+SHAPES = {"Conv_0": (7, 7, 3, 4), "Dense_0": (9 * 9 * 4, 12), "Dense_1": (12, 8)}
+
+
+def parameters(rng):
+    """Random ones of `TwoLayers`, made without JAX: every worker imports this file."""
+    return {
+        layer: {
+            "kernel": rng.standard_normal(shape, np.float32)
+            / np.float32(np.prod(shape[:-1]) ** 0.5),
+            "bias": rng.standard_normal(shape[-1], np.float32) / np.float32(10),
+        }
+        for layer, shape in SHAPES.items()
+    }
+
+
+MODEL = Model(parameters(np.random.default_rng(0)), ModelConfig("six_and_seven", ("a",), SIZE, ()))
 ALEXNET = ModelConfig("caffe", tuple("abcde"), 227, ())
 
 
