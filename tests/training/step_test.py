@@ -146,7 +146,7 @@ def shown_sizes(monkeypatch):
 
 def limit_images(monkeypatch, most):
     """Has every network say that so many images do best at once."""
-    whole = Model.backbone
+    whole = vars(Model)["backbone"]
     monkeypatch.setattr(
         Model,
         "backbone",
