@@ -26,8 +26,8 @@ class TrainConfig:
       epochs: how many times as many examples are shown as the mixture holds.
       steps: number of steps; 0 counts by epochs.
       batch_size: examples per step, over all devices of all processes.
-      accumulate: parts that a device's part of a batch passes the network in, one after the other:
-        memory falls by this factor, and the step stays the same to rounding.
+      accumulate: parts that a device's part of a batch passes the network in, at least, one after the
+        other: memory falls by this factor, and the step stays the same to rounding.
       learning_rate: rate of the kernels of layers that start from ported weights.
       schedule: constant; step (times decay_factor after every decay_every epochs); cosine (to 0 at
         the run's end).

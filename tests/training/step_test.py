@@ -170,7 +170,6 @@ def test_a_batch_in_parts_equals_one_pass(devices, accumulate, parts, monkeypatc
 @pytest.mark.parametrize(("accumulate", "parts"), [(1, {4}), (6, {2})])
 def test_a_network_says_how_many_images_do_best_at_once(accumulate, parts, monkeypatch):
     """On CPUs, which tests run on; what it is told to take in smaller parts it does."""
-
     whole = reference()
     limit_images(monkeypatch, 5)
     seen = shown_sizes(monkeypatch)
