@@ -12,8 +12,10 @@ images.hand              points, drawn as hands differ, for training
 images.scan              pictures of drawings on paper -> ink, told apart from photos
 images.views             the 18 views of a sketch and of a photo, one at random, the plain one
 images.descriptors       HOG, raw pixels and dense SIFT, hand-crafted descriptors to compare with
-models.kernels           parts of networks in the forms that run fastest
+models.products          products of matrices whose gradients copy nothing
 models.windows           windows over maps as SAME pads them
+models.winograd          convolutions of 3 x 3 as Winograd's products
+models.kernels           parts of networks in the forms that run fastest
 models.depthwise         depthwise convolutions in the forms that run fastest
 models.backbone          what the library knows of an architecture, in one record
 models.alexnet           AlexNet, Caffe's and torchvision's: logits and every layer by name

@@ -19,7 +19,8 @@ from flax.typing import Initializer
 
 from dsf_jax.models.backbone import INPUT, Backbone, Feature, PixelFormat, Trainable, check_inputs
 from dsf_jax.models.depthwise import depthwise
-from dsf_jax.models.kernels import along_last_axis, by_platform, dropout, l2_normalise, product
+from dsf_jax.models.kernels import along_last_axis, by_platform, dropout, l2_normalise
+from dsf_jax.models.products import product
 from dsf_jax.models.windows import patches
 
 Variant = Literal["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]

@@ -1,18 +1,20 @@
 """Parts of networks in the forms that run fastest, chosen by time (BUILD_NOTES.md, "AlexNet"): groups as
 separate convolutions, response normalisation as a sum of shifted slices with a derivative in closed
-form, pools as a maximum of strided slices, products of matrices whose gradients copy nothing. They
-compute what the textbook forms compute, to rounding.
+form, pools as a maximum of strided slices. They compute what the textbook forms compute, to rounding.
 """
 
 import contextlib
 import contextvars
 import functools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from dsf_jax.models.products import product
+from dsf_jax.models.winograd import convolve_3x3
 
 _PORTABLE = contextvars.ContextVar("portable", default=False)
 LRN_RADIUS, LRN_ALPHA, LRN_BETA, LRN_BIAS = 2, 1e-4, 0.75, 1.0
@@ -79,7 +81,8 @@ def along_last_axis(vector: np.ndarray | jax.Array, like: jax.Array) -> jax.Arra
 
 
 def convolve_groups(x: jax.Array, kernel: jax.Array, conv: Conv) -> jax.Array:
-    """Convolves groups of channels, each by itself; on CPUs, kernels wider than 3 as matrix products.
+    """Convolves groups of channels, each by itself; on CPUs, kernels wider than 3 as matrix products and
+    kernels of 3 x 3 at stride 1 as Winograd's.
 
     Args:
       x: [b, h, w, c].
@@ -91,17 +94,23 @@ def convolve_groups(x: jax.Array, kernel: jax.Array, conv: Conv) -> jax.Array:
     """
     group = conv._replace(features=conv.features // conv.groups, groups=1)
     whole = functools.partial(_convolution, conv=group)
-    by_image = _convolution_by_image if conv.stride > 1 else _convolution_back_by_image
-    products = functools.partial(by_image, conv=group)
     outputs = [
-        by_platform(part, part_kernel, cpu=products, default=whole)
-        if conv.kernel > 3
-        else whole(part, part_kernel)
+        by_platform(part, part_kernel, cpu=_form_of_cpus(group, x.dtype), default=whole)
         for part, part_kernel in zip(
             jnp.split(x, conv.groups, axis=-1), jnp.split(kernel, conv.groups, axis=-1), strict=True
         )
     ]
     return outputs[0] if conv.groups == 1 else jnp.concatenate(outputs, axis=-1)
+
+
+def _form_of_cpus(conv: Conv, dtype: Any) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """Returns the form of one group's convolution that runs fastest on CPUs."""
+    if conv.kernel > 3:
+        by_image = _convolution_by_image if conv.stride > 1 else _convolution_back_by_image
+        return functools.partial(by_image, conv=conv)
+    if (conv.kernel, conv.stride, dtype) == (3, 1, jnp.float32):
+        return functools.partial(convolve_3x3, padding=conv.padding)
+    return functools.partial(_convolution, conv=conv)
 
 
 def _convolution(x: jax.Array, kernel: jax.Array, conv: Conv) -> jax.Array:
@@ -172,40 +181,6 @@ def _back_backward(
 
 
 _convolution_back_by_image.defvjp(_back_forward, _back_backward)
-
-
-@jax.custom_vjp
-def product(x: jax.Array, matrix: jax.Array) -> jax.Array:
-    """Multiplies vectors by a matrix, with the matrix's gradient as one product over all of them: the one
-    that JAX derives is of transposed maps, which XLA copies first on CPUs.
-
-    Args:
-      x: [..., i].
-      matrix: [i, o].
-
-    Returns:
-      [..., o].
-    """
-    return jnp.matmul(x, matrix)
-
-
-def _product_forward(
-    x: jax.Array, matrix: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return jnp.matmul(x, matrix), (x, matrix)
-
-
-def _product_backward(
-    kept: tuple[jax.Array, jax.Array], gradient: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    x, matrix = kept
-    rows, gradients = (a.reshape(-1, a.shape[-1]) for a in (x, gradient))
-    return jnp.matmul(gradient, matrix.T), jax.lax.dot_general(
-        rows, gradients, (((0,), (0,)), ((), ()))
-    )
-
-
-product.defvjp(_product_forward, _product_backward)
 
 
 @jax.custom_vjp

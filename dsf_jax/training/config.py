@@ -43,9 +43,10 @@ class TrainConfig:
         only); of EfficientNet-Lite late (the first five of seven stages frozen) or head (the
         classifier only); of vision transformers norms (layer norms and the classifier) or head.
       loss: what is minimised: softmax (cross-entropy on the class label, the paper's); or, of networks
-        with an embedding, cosine (softmax of scaled cosines to one vector per class), contrastive
-        (supervised contrastive over the pairs of a batch, whatever their domain; trains no
-        classifier), cosine+contrastive (their sum).
+        with an embedding, cosine (softmax of scaled cosines to one vector per class), cosface (the
+        same, the right class's cosine lessened by a margin of .35), contrastive (supervised
+        contrastive over the pairs of a batch, whatever their domain; trains no classifier),
+        cosine+contrastive (their sum).
       examples_per_class: examples of a class from each domain that a batch holds, the classes being
         drawn anew for each batch; 0 takes examples as they come, whatever their class. Losses that
         compare pairs need at least 1, or 2 where there is one domain.

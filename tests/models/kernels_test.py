@@ -56,29 +56,6 @@ def test_convolution_alone(variant: str, block: int) -> None:
         assert relative_error(np.asarray(mine), np.asarray(theirs)) < TOLERANCE
 
 
-@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 4, 5)])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_product_alone(shape: tuple[int, ...], dtype: Any) -> None:
-    """Value and both gradients against NumPy in float64, in the types that came in."""
-    rng = np.random.default_rng(3)
-    x, matrix, weights = (
-        jnp.asarray(rng.standard_normal(size, np.float32), dtype)
-        for size in (shape, (5, 7), (*shape[:-1], 7))
-    )
-    out, pull = jax.vjp(kernels.product, x, matrix)
-    got = (out, *pull(weights))
-    wide_x, wide_matrix, wide_weights = (np.asarray(a, np.float64) for a in (x, matrix, weights))
-    expected = (
-        wide_x @ wide_matrix,
-        wide_weights @ wide_matrix.T,
-        np.einsum("ni,no->io", wide_x.reshape(-1, 5), wide_weights.reshape(-1, 7)),
-    )
-    for mine, theirs in zip(got, expected, strict=True):
-        assert mine.dtype == dtype and mine.shape == theirs.shape
-        precise = TOLERANCE if dtype == jnp.float32 else 0.01
-        assert relative_error(np.asarray(mine, np.float64), theirs) < precise
-
-
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
 def test_response_norm_alone(wrap: Callable[..., Any]) -> None:
     """Any number of channels, fewer than the window included; strong and weak activations."""

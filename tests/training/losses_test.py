@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.losses import LOSSES, loss_named
 
 
@@ -54,6 +55,15 @@ BY_HAND = {
 
 def test_every_loss_is_tested():
     assert BY_HAND.keys() == LOSSES.keys()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_described(name):
+    # What --help of launch.train says.
+    described = TrainConfig.__doc__.partition(" loss: ")[2].partition(
+        "\n      examples_per_class:"
+    )[0]
+    assert f"{name} (" in described
 
 
 def some_examples(labels=(2, 0, 2, 1, 0, 2)):
