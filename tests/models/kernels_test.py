@@ -56,6 +56,28 @@ def test_convolution_alone(variant: str, block: int) -> None:
         assert relative_error(np.asarray(mine), np.asarray(theirs)) < TOLERANCE
 
 
+@pytest.mark.parametrize(
+    ("channels", "stride", "dtype", "by_products"),
+    [
+        (64, 1, jnp.float32, True),
+        (32, 1, jnp.float32, False),
+        (64, 2, jnp.float32, False),
+        (64, 1, jnp.bfloat16, False),
+    ],
+)
+def test_winograds_products_are_for_many_channels(
+    channels: int, stride: int, dtype: Any, by_products: bool
+) -> None:
+    conv = kernels.Conv(2 * channels, 3, stride, 1, groups=2)
+    x = jnp.ones((2, 5, 6, 2 * channels), dtype)
+    kernel = jnp.ones((3, 3, channels, 2 * channels), dtype)
+    convolve = jax.jit(lambda x, kernel: kernels.convolve_groups(x, kernel, conv))
+    assert ("convolution" in convolve.lower(x, kernel).as_text()) != by_products
+    np.testing.assert_array_equal(
+        convolve(x, kernel), textbook_convolution(x, kernel, conv), strict=True
+    )
+
+
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
 def test_response_norm_alone(wrap: Callable[..., Any]) -> None:
     """Any number of channels, fewer than the window included; strong and weak activations."""
