@@ -25,7 +25,8 @@ Seconds are the median of the rounds, with the lowest and the highest. "Time ove
 rounds' ratios, with the quartiles: above 1, the other library takes longer. "Of the limit" is the least time
 that the work can take, over its median time: the longer of its operations at the rate of a large matrix
 product, and of its bytes at the rate of a large copy, both measured in the same run. What only reads
-memory may be faster than a copy; its cell then says that the limit was measured too low.
+memory may be faster than a copy; its cell then says that the limit was measured too low. Operations are
+those of the definition: convolutions of 3 x 3 need fewer here (Winograd's products), and so can pass it.
 """
 
 GROWTH_METHOD = """Each gallery, batch and number of devices is measured in a process of its own. Memory of a training step is
