@@ -10,6 +10,8 @@ import pytest
 from dsf_jax.models.products import product, transposed_times
 from tests.models.alexnet_test import TOLERANCE, relative_error
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 4, 5)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

@@ -9,6 +9,8 @@ import pytest
 from dsf_jax.models.winograd import convolve_3x3
 from tests.models.alexnet_test import relative_error
 
+pytestmark = pytest.mark.slow
+
 
 def by_definition(x: np.ndarray, kernel: np.ndarray, padding: int) -> np.ndarray:
     """[b, h', w', features]: each output is the sum over a window of 3 x 3 and all channels."""
