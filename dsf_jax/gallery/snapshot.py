@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 
 from dsf_jax.gallery.crawl import one_form
 from dsf_jax.gallery.store import LISTED_COLUMNS, Store, sql_in, sql_string
-from dsf_jax.retrieval.euclidean import Array, Neighbours
-from dsf_jax.retrieval.sharded import own_rows, place, search_processes, search_shards
+from dsf_jax.retrieval.euclidean import Neighbours
+from dsf_jax.retrieval.sharded import Shard, own_rows, place, search_processes, search_shards
 
 IN_MEMORY = 4 * 2**30  # bytes of vectors; more lie in a temporary file that is mapped
 MAX_NAMED = 20  # labels that a message lists
@@ -106,7 +106,7 @@ class Snapshot:
         self._by_row_id = np.argsort(self.row_ids)
         self.own = own_rows(len(self)) if sharded else range(len(self))
         self._vectors: np.ndarray | None = None
-        self._shards: tuple[Array, ...] = ()
+        self._shards: tuple[Shard, ...] = ()
         self._loading = threading.Lock()
         self._arriving: _Arriving | None = None
         if hold_vectors and previous is not None and previous._vectors is not None:
@@ -189,12 +189,13 @@ class Snapshot:
         found = within(vectors, shards, k)
         return Neighbours(found.squared_distances, rows[found.indices])
 
-    def _at(self, rows: np.ndarray) -> np.ndarray:
+    def _at(self, rows: np.ndarray) -> Shard:
         """Returns vectors as they are stored; of consecutive rows, as of a folder, without a copy."""
         assert self._vectors is not None
-        if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
-            return self._vectors[rows[0] : rows[-1] + 1]
-        return self._vectors[rows]
+        squares = np.concatenate([shard.squares for shard in self._shards])
+        consecutive = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
+        wanted = slice(rows[0], rows[-1] + 1) if consecutive else rows
+        return Shard(self._vectors[wanted], squares[wanted])
 
     def _mask(self, filter: Filter) -> np.ndarray | None:
         """Returns which rows [n] pass a filter, None for all."""

@@ -5,14 +5,16 @@ distances and a query's own row the distance zero. It cannot use a matrix produc
 to candidates only. A matrix product bounds every distance from below; the k + MARGIN rows of least
 bound are measured by the formula, and the best k of them are the answer if no other row's bound
 reaches the k-th distance. Where that cannot be shown (a crowd of equal rows across the last place),
-`close_rows` measures all rows whose bounds reach it, equal ones once. A single query is measured against
-every row: with or without bounds each row is read once from memory, and that is what takes the time.
+`close_rows` measures all rows whose bounds reach it, equal ones once.
+
+Bounds take the squared lengths of all rows, which do not change from one search to the next: whoever searches
+a gallery more than once computes them once (`squared_lengths`). Without them a single query is measured against
+every row, which is then the quicker way.
 """
 
 import math
 import os
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -23,16 +25,13 @@ from jax import lax
 
 from dsf_jax.retrieval.close_rows import nearest_of_close
 from dsf_jax.retrieval.distances import paired_distances
+from dsf_jax.retrieval.row_blocks import Array, aligned_empty, in_place, row_blocks
 
 MARGIN = 32  # the further the first row left out lies behind the k-th, the rarer a second pass
 # Rows of which the best is ranked first: ranking costs more than the matrix product's rest.
 GROUP = 8
-STEPS = 16  # number of block sizes between powers of two, each compiled once
-WIDENED = 16 * 2**20  # bytes of half-precision rows, as float32: what malloc keeps, not the system
+BLOCK = 16384  # gallery rows bounded at a time
 MEASURED = 4 * 2**20  # bytes of candidate rows gathered and measured at a time: they stay in cache
-ALIGNMENT = 64  # bytes: XLA's CPU client reads host memory in place from such an address only
-
-Array = np.ndarray | jax.Array
 
 
 class Neighbours(NamedTuple):
@@ -50,8 +49,34 @@ class _Candidates(NamedTuple):
     unusable: Array  # [] int32: a gallery row that is not finite, or -1
 
 
+def squared_lengths(gallery: Array) -> np.ndarray:
+    """Computes the squared lengths of a gallery's rows, for searches in it.
+
+    Args:
+      gallery: [n, d] float32, float16 or bfloat16, as `search` takes it.
+
+    Returns:
+      [n] float32.
+
+    Examples:
+      >>> squared_lengths(np.array([[0, 0], [3, 4]], np.float32)).tolist()
+      [0.0, 25.0]
+    """
+    squares = np.empty(len(gallery), np.float32)
+    if len(gallery):
+        for rows, first, _ in row_blocks(in_place(gallery), BLOCK):
+            squares[first : first + len(rows)] = _squares(rows)
+    return squares
+
+
 def search(
-    queries: Array, gallery: Array, k: int, *, block: int = 16384, query_block: int = 256
+    queries: Array,
+    gallery: Array,
+    k: int,
+    *,
+    squares: np.ndarray | None = None,
+    block: int = BLOCK,
+    query_block: int = 256,
 ) -> Neighbours:
     """Finds the k nearest gallery rows of every query, exactly.
 
@@ -65,6 +90,8 @@ def search(
       queries: [q, d] float32, float16 or bfloat16.
       gallery: [n, d] of the same types: jax or numpy array or memory map, read block by block.
       k: number of rows to find; above n, all n come back.
+      squares: [n] float32, `squared_lengths(gallery)` where they are known: one query then takes half the
+        time or less. They must be this gallery's.
       block: gallery rows bounded at a time.
       query_block: queries bounded at a time.
 
@@ -81,19 +108,24 @@ def search(
       ([[0, 2], [1, 2]], [[0.0, 1.0], [1.0, 13.0]])
     """
     _check(queries, gallery, k=k, block=block, query_block=query_block)
-    if isinstance(gallery, jax.Array) and {x.platform for x in gallery.devices()} == {"cpu"}:
-        gallery = np.asarray(gallery)  # a view: its slices need no copy, those of a jax array do
+    gallery = in_place(gallery)
+    if squares is not None and squares.shape != (len(gallery),):
+        raise ValueError(
+            f"squares has shape {squares.shape} for a gallery of {len(gallery)} rows: compute it by"
+            " squared_lengths(gallery)"
+        )
     q, n = len(queries), len(gallery)
     parts = math.ceil(q / query_block)
     size = math.ceil(q / max(parts, 1))
     best = Neighbours(np.empty((q, min(k, n)), np.float32), np.empty((q, min(k, n)), np.int32))
-    if q == 1:
+    if q == 1 and squares is None:
         query = np.asarray(queries, np.float32)
         _scan(query, gallery, block, Neighbours(*(x[0] for x in best)))
         return best
     spans = [slice(i * size, (i + 1) * size) for i in range(parts)]
     chunks = [jnp.asarray(_pad(np.asarray(queries[span], np.float32), size)) for span in spans]
-    for span, chunk, found in zip(spans, chunks, _filter(chunks, gallery, k, block), strict=True):
+    found_rows = _filter(chunks, gallery, squares, k, block)
+    for span, chunk, found in zip(spans, chunks, found_rows, strict=True):
         part = Neighbours(*(x[span] for x in best))  # views, filled in place
         _settle(chunk, gallery, found, part, block)
     return best
@@ -109,11 +141,13 @@ def _settle(chunk: Array, gallery: Array, found: _Candidates, best: Neighbours, 
     open_rows = np.flatnonzero(reach >= -np.asarray(found.negated)[:real, -1])
     if open_rows.size and found.negated.shape[1] < len(gallery):
         best.squared_distances[open_rows], best.indices[open_rows] = nearest_of_close(
-            np.asarray(chunk)[open_rows], reach[open_rows], _blocks(gallery, block), k, _within
+            np.asarray(chunk)[open_rows], reach[open_rows], row_blocks(gallery, block), k, _within
         )
 
 
-def _filter(chunks: list[jax.Array], gallery: Array, k: int, block: int) -> list[_Candidates]:
+def _filter(
+    chunks: list[jax.Array], gallery: Array, squares: np.ndarray | None, k: int, block: int
+) -> list[_Candidates]:
     """Keeps the min(k + MARGIN, n) rows of least bound for every query of every chunk."""
     if not chunks:
         return []
@@ -122,11 +156,12 @@ def _filter(chunks: list[jax.Array], gallery: Array, k: int, block: int) -> list
     # -inf is below every bound, and n rows come for at most n places: no start value survives.
     start = _Candidates(jnp.full(shape, -jnp.inf), jnp.zeros(shape, jnp.int32), jnp.int32(-1))
     states = [start] * len(chunks)
-    for rows, first, fresh in _blocks(gallery, block):
+    for rows, first, fresh in row_blocks(gallery, block):
         jax.block_until_ready(states)  # the next block was read meanwhile; never hold a third
-        wide, squares = (rows, _squares(rows)) if rows.dtype == np.float32 else _widened(rows)
+        wide = rows if rows.dtype == np.float32 else _widened(rows)
+        known = _squares(wide) if squares is None else squares[first : first + len(rows)]
         states = [
-            _absorb(state, chunk, wide, squares, first, fresh)
+            _absorb(state, chunk, wide, known, first, fresh)
             for state, chunk in zip(states, chunks, strict=True)
         ]
     if (row := int(states[0].unusable)) >= 0:
@@ -142,39 +177,16 @@ def _unusable(row: int, n: int) -> ValueError:
     )
 
 
-def _blocks(gallery: Array, block: int) -> Iterator[tuple[Array, int, int]]:
-    """Yields (rows [m, d], first row's index, index of the first row not yielded before).
-
-    All have one shape: the last block reaches back over known rows. Galleries are cut evenly, in
-    blocks of one of few sizes, so that a growing one seldom compiles again. Rows may be overwritten
-    when the next but one is asked for.
-    """
-    n, d = gallery.shape
-    block = min(block, 1 << (n.bit_length() - 1))
-    if gallery.dtype.itemsize < 4 and not isinstance(gallery, jax.Array):
-        block = min(block, max(1, WIDENED // (4 * d)))
-    step = max(1, block // STEPS)
-    m = min(block, math.ceil(n / math.ceil(n / block) / step) * step)
-    buffers = _Buffers()
-    for fresh in range(0, n, m):
-        first = min(fresh, n - m)
-        if isinstance(gallery, jax.Array):
-            yield lax.dynamic_slice_in_dim(gallery, first, m), first, fresh
-        else:
-            yield buffers.aligned(np.asarray(gallery[first : first + m])), first, fresh
-
-
 @jax.jit
 def _squares(rows: Array) -> jax.Array:
-    """Computes squared lengths: [m, d] float32 -> [m]."""
-    return jnp.sum(jnp.square(rows), axis=1)
+    """Computes squared lengths: [m, d] -> [m] float32."""
+    return jnp.sum(jnp.square(rows.astype(jnp.float32)), axis=1)
 
 
 @jax.jit
-def _widened(rows: Array) -> tuple[Array, jax.Array]:
-    """Converts half-precision rows [m, d] to float32, once for all queries, with squared lengths [m]."""
-    wide = rows.astype(jnp.float32)
-    return wide, jnp.sum(jnp.square(wide), axis=1)
+def _widened(rows: Array) -> jax.Array:
+    """Converts half-precision rows [m, d] to float32, once for all queries."""
+    return jnp.asarray(rows, jnp.float32)
 
 
 @jax.jit
@@ -212,8 +224,7 @@ def _negated_bounds(queries: Array, rows: Array, row_squares: Array) -> jax.Arra
 @jax.jit
 def _within(queries: Array, rows: Array, reach: Array) -> jax.Array:
     """Returns which rows [m, d] have bounds within the reach [q] of queries [q, d]: [m, q] bool."""
-    rows = rows.astype(jnp.float32)
-    return -_negated_bounds(queries, rows, jnp.sum(jnp.square(rows), axis=1)) <= reach[None]
+    return _negated_bounds(queries, rows.astype(jnp.float32), _squares(rows)) >= -reach[None]
 
 
 def _top(best: Array, fresh: Array) -> tuple[jax.Array, jax.Array]:
@@ -265,7 +276,7 @@ def _measure(queries: Array, gallery: Array, candidates: np.ndarray, best: Neigh
             rows: Array = gallery[pairs[span]]
         else:  # mode: the default checks each index through a second buffer
             if not hasattr(buffers, "rows"):
-                buffers.rows = _aligned_empty((size, gallery.shape[1]), gallery.dtype)
+                buffers.rows = aligned_empty((size, gallery.shape[1]), gallery.dtype)
             np.take(gallery, pairs[span], axis=0, out=buffers.rows, mode="clip")
             rows = buffers.rows
         distances[span] = paired_distances(
@@ -286,7 +297,7 @@ def _scan(query: Array, gallery: Array, block: int, best: Neighbours) -> None:
     """Fills best [k] with the nearest of all gallery rows to query [1, d] by the plain formula."""
     k, n = len(best.indices), len(gallery)
     distances, indices = np.empty(0, np.float32), np.empty(0, np.int32)
-    for rows, first, fresh in _blocks(gallery, block):
+    for rows, first, fresh in row_blocks(gallery, block):
         here = np.asarray(paired_distances(query, np.zeros(len(rows), np.int32), rows))[
             fresh - first :
         ]
@@ -304,34 +315,6 @@ def _scan(query: Array, gallery: Array, block: int, best: Neighbours) -> None:
 def _pad(rows: np.ndarray, count: int) -> np.ndarray:
     """Appends zero rows up to count."""
     return np.pad(rows, ((0, count - len(rows)), (0, 0))) if len(rows) < count else rows
-
-
-class _Buffers:
-    """Two buffers in turn for rows that the CPU client could not read in place: it copies slower."""
-
-    def __init__(self) -> None:
-        self._buffers: list[np.ndarray] = []
-
-    def aligned(self, rows: np.ndarray) -> np.ndarray:
-        """Returns rows, copied if they have to be; all calls have rows of one shape."""
-        if rows.flags.c_contiguous and rows.ctypes.data % ALIGNMENT == 0:
-            return rows
-        if len(self._buffers) < 2:  # made when they are needed
-            self._buffers.append(_aligned_empty(rows.shape, rows.dtype))
-        buffer = self._buffers[-1]
-        self._buffers.reverse()
-        parts = zip(*(np.array_split(x, os.cpu_count() or 1) for x in (buffer, rows)), strict=True)
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda part: np.copyto(*part), parts))
-        return buffer
-
-
-def _aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Returns an uninitialised array that the CPU client reads in place."""
-    size = math.prod(shape) * dtype.itemsize
-    spare = np.empty(size + ALIGNMENT, np.uint8)
-    start = -spare.ctypes.data % ALIGNMENT
-    return spare[start : start + size].view(dtype).reshape(shape)
 
 
 def _check(queries: Array, gallery: Array, **options: int) -> None:

@@ -7,15 +7,29 @@ distances and row numbers per query, never a row.
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from dsf_jax.retrieval.euclidean import MARGIN, Array, Neighbours, search
+from dsf_jax.retrieval.euclidean import MARGIN, Neighbours, search, squared_lengths
+from dsf_jax.retrieval.row_blocks import Array
 
 DEVICE_BLOCK_BYTES = 256 * 2**20  # rows that an accelerator compares at a time
 DEVICE_FRACTION = 0.5  # of an accelerator's memory that a shard may take
+
+
+class Shard(NamedTuple):
+    """Rows [n, d] of a gallery, and their squared lengths [n] float32, which every search of them needs."""
+
+    rows: Array
+    squares: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Array) -> "Shard":
+        """Makes a shard of rows, which must not change."""
+        return cls(rows, squared_lengths(rows))
 
 
 def own_rows(n: int) -> range:
@@ -24,11 +38,11 @@ def own_rows(n: int) -> range:
     return range(n * process // processes, n * (process + 1) // processes)
 
 
-def place(rows: np.ndarray) -> tuple[Array, ...]:
+def place(rows: np.ndarray) -> tuple[Shard, ...]:
     """Cuts rows into one shard per local device, if these are accelerators with room for them.
 
     Args:
-      rows: [n, d] those of this process.
+      rows: [n, d] those of this process, which must not change.
 
     Returns:
       The shards in order. On a CPU, whose one device uses all cores, and where the rows do not fit, it
@@ -36,27 +50,28 @@ def place(rows: np.ndarray) -> tuple[Array, ...]:
     """
     devices = jax.local_devices()
     if devices[0].platform == "cpu" or len(rows) < len(devices):
-        return (rows,)
+        return (Shard.of(rows),)
     room = (devices[0].memory_stats() or {}).get("bytes_limit", 0) * DEVICE_FRACTION
     if rows.nbytes / len(devices) > room:
-        return (rows,)
+        return (Shard.of(rows),)
     cuts = np.array_split(rows, len(devices))
-    return tuple(jax.device_put(x, device) for x, device in zip(cuts, devices, strict=True))
+    placed = (jax.device_put(x, device) for x, device in zip(cuts, devices, strict=True))
+    return tuple(map(Shard.of, placed))
 
 
-def search_shards(queries: np.ndarray, shards: Sequence[Array], k: int) -> Neighbours:
+def search_shards(queries: np.ndarray, shards: Sequence[Shard], k: int) -> Neighbours:
     """Finds the k nearest rows in the shards of this process.
 
     Args:
       queries: [q, d] float32.
-      shards: each [n, d]; rows are counted through them in order.
+      shards: their rows are counted through them in order.
       k: number of rows.
 
     Returns:
       Squared distances [q, min(k, all rows)] and row numbers, equal distances in order of the rows.
     """
-    shards = [shard for shard in shards if len(shard)]
-    firsts = np.cumsum([0, *(len(shard) for shard in shards)])
+    shards = [shard for shard in shards if len(shard.rows)]
+    firsts = np.cumsum([0, *(len(shard.rows) for shard in shards)])
     if len(shards) == 1:
         return _search(queries, shards[0], k)
     if not shards:
@@ -72,7 +87,7 @@ def search_shards(queries: np.ndarray, shards: Sequence[Array], k: int) -> Neigh
 
 
 def search_processes(
-    queries: np.ndarray, shards: Sequence[Array], k: int, *, first: int
+    queries: np.ndarray, shards: Sequence[Shard], k: int, *, first: int
 ) -> Neighbours:
     """Finds the k nearest rows in the shards of all processes, which call it together.
 
@@ -123,10 +138,11 @@ def merge(parts: Sequence[Neighbours], k: int) -> Neighbours:
     )
 
 
-def _search(queries: np.ndarray, rows: Array, k: int) -> Neighbours:
+def _search(queries: np.ndarray, shard: Shard, k: int) -> Neighbours:
     """Searches few rows filled up to a power of two with zeros, so that few forms are compiled, and
     those on an accelerator in large blocks.
     """
+    rows, squares = shard
     n, d = rows.shape
     if n < k + MARGIN:
         few = np.zeros((1 << max(n - 1, MARGIN).bit_length(), d), rows.dtype)
@@ -136,5 +152,5 @@ def _search(queries: np.ndarray, rows: Array, k: int) -> Neighbours:
         return Neighbours(*(x[real].reshape(len(queries), n)[:, :k] for x in found))
     if isinstance(rows, jax.Array):
         block = max(1, DEVICE_BLOCK_BYTES // (d * rows.dtype.itemsize))
-        return search(queries, rows, k, block=block)
-    return search(queries, rows, k)
+        return search(queries, rows, k, squares=squares, block=block)
+    return search(queries, rows, k, squares=squares)

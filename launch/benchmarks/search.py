@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsf_jax.retrieval.euclidean import search as exact_search
+from dsf_jax.retrieval.sharded import Shard
 from launch.benchmarks.work import Setting, Work, checked, relative_difference
 
 TOP = 150
@@ -41,15 +42,17 @@ def search(setting: Setting) -> Iterator[Work]:
             gallery[first : first + len(block)] = block
             first += len(block)
         peers = _peers(setting, gallery, top)
-        ours = jnp.asarray(gallery)  # each side in its own form: FAISS's index copies it as well
+        # Each side in its own form: FAISS's index copies it as well.
+        ours = Shard.of(jnp.asarray(gallery))
         for q in SMALL_QUERIES if setting.small else QUERIES:
             queries = np.concatenate(list(unit_vectors(rng, q, d)))
             yield _work(queries, ours, peers, top)
 
 
-def _work(queries: np.ndarray, gallery: Any, peers: dict[str, Peer], top: int) -> Work:
-    (q, d), n = queries.shape, len(gallery)
-    found = exact_search(queries, gallery, top)
+def _work(queries: np.ndarray, gallery: Shard, peers: dict[str, Peer], top: int) -> Work:
+    (q, d), n = queries.shape, len(gallery.rows)
+    ours = functools.partial(exact_search, queries, gallery.rows, top, squares=gallery.squares)
+    found = ours()
     differences = {}
     for name, peer in peers.items():
         distances, rows = peer(queries)
@@ -58,13 +61,13 @@ def _work(queries: np.ndarray, gallery: Any, peers: dict[str, Peer], top: int) -
         checked(_others(found.indices, rows), "neighbours", name)
     return Work(
         f"search {n} x {d}, {q} queries",
-        lambda: exact_search(queries, gallery, top),
+        ours,
         q,
         "queries",
         {name: functools.partial(peer, queries) for name, peer in peers.items()},
         differences,
         flops=2.0 * q * n * d,
-        moved=gallery.nbytes + queries.nbytes,
+        moved=gallery.rows.nbytes + queries.nbytes,
     )
 
 
@@ -101,9 +104,9 @@ def _usearch(
 
 
 def _numpy_search(gallery: np.ndarray, top: int) -> Peer:
+    squares = np.einsum("nd,nd->n", gallery, gallery)  # known before, as ours are
+
     def find(queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # As ours, which keeps nothing of a gallery.
-        squares = np.einsum("nd,nd->n", gallery, gallery)
         parts = []
         for first in range(0, len(queries), PEER_QUERIES):
             some = queries[first : first + PEER_QUERIES]

@@ -1,5 +1,6 @@
 """Search against a NumPy brute force: integer vectors, whose distances float32 holds exactly."""
 
+import itertools
 from pathlib import Path
 
 import hypothesis
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from dsf_jax.retrieval import euclidean
-from dsf_jax.retrieval.euclidean import search
+from dsf_jax.retrieval.euclidean import search, squared_lengths
 
 pytestmark = pytest.mark.slow
 
@@ -50,8 +51,9 @@ def assert_equal_to_brute_force(queries, gallery, k, found) -> None:
 def test_equals_brute_force_for_any_shape(q, n, d, k, block, query_block, seed) -> None:
     # Few values in few dimensions: ties and duplicates everywhere, also across the last place.
     queries, gallery = integers(seed, q, d), integers(seed + 1, n, d)
-    found = search(queries, gallery, k, block=block, query_block=query_block)
-    assert_equal_to_brute_force(queries, gallery, k, found)
+    for squares in (None, squared_lengths(gallery)):
+        found = search(queries, gallery, k, squares=squares, block=block, query_block=query_block)
+        assert_equal_to_brute_force(queries, gallery, k, found)
 
 
 @pytest.mark.parametrize(
@@ -70,18 +72,26 @@ def test_every_kind_of_gallery(dtype, kind: str, tmp_path: Path) -> None:
         held[:] = gallery
     else:
         held = jnp.asarray(gallery) if kind == "jax" else gallery
-    found = search(queries, held, 20, block=100)
-    assert_equal_to_brute_force(queries, gallery, 20, found)
+    for q, squares in (
+        (5, None),
+        (5, squared_lengths(held)),
+        (1, None),
+        (1, squared_lengths(held)),
+    ):
+        found = search(queries[:q], held, 20, squares=squares, block=100)
+        assert_equal_to_brute_force(queries[:q], gallery, 20, found)
 
 
-def test_block_from_a_device_array_equals_block_from_the_host() -> None:
-    # On the CPU search reads jax arrays through NumPy; elsewhere it slices them on the device.
-    for n in (5, 16, 41):
-        gallery = integers(2, n, 3)
-        host, device = euclidean._blocks(gallery, 16), euclidean._blocks(jnp.asarray(gallery), 16)
-        for (rows, *place), (other, *same) in zip(host, device, strict=True):
-            assert place == same
-            np.testing.assert_array_equal(rows, other)
+def test_squared_lengths_are_those_of_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(euclidean, "BLOCK", 64)
+    assert squared_lengths(integers(0, 0, 3)).shape == (0,)
+    for dtype in (np.float32, np.float16, ml_dtypes.bfloat16):
+        rows = integers(1, 333, 16).astype(dtype)
+        wanted = (rows.astype(np.float64) ** 2).sum(axis=1)
+        for held in (rows, jnp.asarray(rows)):
+            squares = squared_lengths(held)
+            assert squares.dtype == np.float32
+            np.testing.assert_array_equal(squares, wanted)
 
 
 @pytest.mark.parametrize("d", [100, 1024])
@@ -92,10 +102,11 @@ def test_duplicates_tie_bit_for_bit_wherever_they_stand(d: int) -> None:
     gallery[copies] = gallery[copies[0]]
     queries = gallery[copies[:9]] + 0.01 * rng.standard_normal((9, d), dtype=np.float32)
     for q, k, block in ((1, 200, 512), (9, 200, 700), (9, 7, 512), (9, 199, 4096), (9, 300, 512)):
-        found = search(queries[:q], gallery, k, block=block)
-        ties = min(k, 200)
-        np.testing.assert_array_equal(found.indices[:, :ties], np.tile(copies[:ties], (q, 1)))
-        assert (found.squared_distances[:, :ties] == found.squared_distances[:, :1]).all()
+        for squares in (None, squared_lengths(gallery)):
+            found = search(queries[:q], gallery, k, squares=squares, block=block)
+            ties = min(k, 200)
+            np.testing.assert_array_equal(found.indices[:, :ties], np.tile(copies[:ties], (q, 1)))
+            assert (found.squared_distances[:, :ties] == found.squared_distances[:, :1]).all()
 
 
 def test_a_query_alone_and_among_others_gives_the_same_bits() -> None:
@@ -103,8 +114,9 @@ def test_a_query_alone_and_among_others_gives_the_same_bits() -> None:
     queries = rng.standard_normal((3, 1000), dtype=np.float32)
     gallery = rng.standard_normal((700, 1000), dtype=np.float32)
     found = search(queries, gallery, 10, block=128)
-    for i in range(3):  # alone, it is measured against every row
-        alone = search(queries[i : i + 1], gallery, 10, block=128)
+    # Alone, it is measured against every row where squared lengths are not known.
+    for i, squares in itertools.product(range(3), (None, squared_lengths(gallery))):
+        alone = search(queries[i : i + 1], gallery, 10, squares=squares, block=128)
         np.testing.assert_array_equal(alone.indices[0], found.indices[i])
         np.testing.assert_array_equal(alone.squared_distances[0], found.squared_distances[i])
 
@@ -151,37 +163,6 @@ def test_the_bound_holds_with_room_to_spare() -> None:
         assert (below > 0.5 * slack).all() and (below < 1.5 * slack).all()
 
 
-def test_galleries_are_cut_evenly_into_blocks_of_few_sizes() -> None:
-    sizes = set()
-    for n in range(1, 3000, 13):
-        gallery = np.arange(n)[:, None]
-        blocks = _placed(gallery, 64)
-        ((size, count),) = {(len(rows), len(blocks)) for *_, rows in blocks}
-        assert size <= min(n, 64) and n <= size * count < n + count * 64 / euclidean.STEPS + 64
-        for (
-            first,
-            _,
-            rows,
-        ) in blocks:  # read where they lie: none is filled up with what is not there
-            np.testing.assert_array_equal(rows.ravel(), np.arange(first, first + size))
-        assert [fresh for _, fresh, _ in blocks] == list(range(0, n, size))
-        sizes.add(size)
-    assert len([size for size in sizes if size > 32]) <= euclidean.STEPS / 2
-
-
-def _placed(gallery: np.ndarray, block: int) -> list[tuple[int, int, np.ndarray]]:
-    return [(first, fresh, np.array(x)) for x, first, fresh in euclidean._blocks(gallery, block)]
-
-
-def test_halves_are_widened_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(euclidean, "WIDENED", 4 * 10 * 5)
-    halves = integers(3, 100, 5).astype(np.float16)
-    assert {len(rows) for _, _, rows in _placed(halves, 64)} == {10}
-    assert {len(rows) for _, _, rows in _placed(halves.astype(np.float32), 64)} == {52}
-    found = search(integers(4, 3, 5), halves, 7, block=64)
-    assert_equal_to_brute_force(integers(4, 3, 5), halves, 7, found)
-
-
 def test_one_compiled_function_serves_every_block_of_galleries_of_like_size() -> None:
     queries = integers(9, 4, 5)
     search(queries, integers(10, 198, 5), 3, block=64)  # the start values, then the kept
@@ -205,17 +186,6 @@ def test_the_largest_of_groups_are_the_largest(c: int, q: int, seed: int) -> Non
     assert all(len(set(row)) == c for row in places.tolist())
 
 
-def test_rows_that_cannot_be_read_in_place_are_copied_into_two_buffers() -> None:
-    room = euclidean._aligned_empty((1, 400), np.dtype(np.float32))[0]
-    gallery = room[1:391].reshape(130, 3)
-    gallery[:] = integers(3, 130, 3)
-    blocks = [rows for rows, _, _ in euclidean._blocks(gallery, 32)]
-    assert all(rows.ctypes.data % euclidean.ALIGNMENT == 0 for rows in blocks)
-    assert len({rows.ctypes.data for rows in blocks}) == 2
-    queries = integers(4, 6, 3)
-    assert_equal_to_brute_force(queries, gallery, 5, search(queries, gallery, 5, block=32))
-
-
 @pytest.mark.parametrize("d", [2, 16])  # crowds of equal distances, and few
 def test_large_blocks_of_which_groups_are_ranked(d: int) -> None:
     queries, gallery = integers(5, 9, d), integers(6, 3000, d)
@@ -236,6 +206,7 @@ def test_memory_is_bounded_by_the_block(tmp_path: Path) -> None:
     gallery = integers(11, 5000, 4).view(Watched)
     search(integers(12, 3, 4), gallery, 10, block=256)
     search(integers(13, 1, 4), gallery, 10, block=256)
+    search(integers(13, 1, 4), gallery, 10, squares=np.zeros(5000, np.float32), block=256)
     assert 0 < Watched.largest <= 256
 
 
@@ -249,9 +220,9 @@ def test_values_that_cannot_be_compared_are_named(bad: float) -> None:
     queries, gallery = integers(0, 3, 4), integers(1, 50, 4)
     broken = gallery.copy()
     broken[37, 2] = bad
-    for few in (queries, queries[:1]):
+    for few, squares in itertools.product((queries, queries[:1]), (None, squared_lengths(broken))):
         with pytest.raises(ValueError, match="gallery row 37 of 50 is not finite"):
-            search(few, broken, 3, block=16)
+            search(few, broken, 3, squares=squares, block=16)
     with pytest.raises(ValueError, match="queries row 1 of 3 is not finite"):
         search(np.where(np.arange(3)[:, None] == 1, np.float32(bad), queries), gallery, 3)
 
@@ -273,6 +244,11 @@ def test_wrong_arguments_are_refused(queries, gallery, options, message: str) ->
     with pytest.raises(ValueError, match=message) as error:
         search(np.ones(queries, np.float32), np.ones(gallery, np.float32), **arguments)
     assert "\n" not in str(error.value)
+
+
+def test_squared_lengths_of_another_gallery_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"squares has shape \(4,\) for a gallery of 5 rows"):
+        search(integers(0, 1, 3), integers(1, 5, 3), 1, squares=squared_lengths(integers(1, 4, 3)))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.int32])

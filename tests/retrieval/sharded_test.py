@@ -21,7 +21,7 @@ from dsf_jax.gallery import synchroniser
 from dsf_jax.gallery.gallery import Gallery
 from dsf_jax.retrieval import sharded
 from dsf_jax.retrieval.euclidean import Neighbours, search
-from dsf_jax.retrieval.sharded import merge, own_rows, place, search_processes, search_shards
+from dsf_jax.retrieval.sharded import Shard, merge, own_rows, place, search_processes, search_shards
 from tests.retrieval.gallery_member import EMBEDDER, D, coarse, picture, save
 
 pytestmark = pytest.mark.slow
@@ -43,10 +43,10 @@ def integers(seed, *shape):
 def test_shards_of_any_size(cuts, k, seed, dtype):
     queries, rows = integers(seed, 2, 4), integers(seed + 1, 70, 4).astype(dtype)
     wanted = search(queries, rows, k)
-    found = search_shards(queries, np.split(rows, cuts), k)
+    found = search_shards(queries, [Shard.of(x) for x in np.split(rows, cuts)], k)
     np.testing.assert_array_equal(found.indices, wanted.indices)
     np.testing.assert_array_equal(found.squared_distances, wanted.squared_distances)
-    moved = search_processes(queries, [rows], k, first=20)
+    moved = search_processes(queries, [Shard.of(rows)], k, first=20)
     np.testing.assert_array_equal(moved.indices, wanted.indices + 20)
 
 
@@ -54,14 +54,14 @@ def test_shards_of_any_size(cuts, k, seed, dtype):
 def test_small_shards_of_any_length_of_vectors(scale):
     """What fills a shard up is never found, however near it lies."""
     rows = integers(0, 10, 4) * np.float32(scale)
-    found = search_shards(rows[:3], [rows[:4], rows[4:]], 7)
+    found = search_shards(rows[:3], [Shard.of(rows[:4]), Shard.of(rows[4:])], 7)
     wanted = search(rows[:3], rows, 7)
     np.testing.assert_array_equal(found.indices, wanted.indices)
     np.testing.assert_array_equal(found.squared_distances, wanted.squared_distances)
 
 
 def test_nothing_to_find():
-    found = search_shards(integers(0, 3, 4), [integers(1, 0, 4)], 5)
+    found = search_shards(integers(0, 3, 4), [Shard.of(integers(1, 0, 4))], 5)
     assert found.indices.shape == found.squared_distances.shape == (3, 0)
 
 
@@ -101,33 +101,35 @@ def test_accelerators_each_get_a_part_that_fits(monkeypatch):
     monkeypatch.setattr(jax, "device_put", lambda x, device=None: put(x, device and device.real))
     rows = integers(0, 50, 4)
     shards = place(rows)
-    assert [len(shard) for shard in shards] == [17, 17, 16]
-    assert [shard.devices() for shard in shards] == [{device.real} for device in devices]
+    assert [len(shard.rows) for shard in shards] == [17, 17, 16]
+    assert [len(shard.squares) for shard in shards] == [17, 17, 16]
+    assert [shard.rows.devices() for shard in shards] == [{device.real} for device in devices]
     wanted = search(integers(1, 2, 4), rows, 5)
     found = search_shards(integers(1, 2, 4), shards, 5)
     np.testing.assert_array_equal(found.indices, wanted.indices)
-    assert place(integers(0, 2, 4))[0].shape == (2, 4)
+    assert place(integers(0, 2, 4))[0].rows.shape == (2, 4)
     too_many = integers(0, 400, 4)
-    assert place(too_many) == (too_many,)
+    assert [shard.rows is too_many for shard in place(too_many)] == [True]
 
 
 def test_a_cpu_reads_rows_where_they_lie():
     rows = integers(0, 50, 4)
-    assert place(rows)[0] is rows
+    assert place(rows)[0].rows is rows
 
 
 def test_few_rows_are_filled_up_to_one_shape_and_an_accelerators_blocks_are_large(monkeypatch):
     asked = []
 
     def watched(queries, rows, k, **options):
-        asked.append((len(rows), options))
+        asked.append((len(rows), {name: x for name, x in options.items() if name != "squares"}))
+        assert len(options.get("squares", rows)) == len(rows)
         return search(queries, rows, k, **options)
 
     monkeypatch.setattr(sharded, "search", watched)
     monkeypatch.setattr(sharded, "DEVICE_BLOCK_BYTES", 300 * 16)
     for rows in (integers(1, 5, 4), integers(1, 6, 4), integers(1, 70, 4)):
-        search_shards(integers(0, 1, 4), [rows], 3)
-    search_shards(integers(0, 1, 4), [jnp.asarray(integers(1, 700, 4))], 3)
+        search_shards(integers(0, 1, 4), [Shard.of(rows)], 3)
+    search_shards(integers(0, 1, 4), [Shard.of(jnp.asarray(integers(1, 700, 4)))], 3)
     assert asked == [(64, {"block": 64}), (64, {"block": 64}), (70, {}), (700, {"block": 300})]
 
 
