@@ -90,8 +90,8 @@ def search(
       queries: [q, d] float32, float16 or bfloat16.
       gallery: [n, d] of the same types: jax or numpy array or memory map, read block by block.
       k: number of rows to find; above n, all n come back.
-      squares: [n] float32, `squared_lengths(gallery)` where they are known: one query then takes half the
-        time or less. They must be this gallery's.
+      squares: [n] float32, `squared_lengths(gallery)` where they are known: one query among float32 rows
+        then takes a half to two thirds of the time on a CPU. They must be this gallery's.
       block: gallery rows bounded at a time.
       query_block: queries bounded at a time.
 
