@@ -88,6 +88,7 @@ retrieval.block_files    arrays on disk, written block by block, resumable
 retrieval.feature_files  features of a network in such files
 retrieval.distances      the distance, tables of it, and rankings by it
 retrieval.close_rows     rows about as far as the k-th nearest -> the nearest, equal ones measured once
+retrieval.row_blocks     a gallery's rows, block by block, as the device reads them best
 retrieval.euclidean      exact nearest neighbours, block by block
 retrieval.sharded        the same over all devices of all processes
 retrieval.near_duplicates  pictures that are one, resized or saved again
