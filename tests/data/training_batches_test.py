@@ -100,6 +100,7 @@ def test_a_batch_is_a_function_of_seed_and_step():
     assert not np.array_equal(labels(other, "photos", 6), labels(first, "photos", 6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("drawings", "photos", "batch_size"),
     [(13, 7, 6), (12, 4, 4), (5, 0, 2), (0, 5, 3), (3, 2, 20), (1, 9, 4)],
@@ -119,6 +120,7 @@ def test_every_epoch_of_a_domain_shows_each_of_its_examples_once(drawings, photo
             assert len(orders) == epochs, "each epoch has an order of its own"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("start", "stop"), [(0, 5), (7, 8), (3, 30)])
 @pytest.mark.parametrize("threads", [1, 4])
 def test_reading_ahead_changes_nothing(start, stop, threads):
@@ -146,6 +148,7 @@ def test_steps_far_ahead_can_be_read_at_once():
     assert_equal(next(prefetch(batches, 10**8, 10**8 + 1)), batches[10**8])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 3])
 def test_processes_read_disjoint_parts_that_make_the_whole_batch(processes):
     mixed = mixture(23, 11)

@@ -54,6 +54,7 @@ def rename(source):
     (source / "sketches/b").rename(source / "sketches/c")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [change, add, remove, rename])
 def test_a_changed_source_is_refused_until_it_is_to_be_overwritten(how, source, tmp_path, capsys):
     data_dir = tmp_path / "data"

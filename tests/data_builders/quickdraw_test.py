@@ -172,6 +172,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_bad_line_is_named_or_skipped(tmp_path, name):
     bad, reason = FAULTS[name]

@@ -220,6 +220,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_bad_file_is_named_or_skipped(tmp_path, name):
     path, data, reason = FAULTS[name]

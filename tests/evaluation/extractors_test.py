@@ -182,6 +182,7 @@ def test_a_killed_evaluation_goes_on_where_it_was(tmp_path, classified):
         assert (folder / f"{name}.npy").stat().st_size == 128 + (2 * BATCH_SIZE + 5) * 3 * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -213,6 +214,7 @@ def test_labels_are_no_part_of_probabilities(tmp_path, classified):
     assert not classified
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [b"", b"half", np.zeros((2, 2, 3), np.float32)])
 def test_a_damaged_file_of_progress_is_named(tmp_path, damage):
     tu_berlin(many(), tmp_path)

@@ -164,6 +164,7 @@ def checked_places(distance, path, side, width):
     return distance(x, y) * 227
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [100, 127, 150, 200, 256, 400, 680, 681, 900, 1111, 1500])
 def test_points_lie_on_the_line_that_was_drawn(side):
     rng = np.random.default_rng(side)
@@ -181,6 +182,7 @@ def test_points_lie_on_the_line_that_was_drawn(side):
             assert off.max() < width / 2 * 227 + 227 / side + 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [100, 150, 400, 1111])
 @pytest.mark.parametrize("angle", [0, 3, 17, 30, 45, 60, 88, 90, 135, 151])
 def test_lines_of_any_angle_are_straight(side, angle):
@@ -245,6 +247,7 @@ def test_strokes_at_the_border_keep_their_extent(side, width):
     assert pieces(on_lattice(points)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [100, 150, 400, 681, 700, 1111])
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
 @pytest.mark.parametrize("mirrored", [False, True])

@@ -132,6 +132,7 @@ def test_a_one_pixel_line_survives_shrinking():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [2, 3])
 def test_many_points_are_drawn_as_their_parts_are(columns):
     rng = np.random.default_rng(0)

@@ -9,6 +9,7 @@ from dsf_jax.images.scan import looks_drawn, scanned
 from tests.app.made import drawn, sheet
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "paper",
     [

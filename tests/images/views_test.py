@@ -97,6 +97,7 @@ def test_an_unknown_choice_of_views_is_named():
         views.query_views({"photo": PHOTO[None]}, "two")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("group", "size"),
     [({"points": POINTS}, 227), ({"photo": PHOTO}, 227), ({"drawing": DRAWING}, 64)],

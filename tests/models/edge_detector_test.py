@@ -33,6 +33,7 @@ def _assert_ring(edges: np.ndarray, *, within: float, arcs: int = 120) -> None:
     assert len(np.unique(angle.astype(int) // 3)) >= arcs
 
 
+@pytest.mark.slow
 def test_trained_hed_finds_the_outline_of_a_disc_and_nothing_on_flat_photos(
     trained: tuple[HED, Any],
 ) -> None:

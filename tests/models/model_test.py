@@ -78,6 +78,7 @@ def test_a_configuration_survives_json_and_knows_the_old_name_of_a_backbone():
     assert untrained.pen == PEN
 
 
+@pytest.mark.slow
 def test_the_models_pen_draws_its_views_and_no_photo():
     points = pad_points([random_points(np.random.default_rng(0), 100)])
     thin, binary = (

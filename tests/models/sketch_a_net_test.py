@@ -20,6 +20,7 @@ def model(size, classes=3):
     return init_model(ModelConfig("sketch_a_net", names, size, ()), 0)
 
 
+@pytest.mark.slow
 def test_shapes_are_those_of_the_papers_table():
     shapes = jax.eval_shape(lambda: init_model(
         ModelConfig("sketch_a_net", tuple(map(str, range(250))), 225, ()), 0

@@ -48,6 +48,7 @@ def model(kind, tmp_path_factory):
     return model_of(write_folder(tmp_path_factory.mktemp("folders") / kind, kind))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [pytest.param(SIZES[0], marks=pytest.mark.slow), SIZES[1]])
 def test_it_computes_what_transformers_does(kind, model, size):
     activations = run(model, pixels(size))

@@ -15,6 +15,7 @@ def test_padding_is_that_of_xla(length, side, stride):
     assert same_padding(length, side, stride) == tuple(theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("height", "width", "side", "stride"),
     [(8, 11, 3, 1), (8, 11, 3, 2), (7, 3, 5, 2), (7, 3, 5, 3)],

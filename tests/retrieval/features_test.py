@@ -148,6 +148,7 @@ def test_zero_vectors_stay_zero():
     np.testing.assert_allclose(joined, np.r_[np.zeros(6), unit(given["relu7"][0])], rtol=1e-5)
 
 
+@pytest.mark.slow
 @hypothesis.given(seed=st.integers(0, 99), scale=st.floats(1e-12, 1e12), d=st.integers(1, 50))
 @hypothesis.settings(max_examples=20, derandomize=True)
 def test_length_is_one_and_direction_kept_at_any_scale(seed, scale, d):
@@ -246,6 +247,7 @@ def views_by_hand(example, choice):
     return np.stack([np.asarray(view) for view in chosen])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "choice", "b"),
     [

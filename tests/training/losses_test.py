@@ -74,6 +74,7 @@ def some_examples(labels=(2, 0, 2, 1, 0, 2)):
     return logits, features, np.int32(labels), np.float32([1, 1, 1, 1, 0, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_loss_equals_its_formula_and_padding_does_not_count(name, compiled):
@@ -85,6 +86,7 @@ def test_a_loss_equals_its_formula_and_padding_does_not_count(name, compiled):
     np.testing.assert_allclose((total, count), alone, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("weights", [[1, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0]])
 def test_gradients_are_finite_where_there_is_no_pair(name, weights):

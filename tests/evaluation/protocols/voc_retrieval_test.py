@@ -39,6 +39,7 @@ def loop_scores(query, gallery, relevant, k):
     return total / min(k, relevant.sum()), total / hits if hits else 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("difficult_as", ["positive", "negative", "left_out"])
 @pytest.mark.parametrize("k", [4, 150])
 def test_all_negatives_equal_a_plain_loop(data, difficult_as, k):
