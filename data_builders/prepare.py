@@ -98,6 +98,8 @@ def _each(builders: Sequence[Any], run: Callable[[Any], None]) -> list[Any]:
             run(builder)
         except DomainAbsent as error:
             absent[builder] = str(error)
+            with contextlib.suppress(OSError):  # not empty: built from an earlier source
+                Path(builder.data_dir).parent.rmdir()  # TFDS made it
             print(f"{_written(builder)}: left out, {error}")
     if len(absent) == len(builders):
         raise FileNotFoundError(f"nothing to build: {'; '.join(absent.values())}")

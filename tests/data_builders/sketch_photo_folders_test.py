@@ -116,6 +116,7 @@ def test_one_domain_may_be_missing_but_not_both(tmp_path, capsys):
         f"{NAME}/photo: left out, {source} has no pictures in photos/CLASS/"
         in capsys.readouterr().out
     )
+    assert not (tmp_path / "data" / NAME / "photo").exists()
     with pytest.raises(DomainAbsent):
         _build(tmp_path / "data", source, "photo")
     with pytest.raises(FileNotFoundError, match="no picture in sketches/CLASS/ or photos/CLASS/"):
@@ -299,7 +300,7 @@ def test_a_killed_build_leaves_no_process_and_the_next_one_is_whole(tmp_path):
     children = _children(killed.pid)
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
-    _wait_for(lambda: not any(map(_alive, children)), 20)
+    _wait_for(lambda: not any(map(_alive, children)), 60)
     assert half() and list_datasets(data_dir) == {}
     _build(data_dir, source, "sketch", processes=1)
     assert not half() and list_datasets(data_dir) == {f"{NAME}/sketch": {"train": 128, "test": 32}}
