@@ -118,6 +118,7 @@ def test_one_drawing_is_read_alike_on_any_paper(paper, plain):
     assert 0.002 < ink.mean() < 0.1 and query.drawing.max() == 255
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", ["lined", "squared"])
 def test_how_ruled_paper_was_read_is_said(paper):
     assert query_from_pixels(pixels(PAPERS[paper])).notes == (

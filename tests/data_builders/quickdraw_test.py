@@ -133,6 +133,7 @@ def test_options_choose_drawings(tmp_path):
         build(source, tmp_path / "d", drawings_per_file=-1)
 
 
+@pytest.mark.slow
 def test_the_splits_do_not_depend_on_files_or_order(tmp_path):
     source = write(tmp_path / "in")
     build(source, tmp_path / "a", test_share=0.3)

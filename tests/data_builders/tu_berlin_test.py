@@ -114,6 +114,7 @@ def from_svg(tmp_path_factory):
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_both_archives_give_the_same_sketches_in_the_same_folds(from_png, from_svg):
     assert membership(from_png) == membership(from_svg)
     assert records(from_png).class_names == records(from_svg).class_names == CLASSES

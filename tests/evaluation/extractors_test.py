@@ -92,6 +92,7 @@ def test_one_view_sees_the_middle_and_the_vote_sees_the_most(tmp_path):
         assert result.counts == {"examples": 1, "classes": 3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, BATCH_SIZE - 1, BATCH_SIZE, BATCH_SIZE + 1])
 def test_the_last_batch_counts_each_of_its_examples_once(count, tmp_path):
     """All are wrong but the last, whose copies pad the last batch."""
@@ -166,6 +167,7 @@ def many():
     return [photo(*row) for row in draw.tolist()]
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_goes_on_where_it_was(tmp_path, classified):
     expected = tu_berlin(many(), tmp_path / "whole")
     assert len(classified) == 3

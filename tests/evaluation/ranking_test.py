@@ -181,6 +181,7 @@ def test_ndcg_by_hand(grades, k, expected) -> None:
     assert float(ranking.ndcg_at_k(np.array(grades), k)) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 @hypothesis.given(
     grades=st.lists(st.integers(0, 4), min_size=9, max_size=9), k=st.sampled_from([1, 4, 9])
 )
@@ -259,6 +260,7 @@ def test_scores_are_those_of_each_query_alone(case) -> None:
         assert found == pytest.approx(expected if scores.counted[i] else {}, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_blocks_add_up_to_the_whole(case) -> None:
     order, *labels = case
     relevance = same_class(*labels)

@@ -70,6 +70,7 @@ def config_of(folder):
     return json.loads((folder / exported.CONFIG).read_text())
 
 
+@pytest.mark.slow
 def test_a_whole_folder_loads_wherever_it_is_copied(folder, whole):
     model, first = load_export(folder), load_export(str(whole))
     assert model.config == first.config

@@ -9,6 +9,7 @@ from dsf_jax.retrieval import features
 from tests.training.tiny import start_model
 
 
+@pytest.mark.slow
 def test_the_embedder_of_a_network(monkeypatch):
     """The features of `dsf_jax.retrieval.features`, by default of the backbone's own kind."""
     asked = []

@@ -466,6 +466,7 @@ def test_an_empty_gallery(tmp_path):
     assert gallery.labels() == {} and gallery.sample(3, seed=0).shape == (0, D)
 
 
+@pytest.mark.slow
 def test_an_index_is_built_by_size_told_and_kept_up(tmp_path, monkeypatch):
     monkeypatch.setattr(gallery_module, "NUM_QUERIES", 40)
     lines = []

@@ -31,6 +31,7 @@ def first_projection(projection):
     return file.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimensions", [0, 12])
 def test_a_gallery_of_the_first_format_is_read_and_kept_up(tmp_path, monkeypatch, dimensions):
     for seed in range(30):

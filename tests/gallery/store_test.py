@@ -40,6 +40,7 @@ def test_a_file_is_no_gallery(folder):
         Gallery.open(folder / "0.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "other",
     [{"dimensions": 3}, {"dtype": "float16"}, {"embedder": EMBEDDER._replace(digest="another")}],

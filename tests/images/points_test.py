@@ -198,6 +198,7 @@ def extent(points):
     return points[:, :2].min(axis=0) - 2.5, points[:, :2].max(axis=0) + 3.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [100, 150, 400, 681, 1111])
 @pytest.mark.parametrize("across", [0.04, 0.08, 0.3])
 @pytest.mark.parametrize("round", [False, True])
@@ -358,6 +359,7 @@ def test_points_of_strokes_are_unique_sorted_and_the_union_of_each(strokes):
     np.testing.assert_array_equal(on_lattice(points), union)
 
 
+@pytest.mark.slow
 @given(STROKES)
 @settings(max_examples=30)
 def test_strokes_outside_the_box_are_not_seen_and_leave_no_trace_on_its_border(strokes):
@@ -449,6 +451,7 @@ def test_strokes_give_the_points_of_their_thinned_picture():
         assert distance_transform_edt(~other)[one].max() <= 2.9  # two cells, diagonally
 
 
+@pytest.mark.slow
 def test_a_long_scribble_goes_in_blocks():
     scribble = np.random.default_rng(0).uniform(0, 1, (2 * P._SEGMENTS_AT_ONCE, 2))
     whole = on_lattice(P.points_from_strokes([scribble], UNIT))

@@ -99,6 +99,7 @@ def test_positive_angles_turn_counter_clockwise_as_seen():
     assert row.max() <= SIZE // 2 and column.min() >= SIZE // 2 - 1  # now up and to the right
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [1111, 150])
 @pytest.mark.parametrize("thinned", [False, True])
 def test_no_stroke_is_broken(side, thinned):

@@ -124,6 +124,7 @@ def test_a_random_view_follows_from_its_key_alone():
     np.testing.assert_array_equal(together[2], alone[0])
 
 
+@pytest.mark.slow
 def test_a_patch_larger_than_photos_is_cut_of_an_enlarged_photo():
     """260 of 292, as 224 of 256: each patch shows what a smaller one would."""
     smooth = np.asarray(Image.fromarray(PHOTO).resize((8, 8)).resize((256, 256), LINEAR))
@@ -156,6 +157,7 @@ def turned_by_scipy(drawing, angle, flip):
     return ndimage.map_coordinates(drawing.astype(float), source, order=1, cval=255.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [63, 64])
 def test_views_of_a_resized_drawing_are_those_of_scipy(size):
     drawing = lines(size)

@@ -114,6 +114,7 @@ FIGURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_equal_figures_are_equal_files(tmp_path, name):
     check_equal_files(FIGURES[name], tmp_path)

@@ -6,6 +6,7 @@ import pytest
 from dsf_jax.insight.strokes import kept_strokes, resized
 
 
+@pytest.mark.slow
 def test_kept_strokes_by_hand():
     """Two lines, of which the small picture holds one, or a part of one."""
     sketch = np.full((681, 681), 255, np.uint8)

@@ -217,6 +217,7 @@ def test_bad_choices_are_named(detector: Any, options: dict[str, Any], message: 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_every_detector_yields_one_map_a_photo(arrays: Arrays, tmp_path: Path) -> None:
     _needs_contrib()
     photos = [_photo(0, 40, 50), _photo(1, 64, 33)]

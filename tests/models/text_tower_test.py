@@ -18,6 +18,7 @@ def assert_as_transformers(features, name):
     np.testing.assert_allclose(text_summary(features), TEXT_VALUES[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_siglip(tmp_path):
     encoder = encoder_of(write_folder(tmp_path / "siglip", "siglip"))
     assert_as_transformers(embed_tokens(encoder, IDS), "siglip")

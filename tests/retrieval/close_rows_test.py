@@ -55,6 +55,7 @@ def test_equals_brute_force(passes, q, n, k, distinct, block, dtype, seed):
     np.testing.assert_array_equal(found.squared_distances, squares)
 
 
+@pytest.mark.slow
 def test_one_more_pass_serves_all_queries_and_equal_rows_are_measured_once(passes, monkeypatch):
     rng = np.random.default_rng(4)
     gallery = rng.standard_normal((5000, 64), dtype=np.float32)

@@ -213,6 +213,7 @@ def one_by_one(examples, layers):
     return {layer: np.concatenate([np.asarray(x[layer]) for x in singly]) for layer in layers}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [drawings, photos, resized])
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 64])
 def test_batches_equal_one_by_one_in_order(make, batch_size):

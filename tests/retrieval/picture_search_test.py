@@ -24,6 +24,7 @@ def drawing_file(tmp_path):
     return tmp_path / "drawing.png"
 
 
+@pytest.mark.slow
 def test_the_nearest_by_plain_distance(drawing_file, tmp_path):
     for seed in range(7):
         noise = np.random.default_rng(seed).integers(0, 256, (40, 50, 3), np.uint8)

@@ -49,6 +49,7 @@ def test_cosine_ends_at_zero():
     assert got[0] == np.float32(RATE) and got[steps - 1] > 0 and got[steps] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["constant", "step", "cosine"])
 @pytest.mark.parametrize("warmup", [0, 1, 2, 5, 12])
 def test_warm_up_rises_by_equal_parts_and_then_leaves_the_schedule_alone(schedule, warmup):

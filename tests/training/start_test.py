@@ -40,6 +40,7 @@ def start(backbone, loss, embedding, init="random"):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "embedding", "dimension"),
     [("softmax", None, 0), ("softmax", 0, 0), ("cosine", None, 512), ("cosine+contrastive", 9, 9)],

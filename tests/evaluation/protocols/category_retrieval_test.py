@@ -155,6 +155,7 @@ def test_ties_keep_gallery_order():
         assert values(result)["mAP"] == pytest.approx(1 / (place + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [1, 3, 7, 256])
 def test_blocks_of_queries_add_up(monkeypatch, block):
     monkeypatch.setattr(tables, "QUERY_BLOCK", block)

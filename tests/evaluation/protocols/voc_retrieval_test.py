@@ -124,6 +124,7 @@ def test_any_order_of_the_queries_gives_each_the_same(data):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [1, 4])
 def test_blocks_of_queries_do_not_matter(data, monkeypatch, block):
     whole = voc_retrieval(*data, negatives=(0, 10, None), k=6)

@@ -70,6 +70,7 @@ def test_caffenet_is_told_from_alexnet(tmp_path: Path, version: str) -> None:
     assert (ours.architecture, other.architecture) == ("caffe", "caffenet")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_a_cut_caffemodel_is_refused_or_lacks_layers(tmp_path: Path, version: str) -> None:
     data, arrays = small_net(version)
