@@ -8,8 +8,8 @@ reaches the k-th distance. Where that cannot be shown (a crowd of equal rows acr
 `close_rows` measures all rows whose bounds reach it, equal ones once.
 
 Bounds take the squared lengths of all rows, which do not change from one search to the next: whoever searches
-a gallery more than once computes them once (`squared_lengths`). Without them a single query is measured against
-every row, which is then the quicker way.
+a gallery more than once computes them once (`squared_lengths`). Without them, and where rows would have to be
+widened first, a single query is measured against every row, which is then the quicker way.
 """
 
 import math
@@ -90,8 +90,7 @@ def search(
       queries: [q, d] float32, float16 or bfloat16.
       gallery: [n, d] of the same types: jax or numpy array or memory map, read block by block.
       k: number of rows to find; above n, all n come back.
-      squares: [n] float32, `squared_lengths(gallery)` where they are known: one query among float32 rows
-        then takes a half to two thirds of the time on a CPU. They must be this gallery's.
+      squares: [n] float32, `squared_lengths` of just these rows, where known: one query is faster then.
       block: gallery rows bounded at a time.
       query_block: queries bounded at a time.
 
@@ -107,28 +106,28 @@ def search(
       >>> found.indices.tolist(), found.squared_distances.tolist()
       ([[0, 2], [1, 2]], [[0.0, 1.0], [1.0, 13.0]])
     """
-    _check(queries, gallery, k=k, block=block, query_block=query_block)
+    _check(queries, gallery, squares, k=k, block=block, query_block=query_block)
     gallery = in_place(gallery)
-    if squares is not None and squares.shape != (len(gallery),):
-        raise ValueError(
-            f"squares has shape {squares.shape} for a gallery of {len(gallery)} rows: compute it by"
-            " squared_lengths(gallery)"
-        )
-    q, n = len(queries), len(gallery)
-    parts = math.ceil(q / query_block)
-    size = math.ceil(q / max(parts, 1))
-    best = Neighbours(np.empty((q, min(k, n)), np.float32), np.empty((q, min(k, n)), np.int32))
-    if q == 1 and squares is None:
-        query = np.asarray(queries, np.float32)
-        _scan(query, gallery, block, Neighbours(*(x[0] for x in best)))
+    shape = (len(queries), min(k, len(gallery)))
+    best = Neighbours(np.empty(shape, np.float32), np.empty(shape, np.int32))
+    if len(queries) == 1 and (squares is None or gallery.dtype != np.float32):
+        _scan(np.asarray(queries, np.float32), gallery, block, best)
         return best
-    spans = [slice(i * size, (i + 1) * size) for i in range(parts)]
-    chunks = [jnp.asarray(_pad(np.asarray(queries[span], np.float32), size)) for span in spans]
-    found_rows = _filter(chunks, gallery, squares, k, block)
-    for span, chunk, found in zip(spans, chunks, found_rows, strict=True):
-        part = Neighbours(*(x[span] for x in best))  # views, filled in place
+    chunks = _chunks(queries, query_block)
+    bounded = _filter(list(chunks.values()), gallery, squares, k, block)
+    for (first, chunk), found in zip(chunks.items(), bounded, strict=True):
+        part = Neighbours(*(x[first : first + len(chunk)] for x in best))  # views, filled in place
         _settle(chunk, gallery, found, part, block)
     return best
+
+
+def _chunks(queries: Array, query_block: int) -> dict[int, jax.Array]:
+    """Cuts queries evenly into float32 blocks of one shape, zero rows at the end, by their first row."""
+    size = math.ceil(len(queries) / max(math.ceil(len(queries) / query_block), 1))
+    return {
+        first: jnp.asarray(_pad(np.asarray(queries[first : first + size], np.float32), size))
+        for first in range(0, len(queries), max(size, 1))
+    }
 
 
 def _settle(chunk: Array, gallery: Array, found: _Candidates, best: Neighbours, block: int) -> None:
@@ -294,8 +293,8 @@ def _measure(queries: Array, gallery: Array, candidates: np.ndarray, best: Neigh
 
 
 def _scan(query: Array, gallery: Array, block: int, best: Neighbours) -> None:
-    """Fills best [k] with the nearest of all gallery rows to query [1, d] by the plain formula."""
-    k, n = len(best.indices), len(gallery)
+    """Fills best [1, k] with the nearest of all gallery rows to query [1, d] by the plain formula."""
+    k, n = best.indices.shape[1], len(gallery)
     distances, indices = np.empty(0, np.float32), np.empty(0, np.int32)
     for rows, first, fresh in row_blocks(gallery, block):
         here = np.asarray(paired_distances(query, np.zeros(len(rows), np.int32), rows))[
@@ -317,7 +316,7 @@ def _pad(rows: np.ndarray, count: int) -> np.ndarray:
     return np.pad(rows, ((0, count - len(rows)), (0, 0))) if len(rows) < count else rows
 
 
-def _check(queries: Array, gallery: Array, **options: int) -> None:
+def _check(queries: Array, gallery: Array, squares: np.ndarray | None, **options: int) -> None:
     """Refuses what search cannot answer exactly, except a gallery row that is not finite."""
     for name, value in options.items():
         if value < 1:
@@ -334,9 +333,14 @@ def _check(queries: Array, gallery: Array, **options: int) -> None:
             f"queries {queries.shape} and gallery {gallery.shape}: expected one feature size"
             " above 0 and at least one gallery row: extract both with the same layers"
         )
+    if squares is not None and squares.shape != (len(gallery),):
+        raise ValueError(
+            f"squares has shape {squares.shape} for a gallery of {len(gallery)} rows: compute it by"
+            " squared_lengths(gallery)"
+        )
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.sum(np.square(np.asarray(queries, np.float32)), axis=1)
-        bad = np.flatnonzero(~np.isfinite(4 * squares))
+        lengths = np.sum(np.square(np.asarray(queries, np.float32)), axis=1)
+        bad = np.flatnonzero(~np.isfinite(4 * lengths))
     if bad.size:
         raise ValueError(
             f"queries row {bad[0]} of {len(queries)} is not finite, or too large to square in"

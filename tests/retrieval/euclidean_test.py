@@ -265,3 +265,23 @@ def test_a_gallery_split_over_devices_is_searched_whole() -> None:
     )
     queries = integers(14, 3, 4)
     assert_equal_to_brute_force(queries, gallery, 5, search(queries, split, 5, block=16))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "known", "scanned"),
+    [
+        (np.float32, False, True),
+        (np.float32, True, False),
+        (np.float16, False, True),
+        (np.float16, True, True),
+    ],
+)
+def test_how_a_lone_query_is_searched(dtype, known: bool, scanned: bool, monkeypatch) -> None:
+    """Bounds pay where squared lengths are known and no row has to be widened first."""
+    scans = []
+    scan = euclidean._scan
+    monkeypatch.setattr(euclidean, "_scan", lambda *a: (scans.append(1), scan(*a)))
+    rows = integers(1, 90, 4).astype(dtype)
+    search(integers(0, 1, 4), rows, 3, squares=squared_lengths(rows) if known else None)
+    search(integers(0, 2, 4), rows, 3)
+    assert len(scans) == scanned
