@@ -1,10 +1,13 @@
 """The per-example work of a builder, on all cores of one machine, in order."""
 
 import collections
+import contextlib
+import ctypes
 import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -22,6 +25,8 @@ _CHUNK = 16
 # memory when whoever takes them is slower.
 _AHEAD = 4
 
+_ended: ctypes.c_bool  # in a worker alone: what processes share is given to them as they start
+
 
 def ordered_map(
     function: Callable[[Item], Result], items: Sequence[Item], *, processes: int | None = None
@@ -36,7 +41,7 @@ def ordered_map(
 
     Yields:
       The results in order. The first exception of `function` ends the work and is raised here as it
-      is.
+      is. Ctrl-C ends it after the items that are being worked on.
     """
     if processes is None:
         processes = 1 if len(items) < _FEW_ITEMS else _cores()
@@ -45,7 +50,8 @@ def ordered_map(
         return
     # "spawn", because forking a process in which JAX runs threads may hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _start_worker) as pool:
+    ended = context.RawValue(ctypes.c_bool, False)
+    with ProcessPoolExecutor(processes, context, _start_worker, (ended,)) as pool:
         try:
             yield from _results(pool, function, items, ahead=_AHEAD * processes)
         except BrokenProcessPool as error:
@@ -54,6 +60,7 @@ def ordered_map(
                 "processes (a script that builds needs the guard `if __name__ == '__main__':`)"
             ) from error
         finally:
+            ended.value = True
             pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -74,8 +81,9 @@ def _results(
     """Yields results in order, with `ahead` chunks under way."""
     chunks = (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
     under_way: collections.deque[Future[list[Result]]] = collections.deque()
-    for chunk in itertools.islice(chunks, ahead):
-        under_way.append(pool.submit(_map_chunk, function, chunk))
+    with _interrupts_later():
+        for chunk in itertools.islice(chunks, ahead):  # starts all workers
+            under_way.append(pool.submit(_map_chunk, function, chunk))
     while under_way:
         results = under_way.popleft().result()
         for chunk in itertools.islice(chunks, 1):
@@ -83,12 +91,47 @@ def _results(
         yield from results
 
 
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Lets Ctrl-C wait for the end of the block, and keeps it from processes that start in it.
+
+    A worker whose start is interrupted may run without being known to the pool. It then takes the
+    message to end that is meant for another one, which is waited for in vain. And a worker that
+    Ctrl-C meets before `_start_worker` prints a traceback.
+    """
+    if threading.current_thread() is not threading.main_thread():  # nothing interrupts this one
+        yield
+        return
+    came: list[int] = []
+    usual = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        if sys.platform == "win32":  # whose processes inherit no mask
+            yield
+        else:
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            try:
+                yield
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    for number in came:
+        signal.raise_signal(number)
+
+
 def _map_chunk(function: Callable[[Item], Result], chunk: Sequence[Item]) -> list[Result]:
-    return [function(item) for item in chunk]
+    """Does a chunk in a worker, or a part of it that nobody takes once the work has ended."""
+    return [function(item) for item in chunk if not _ended.value]
 
 
-def _start_worker() -> None:
-    """Leaves the answer to Ctrl-C to the parent process, and ends with it."""
+def _start_worker(ended: ctypes.c_bool) -> None:
+    """Leaves the answer to Ctrl-C to the parent process, and ends with it.
+
+    Args:
+      ended: is true in all processes when nobody waits for results any more.
+    """
+    global _ended
+    _ended = ended
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -1,8 +1,16 @@
 """Work on all cores keeps the order, passes errors on, and does not run away from its reader."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing.context import SpawnProcess
+
 import pytest
 
 from data_builders.ordered_map import ordered_map
+from tests.launch.scripts import ROOT
 
 
 class Counted(list):
@@ -34,3 +42,59 @@ def test_the_first_error_is_raised_as_it_is_in_its_place():
     with pytest.raises(ValueError, match="invalid literal"):
         list(results)
     assert list(ordered_map(int, [], processes=2)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("started", [1, 2])
+def test_an_interrupt_while_workers_start_ends_all(started, monkeypatch, capfd):
+    """A worker that started, but was unknown to the pool, once kept it from ending for ever."""
+    begun, start = [], SpawnProcess.start
+
+    def start_then_interrupt(process):
+        start(process)
+        begun.append(process)
+        if len(begun) == started:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)  # Python sees it here
+
+    monkeypatch.setattr(SpawnProcess, "start", start_then_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        list(ordered_map(str, range(2000), processes=2))
+    assert len(begun) == 2 and not any(process.is_alive() for process in begun)
+    assert capfd.readouterr().err == ""
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+TERMINAL = """
+import sys, time
+from data_builders.ordered_map import ordered_map
+
+if __name__ == "__main__":
+    results = ordered_map(time.sleep, [0.5] * 640, processes=2)
+    if sys.argv[1] == "working":
+        next(results)
+    print("begun", flush=True)
+    try:
+        list(results)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["starting", "working"])
+def test_ctrl_c_of_a_terminal_reaches_the_parent_alone_and_does_not_wait_for_chunks(when, tmp_path):
+    """A terminal sends it to all processes; 16 items of a chunk take 8 s here."""
+    (tmp_path / "script.py").write_text(TERMINAL)
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "script.py", when], start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert process.stdout.readline() == "begun\n"
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGINT)
+    begun = time.monotonic()
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "interrupted\n", "")
+    assert when == "starting" or time.monotonic() - begun < 5

@@ -3,6 +3,7 @@ what an undisturbed run makes.
 """
 
 import contextlib
+import operator
 import os
 import random
 import signal
@@ -75,12 +76,14 @@ def test_an_index(launch, all_runs, tmp_path):
     assert last.status == 0 and "24 pictures" in last.out
 
     def rows(uri):
-        table = (
-            open_store(str(uri)).columns(["id", "path", "width", "height", "vector"]).to_pylist()
-        )
-        return sorted((row["path"], row["id"], row["width"], tuple(row["vector"])) for row in table)
+        table = open_store(str(uri)).columns(["path", "id", "width", "height", "vector"])
+        return sorted(table.drop_columns("_rowid").to_pylist(), key=operator.itemgetter("path"))
 
-    assert rows(cut) == rows(whole)
+    for one, other in zip(rows(cut), rows(whole), strict=True):
+        # How a picture's numbers are rounded depends on its place in a batch, and that on where the
+        # synchroniser begins.
+        np.testing.assert_allclose(one.pop("vector"), other.pop("vector"), rtol=1e-5, atol=1e-6)
+        assert one == other
 
 
 def test_a_training(launch, data_dir, tmp_path):

@@ -139,7 +139,12 @@ def from_shell(folder, name, *positional, send=None, when=None, **values):
             wait_for(lambda: when in out.read_text() or process.poll() is not None)
             time.sleep(1.5)
             process.send_signal(send)
-        status = process.wait(timeout=120)
+        try:
+            status = process.wait(timeout=120)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"does not end: {out.read_text()}\n{err.read_text()}") from None
     return Result(status, out.read_text(), err.read_text())
 
 
