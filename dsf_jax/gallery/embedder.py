@@ -16,8 +16,8 @@ class Embedder(NamedTuple):
     Attributes:
       digest: digest of the network's parameters.
       layer: feature of the network that it computes.
-      embed_photos: [b, 256, 256, 3] uint8 -> [b, d] float32, L2-normalised.
-      batch_size: b that `embed_photos` is called with, always.
+      embed_photos: [b, 256, 256, 3] uint8 -> [b, d] float32, L2-normalised; see `features`.
+      batch_size: the largest b that `embed_photos` is called with.
       backbone: name of the network's architecture; for people to read.
       digest_matches: returns whether a digest, of an earlier version perhaps, is the network's; None
         where only `digest` is.
@@ -32,6 +32,19 @@ class Embedder(NamedTuple):
     digest_matches: Callable[[str], bool] | None = None
     name: str = ""
 
+    def features(self, photos: np.ndarray) -> np.ndarray:
+        """Computes what stands for photos: [b, 256, 256, 3] uint8 -> [b, d] float32, of 1 to `batch_size`
+        photos.
+
+        They are filled up to a power of 8, at most `batch_size`: few sizes are compiled, and one photo
+        that comes into a watched folder costs about what one photo costs.
+        """
+        size = 1
+        while size < len(photos):
+            size *= 8
+        padding = np.zeros((min(size, self.batch_size) - len(photos), *photos.shape[1:]), np.uint8)
+        return self.embed_photos(np.concatenate([photos, padding]))[: len(photos)]
+
     def is_of(self, digest: str) -> bool:
         """Returns whether it is of the network with this digest."""
         if digest == self.digest:
@@ -42,12 +55,12 @@ class Embedder(NamedTuple):
 def network_embedder(
     model: Model, *, layer: str | None = None, batch_size: int = 64, name: str = ""
 ) -> Embedder:
-    """Makes an embedder of a network; it is compiled once.
+    """Makes an embedder of a network.
 
     Args:
       model: network with its parameters.
       layer: name of a feature of the model's backbone; None takes its default.
-      batch_size: pictures per batch.
+      batch_size: pictures per batch, at most.
       name: run that the model was read from; for people to read.
 
     Raises:

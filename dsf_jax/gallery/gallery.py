@@ -112,8 +112,8 @@ class Gallery:
           ValueError: when the features do not have more than this number of dimensions, or the folder
             holds something else.
         """
-        blank = np.full((embedder.batch_size, PHOTO_SIZE, PHOTO_SIZE, 3), 255, np.uint8)
-        features = embedder.embed_photos(blank).shape[1]
+        blank = np.full((1, PHOTO_SIZE, PHOTO_SIZE, 3), 255, np.uint8)
+        features = embedder.features(blank).shape[1]
         if not 0 <= dimensions < features:
             raise ValueError(
                 f"dimensions={dimensions} must be less than the {features} of {embedder.layer}; choose "

@@ -176,11 +176,7 @@ class Synchroniser:
         new = [(content, content.photo) for content in batch if content.photo is not None]
         embedded = self._copies([content for content in batch if content.photo is None])
         if new:
-            photos = np.stack([photo for _, photo in new])
-            padding = np.zeros(
-                (self._embedder.batch_size - len(photos), *photos.shape[1:]), np.uint8
-            )
-            features = self._embedder.embed_photos(np.concatenate([photos, padding]))[: len(photos)]
+            features = self._embedder.features(np.stack([photo for _, photo in new]))
             features = projection(features) if projection else features
             for (content, _), vector in zip(new, features, strict=True):
                 embedded.append(_EmbeddedPicture(content._replace(photo=None), vector))

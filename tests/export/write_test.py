@@ -131,17 +131,17 @@ def alexnet(tmp_path_factory):
 
 def test_the_same_numbers_without_this_package(alexnet, tmp_path):
     model, folder = alexnet
-    inputs = inputs_of(64)
+    inputs = inputs_of(9)
     asked, expected = {}, {}
     for function, field in (("photo_features", "photo"), ("sketch_features", "points")):
         layers = model.backbone.compared_features
         live = embed_layers(model, {field: inputs[field]}, layers)
-        for batch in (1, 3, 64):
+        for batch in (1, 3, 9):
             key = f"{function}:{batch}"
             asked[key] = inputs[field][:batch]
             expected |= {f"{key}:{layer}": np.asarray(x[:batch]) for layer, x in live.items()}
     voted = np.asarray(vote(model, {"points": inputs["points"]}))
-    for batch in (1, 3, 64):
+    for batch in (1, 3, 9):
         key = f"sketch_classes:{batch}"
         asked[key] = inputs["points"][:batch]
         expected[f"{key}:classes"] = voted[:batch]
