@@ -99,7 +99,8 @@ def _interrupts_later() -> Iterator[None]:
     message to end that is meant for another one, which is waited for in vain. And a worker that
     Ctrl-C meets before `_start_worker` prints a traceback.
     """
-    if threading.current_thread() is not threading.main_thread():  # nothing interrupts this one
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGINT) is None:  # nothing interrupts, or not Python's
         yield
         return
     came: list[int] = []
