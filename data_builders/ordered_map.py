@@ -104,18 +104,13 @@ def _interrupts_later() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    usual = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
-    try:
-        if sys.platform == "win32":  # whose processes inherit no mask
-            yield
-        else:
+    with contextlib.ExitStack() as undo:
+        usual = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+        undo.callback(signal.signal, signal.SIGINT, usual)
+        if sys.platform != "win32":  # whose processes inherit no mask
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-            try:
-                yield
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    finally:
-        signal.signal(signal.SIGINT, usual)
+            undo.callback(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
+        yield
     for number in came:
         signal.raise_signal(number)
 

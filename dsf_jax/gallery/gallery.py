@@ -112,7 +112,8 @@ class Gallery:
           ValueError: when the features do not have more than this number of dimensions, or the folder
             holds something else.
         """
-        blank = np.full((1, PHOTO_SIZE, PHOTO_SIZE, 3), 255, np.uint8)
+        # A whole batch: its size is compiled for the pictures anyway, another one for this alone.
+        blank = np.full((embedder.batch_size, PHOTO_SIZE, PHOTO_SIZE, 3), 255, np.uint8)
         features = embedder.features(blank).shape[1]
         if not 0 <= dimensions < features:
             raise ValueError(
