@@ -51,16 +51,19 @@ def ordered_map(
     # "spawn", because forking a process in which JAX runs threads may hang.
     context = multiprocessing.get_context("spawn")
     ended = context.RawValue(ctypes.c_bool, False)
-    with ProcessPoolExecutor(processes, context, _start_worker, (ended,)) as pool:
-        try:
-            yield from _results(pool, function, items, ahead=_AHEAD * processes)
-        except BrokenProcessPool as error:
-            raise ChildProcessError(
-                "a worker process died, probably for want of memory; free some, or start fewer "
-                "processes (a script that builds needs the guard `if __name__ == '__main__':`)"
-            ) from error
-        finally:
-            ended.value = True
+    pool = ProcessPoolExecutor(processes, context, _start_worker, (ended,))
+    try:
+        yield from _results(pool, function, items, ahead=_AHEAD * processes)
+    except BrokenProcessPool as error:
+        raise ChildProcessError(
+            "a worker process died, probably for want of memory; free some, or start fewer "
+            "processes (a script that builds needs the guard `if __name__ == '__main__':`)"
+        ) from error
+    finally:
+        ended.value = True
+        # What Ctrl-C left unread is ended by garbage collection, perhaps in the pool's own thread, which
+        # cannot wait for itself.
+        with contextlib.suppress(RuntimeError):
             pool.shutdown(wait=True, cancel_futures=True)
 
 

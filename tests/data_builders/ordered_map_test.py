@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from multiprocessing.context import SpawnProcess
 
@@ -63,6 +64,30 @@ def test_an_interrupt_while_workers_start_ends_all(started, monkeypatch, capfd):
     assert len(begun) == 2 and not any(process.is_alive() for process in begun)
     assert capfd.readouterr().err == ""
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.slow
+def test_what_is_left_unread_may_be_collected_by_the_pools_own_thread():
+    """It cannot wait for itself: a traceback was printed."""
+    results = ordered_map(str, range(2000), processes=2)
+    next(results)
+    (thread,) = (x for x in threading.enumerate() if type(x).__name__ == "_ExecutorManagerThread")
+    closed, raised = threading.Event(), []
+    work = thread.wait_result_broken_or_wakeup
+
+    def close_then_work():
+        if not closed.is_set():
+            try:
+                results.close()
+            except RuntimeError as error:
+                raised.append(error)
+            closed.set()
+        return work()
+
+    thread.wait_result_broken_or_wakeup = close_then_work
+    assert closed.wait(60) and not raised
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 TERMINAL = """
