@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from multiprocessing.context import SpawnProcess
+from typing import Any
 
 import pytest
 
@@ -69,9 +70,10 @@ def test_an_interrupt_while_workers_start_ends_all(started, monkeypatch, capfd):
 @pytest.mark.slow
 def test_what_is_left_unread_may_be_collected_by_the_pools_own_thread():
     """It cannot wait for itself: a traceback was printed."""
-    results = ordered_map(str, range(2000), processes=2)
+    results: Any = ordered_map(str, range(2000), processes=2)
     next(results)
-    (thread,) = (x for x in threading.enumerate() if type(x).__name__ == "_ExecutorManagerThread")
+    threads = {type(x).__name__: x for x in threading.enumerate()}
+    thread: Any = threads["_ExecutorManagerThread"]
     closed, raised = threading.Event(), []
     work = thread.wait_result_broken_or_wakeup
 
