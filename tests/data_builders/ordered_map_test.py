@@ -70,9 +70,10 @@ def test_an_interrupt_while_workers_start_ends_all(started, monkeypatch, capfd):
 @pytest.mark.slow
 def test_what_is_left_unread_may_be_collected_by_the_pools_own_thread():
     """It cannot wait for itself: a traceback was printed."""
+    earlier = threading.enumerate()
     results: Any = ordered_map(str, range(2000), processes=2)
     next(results)
-    threads = {type(x).__name__: x for x in threading.enumerate()}
+    threads = {type(x).__name__: x for x in threading.enumerate() if x not in earlier}
     thread: Any = threads["_ExecutorManagerThread"]
     closed, raised = threading.Event(), []
     work = thread.wait_result_broken_or_wakeup
@@ -87,6 +88,8 @@ def test_what_is_left_unread_may_be_collected_by_the_pools_own_thread():
         return work()
 
     thread.wait_result_broken_or_wakeup = close_then_work
+    with thread.shutdown_lock:
+        thread.thread_wakeup.wakeup()  # all that is under way may be done already: it would wait for ever
     assert closed.wait(60) and not raised
     thread.join(60)
     assert not thread.is_alive()
