@@ -68,7 +68,7 @@ class UnreadableFile(NamedTuple):
     Attributes:
       file: the file, as it was found.
       reason: one line that names it.
-      is_gone: whether what was stored of it is void: the file is missing or holds something else now.
+      is_gone: whether it holds something else than a picture now, so that what was stored of it is void.
         Otherwise it could not be read this time.
     """
 
@@ -194,8 +194,9 @@ def read_file(
             file, f"{printable(file.path)}: its name is not UTF-8; rename it", is_gone=False
         )
     except FileNotFoundError:
-        reason = f"{file.path} vanished before it was read; the next run will delete its row"
-        return UnreadableFile(file, reason, is_gone=True)
+        # Perhaps with its whole disk: what becomes of its row is for the next crawl to say.
+        reason = f"{file.path} vanished before it was read; run again, which looks where it is"
+        return UnreadableFile(file, reason, is_gone=False)
     except OSError as error:
         reason = f"{file.path}: {error.strerror or error}; fix it and run again"
         return UnreadableFile(file, reason, is_gone=False)

@@ -43,7 +43,7 @@ from dsf_jax.gallery.projection import NUM_QUERIES, TOP_K, Projection, overlap
 from dsf_jax.gallery.shared_lock import SharedLock
 from dsf_jax.gallery.snapshot import Filter, Neighbour, Picture, Snapshot
 from dsf_jax.gallery.store import Store, create_store, open_store
-from dsf_jax.gallery.store_config import StoreConfig
+from dsf_jax.gallery.store_config import StoreConfig, made_again
 from dsf_jax.gallery.sync import remove_folder, sync_files, sync_folder
 from dsf_jax.gallery.synchroniser import Changes, Report
 from dsf_jax.images.views import PHOTO_SIZE
@@ -341,11 +341,8 @@ class Gallery:
     def _latest(self) -> Store:
         """Opens the store's latest version; ValueError when it has been made again of other features."""
         store = self._snapshot.store.latest()
-        if store.config != self.config:
-            raise ValueError(
-                f"{self.uri} has been made again since it was opened, of {store.config.layer} features of "
-                f"the network {store.config.digest}; open it again with that network"
-            )
+        if not store.config.holds_the_same(self.config):
+            raise made_again(self.uri, store.config)
         return store
 
     def _needed_embedder(self) -> Embedder:

@@ -46,6 +46,11 @@ def storage_errors(uri: str) -> Iterator[None]:
         raise
 
 
+def damaged(uri: str, what: str) -> OSError:
+    """Returns the error for a gallery that lacks a part."""
+    return OSError(f"{uri} is damaged: {what}; restore it from a copy, or {_AGAIN}")
+
+
 def _explained(text: str, uri: str) -> OSError:
     """Returns the error to raise for what the storage library says."""
     reason = _SOURCE_PLACE.sub("", text.partition("\n")[0]).strip()
@@ -58,9 +63,7 @@ def _explained(text: str, uri: str) -> OSError:
     if "Not found" in reason or (number and int(number[1]) == errno.ENOENT):
         missing = re.search(r"(\w+\.lance/\S+)", reason)
         which = f" ({missing[1].rstrip(',.:')})" if missing else ""
-        return OSError(
-            f"{uri} is damaged: a file of it is missing{which}; restore it from a copy, or {_AGAIN}"
-        )
+        return damaged(uri, f"a file of it is missing{which}")
     if number:
         code = int(number[1])
         code = _WINDOWS.get(code, code) if sys.platform == "win32" else code

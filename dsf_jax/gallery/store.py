@@ -18,8 +18,8 @@ import numpy as np
 
 from dsf_jax.data.picture_folders import is_system_folder
 from dsf_jax.gallery.projection import Projection
-from dsf_jax.gallery.storage_errors import storage_errors
-from dsf_jax.gallery.store_config import StoreConfig, unknown_format
+from dsf_jax.gallery.storage_errors import damaged, storage_errors
+from dsf_jax.gallery.store_config import StoreConfig, made_again, unknown_format
 
 if TYPE_CHECKING:
     import lancedb
@@ -43,7 +43,9 @@ FILE_COLUMNS = ("path", "id", "label", "folder", "bytes", "mtime_ns")
 LISTED_COLUMNS = ("path", "id", "label", "folder", "width", "height")
 READ_ROWS = 1024  # at a time
 SMALL_FRAGMENTS = 32  # from this number of commits on, they are merged into one file
-RETENTION = timedelta(hours=1)  # for how long a version that is no longer the latest can be read
+RETENTION = timedelta(
+    hours=1
+)  # versions made longer ago go when it is tidied up, but for the latest
 RETRIES = 10
 PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
 PROBES, EF = 20, 200  # partitions that a search looks into, and candidates within each
@@ -77,11 +79,23 @@ class Store:
         return self._pictures.version
 
     def checkout_latest(self) -> bool:
-        """Moves it to the latest version; returns whether others have committed since."""
+        """Moves it to the latest version; returns whether others have committed since.
+
+        Raises:
+          ValueError: when another process has made the gallery again, of other features.
+        """
         with storage_errors(self.uri):
             before = self._pictures.version
-            self._pictures.checkout_latest()
+            self._move_on()
             return self._pictures.version != before
+
+    def _move_on(self) -> None:
+        self._pictures.checkout_latest()
+        now = _config(self._pictures.schema, self.uri)
+        if not now.holds_the_same(
+            self.config
+        ):  # what is computed for the old one must not get into it
+            raise made_again(self.uri, now)
 
     def __len__(self) -> int:
         """Returns the number of rows."""
@@ -149,7 +163,7 @@ class Store:
             attempt = 1
             while True:
                 try:
-                    self._pictures.checkout_latest()
+                    self._move_on()
                     return action()
                 except RuntimeError as error:
                     if "conflict" not in str(error).lower() or attempt == RETRIES:
@@ -157,7 +171,8 @@ class Store:
                     attempt += 1
 
     def compact(self, num_rewritten: int) -> None:
-        """Merges small files and removes what no version of the last hour needs, if it is worth it.
+        """Merges small files and removes what neither the latest version nor one of the last hour needs,
+        if it is worth it.
 
         Args:
           num_rewritten: number of rows that were replaced or deleted: only this frees their space.
@@ -208,10 +223,18 @@ class Store:
         return found["_rowid"].to_numpy(), found["_distance"].to_numpy()
 
     def projection(self) -> Projection | None:
-        """Reads the projection; None where none has been learned yet."""
+        """Reads the projection; None where none has been learned yet.
+
+        Raises:
+          OSError: when there are rows, which are stored after it.
+        """
         try:
             found = self._database.open_table(PROJECTION).to_arrow()
-        except ValueError:
+        except ValueError as error:
+            if len(self):
+                raise damaged(
+                    self.uri, f"its projection, {PROJECTION}.lance, is missing"
+                ) from error
             return None
         return Projection.from_bytes(found["content"][0].as_py())
 
@@ -219,6 +242,7 @@ class Store:
         """Stores a projection unless another process was first; returns the stored one."""
         content = pa.table({"content": pa.array([projection.to_bytes()], pa.large_binary())})
         with storage_errors(self.uri):
+            self._move_on()
             try:
                 self._database.create_table(PROJECTION, content)
             except ValueError as error:
@@ -291,7 +315,7 @@ def create_store(uri: str, config: StoreConfig) -> Store:
 
 def _is_empty_of_others(store: Store, config: StoreConfig) -> bool:
     """Returns whether a run that came to nothing left a store of another configuration."""
-    return not len(store) and store.config != config
+    return not len(store) and not store.config.holds_the_same(config)
 
 
 def _check_place(folder: pathlib.Path, uri: str) -> None:

@@ -34,6 +34,10 @@ class StoreConfig(NamedTuple):
         """Returns whether the stored vectors are principal components."""
         return self.dimensions < self.features
 
+    def holds_the_same(self, other: "StoreConfig") -> bool:
+        """Returns whether vectors of the two may lie in one gallery, whatever their networks are called."""
+        return self._replace(network="") == other._replace(network="")
+
     def to_json(self) -> str:
         """Serialises it with the number of the format."""
         return json.dumps({"format": FORMAT} | self._asdict())
@@ -68,6 +72,14 @@ class StoreConfig(NamedTuple):
                 "under another name with python -m launch.index"
             )
         return config
+
+
+def made_again(uri: str, now: StoreConfig) -> ValueError:
+    """Returns the error for a gallery that has become another one since it was opened."""
+    return ValueError(
+        f"{uri} has been made again since it was opened, of {now.layer} features of the network "
+        f"{now.digest}; open it again with that network"
+    )
 
 
 def unknown_format(uri: str) -> ValueError:

@@ -4,7 +4,12 @@ import os
 import pathlib
 from collections.abc import Iterable
 
-from dsf_jax.data.picture_folders import is_excluded, is_system_folder, unreadable_line
+from dsf_jax.data.picture_folders import (
+    DANGLING,
+    is_excluded,
+    is_system_folder,
+    unreadable_line,
+)
 from dsf_jax.gallery.crawl import CrawlResult, PictureFile, crawl, one_form, stat_file
 from dsf_jax.gallery.embedder import Embedder
 from dsf_jax.gallery.store import Store
@@ -25,8 +30,10 @@ def sync_folder(
     missing = set(synchroniser.known).difference(file.path for file in found.files)
     synchroniser.write(found.files)
     # Looked for again: writing may have taken hours, and a file that was missing may be back.
-    lost = {path for path in missing if _is_lost(pathlib.Path(path), found)}
-    absent = {} if prune else _absent(lost, found, synchroniser)
+    missing.intersection_update(synchroniser.known)  # another process may have deleted some
+    void = _void(found)
+    lost = {path for path in missing if _is_lost(pathlib.Path(path), found, void)}
+    absent = {} if prune else _absent(lost, found, void, synchroniser)
     synchroniser.delete(lost.difference(*absent.values()))
     synchroniser.compact()
     changes = synchroniser.changes(unreadable_line(path) for path in found.unreadable)
@@ -42,6 +49,7 @@ def sync_files(
     absolute = [pathlib.Path(path).expanduser().resolve() for path in paths]
     files = {path: _stat(path) for path in absolute}
     synchroniser.write([file for file in files.values() if file])
+    synchroniser.delete(())
     return synchroniser.changes(
         f"{path} is not a file that can be read" for path in absolute if not files[path]
     )
@@ -61,11 +69,21 @@ def remove_folder(store: Store, folder: str | os.PathLike[str]) -> int:
     return len(paths)
 
 
-def _is_lost(path: pathlib.Path, found: CrawlResult) -> bool:
+def _void(found: CrawlResult) -> frozenset[pathlib.Path]:
+    """Returns what the crawl saw to be no picture, and links to folders that it read by another path."""
+    return frozenset(
+        path
+        for kind, paths in found.passed_over.items()
+        if not kind.remedy and kind != DANGLING  # where a link leads may come back
+        for path in paths
+    )
+
+
+def _is_lost(path: pathlib.Path, found: CrawlResult, void: frozenset[pathlib.Path]) -> bool:
     """Returns whether a known file of a folder is there no more, as far as can be seen."""
     if not path.is_relative_to(found.root):
         return False
-    if _is_unwanted(path, found):
+    if _is_unwanted(path, found, void):
         return True
     if any(path.is_relative_to(folder) for folder in found.unreadable):
         return False
@@ -75,16 +93,21 @@ def _is_lost(path: pathlib.Path, found: CrawlResult) -> bool:
         return False
 
 
-def _is_unwanted(path: pathlib.Path, found: CrawlResult) -> bool:
-    """Returns whether a file is excluded, or lies where systems keep their own, which earlier versions
-    indexed.
+def _is_unwanted(path: pathlib.Path, found: CrawlResult, void: frozenset[pathlib.Path]) -> bool:
+    """Returns whether a file is excluded or void, or lies where systems keep their own, which earlier
+    versions indexed.
     """
     place = path.relative_to(found.root)
-    return is_excluded(place, found.exclude) or any(map(is_system_folder, place.parts[:-1]))
+    if is_excluded(place, found.exclude) or any(map(is_system_folder, place.parts[:-1])):
+        return True
+    return not void.isdisjoint((path, *path.parents))
 
 
 def _absent(
-    lost: Iterable[str], found: CrawlResult, synchroniser: Synchroniser
+    lost: Iterable[str],
+    found: CrawlResult,
+    void: frozenset[pathlib.Path],
+    synchroniser: Synchroniser,
 ) -> dict[str, list[str]]:
     """Returns the lost files of folders that hold no picture any more: {uppermost such folder: paths}.
 
@@ -99,7 +122,7 @@ def _absent(
     }
     absent: dict[str, list[str]] = {}
     for path in sorted(lost):
-        if synchroniser.known[path][0] in ids or _is_unwanted(pathlib.Path(path), found):
+        if synchroniser.known[path][0] in ids or _is_unwanted(pathlib.Path(path), found, void):
             continue
         folders = [
             str(folder) for folder in pathlib.Path(path).parents if str(folder) not in in_use

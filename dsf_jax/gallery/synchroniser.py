@@ -11,7 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from dsf_jax.gallery.crawl import PictureContent, PictureFile, UnreadableFile, read_ahead
+from dsf_jax.gallery.crawl import (
+    PictureContent,
+    PictureFile,
+    UnreadableFile,
+    read_ahead,
+    read_file,
+)
 from dsf_jax.gallery.embedder import Embedder
 from dsf_jax.gallery.projection import (
     NUM_QUERIES,
@@ -96,7 +102,8 @@ class Synchroniser:
         """Adds or updates files, except for those that are as they were.
 
         Raises:
-          ValueError: when there are too few pictures to learn the projection from.
+          ValueError: when there are too few pictures to learn the projection from, or another process
+            has made the gallery again, of other features.
           OSError: when the store is full or fails; what was committed stays.
         """
         if not files:
@@ -127,6 +134,11 @@ class Synchroniser:
     def compact(self) -> None:
         """Frees space in the store where that is worth its time."""
         self._store.compact(self._rewritten + len(self._gone))
+
+    def _catch_up(self) -> None:
+        """Moves the store to its latest version, and reads what others have committed."""
+        if self._store.checkout_latest():
+            self._read_known()
 
     def _read_known(self) -> None:
         columns = self._store.columns(FILE_COLUMNS).to_pydict()
@@ -173,8 +185,10 @@ class Synchroniser:
         self, batch: Sequence[PictureContent], projection: Projection | None
     ) -> list[_EmbeddedPicture]:
         """Computes the vectors of at most one batch; those of known pictures are read."""
-        new = [(content, content.photo) for content in batch if content.photo is not None]
-        embedded = self._copies([content for content in batch if content.photo is None])
+        embedded, others = self._copies([content for content in batch if content.photo is None])
+        new = [
+            (content, content.photo) for content in [*batch, *others] if content.photo is not None
+        ]
         if new:
             features = self._embedder.features(np.stack([photo for _, photo in new]))
             features = projection(features) if projection else features
@@ -182,25 +196,35 @@ class Synchroniser:
                 embedded.append(_EmbeddedPicture(content._replace(photo=None), vector))
         return embedded
 
-    def _copies(self, contents: Sequence[PictureContent]) -> list[_EmbeddedPicture]:
-        """Reads what is stored of pictures that the store has already."""
+    def _copies(
+        self, contents: Sequence[PictureContent]
+    ) -> tuple[list[_EmbeddedPicture], list[PictureContent]]:
+        """Reads what is stored of pictures that the store had; and those anew whose last row is gone by
+        now, as where files have changed names with each other.
+        """
         if not contents:
-            return []
+            return [], []
+        self._catch_up()  # an older version may have been tidied away
         stored = self._store.rows_where("id", sorted({content.id for content in contents}))
         by_id = {key: row for row, key in enumerate(stored["id"].to_pylist())}
-        copies = []
+        copies, others = [], []
         for content in contents:
             if content.id not in by_id:
-                self._failed.append(
-                    f"{content.file.path}: its row was deleted meanwhile; index the folder again"
-                )
+                others += self._read_anew(content.file)
                 continue
             row = {name: stored[name][by_id[content.id]] for name in (*COPIED, "vector")}
             vector = row.pop("vector").values.to_numpy()
             complete = content._replace(**{k: v.as_py() for k, v in row.items()})
             copies.append(_EmbeddedPicture(complete, vector))
         self._reused += sum(self._is_another(copy.content) for copy in copies)
-        return copies
+        return copies, others
+
+    def _read_anew(self, file: PictureFile) -> list[PictureContent]:
+        outcome = read_file(file, lambda key: False)
+        if isinstance(outcome, PictureContent):
+            return [outcome]
+        self._note(outcome)
+        return []
 
     def _is_another(self, content: PictureContent) -> bool:
         """Returns whether a file's picture differs from the one that the store has by its path."""
@@ -232,9 +256,10 @@ class Synchroniser:
 
     def _commit(self, embedded: Sequence[_EmbeddedPicture]) -> None:
         """Stores pictures, except for those that another process has stored meanwhile."""
-        if self._store.checkout_latest():
-            self._read_known()
-        embedded = [x for x in embedded if not self._is_known(x.content.file)]
+        self._catch_up()
+        there = [self._is_known(x.content.file) for x in embedded]
+        self._unchanged += sum(there)
+        embedded = [x for x, is_there in zip(embedded, there, strict=True) if not is_there]
         if not embedded:
             return
         contents = [x.content for x in embedded]

@@ -82,9 +82,12 @@ def write_blocks(
         return
     count = batch_count(n, batch_size)
     with directory_lock(folder) if is_primary() else contextlib.nullcontext():
-        if is_primary() and not (folder / DONE).exists():
+        # Another run may have completed it before this one got the lock.
+        if is_primary() and not _is_complete(folder, wanted) and not (folder / DONE).exists():
             _begin(folder, wanted, source_ids, count)
         _barrier("begun")
+        if _is_complete(folder, wanted):
+            return
         done = _open_array(folder / DONE, (count,), np.bool_)
         own = range(jax.process_index(), count, jax.process_count())
         for block in blocks(numbers=[number for number in own if not done[number]]):

@@ -126,6 +126,8 @@ class Nearness(NamedTuple):
           vector: [d] query.
           found: [k, d] vectors of the first NUM_COMPARED results, nearest first; at least one.
         """
+        if self.bounds == NO_STEPS:  # nothing to judge by
+            return False
         ahead = self.distances(vector).deviations(float(np.linalg.norm(found[0] - vector)))
         steps = self.steps(ahead)
         return steps == 1 or (steps <= FAR_STEPS and spread(found) > self.spread_bound)

@@ -1,6 +1,7 @@
 """Where a gallery may be made, and what is left of one that came to nothing or was damaged."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -73,6 +74,17 @@ def test_a_projection_that_outlived_its_run_goes_with_the_empty_gallery(tmp_path
     again = Gallery.open_or_create(tmp_path / "gallery", EMBEDDER, dimensions=4)
     assert again.sync(folder).added == 6
     assert again.project(feature(0)).shape == (1, 4)
+
+
+def test_a_projection_that_is_missing_is_not_learned_anew_beside_old_rows(tmp_path, folder):
+    uri = tmp_path / "gallery"
+    Gallery.create(uri, EMBEDDER, dimensions=3).sync(folder)
+    shutil.rmtree(uri / "projection.lance")
+    save(folder / "new.png", 99)
+    gallery = Gallery.open(uri, EMBEDDER)
+    for method in (lambda: gallery.sync(folder), lambda: gallery.search(feature(0), 1)):
+        with pytest.raises(OSError, match=r"is damaged: its projection.* missing; restore"):
+            method()
 
 
 def data_files(uri):

@@ -227,3 +227,29 @@ def test_a_picture_whose_library_is_absent_keeps_its_row(gallery, folder, monkey
     assert line.startswith(
         f"{folder}/here/a.png is of the format HEIF, which is not read here; run"
     )
+
+
+@pytest.mark.parametrize("prune", [False, True])
+def test_files_that_hold_no_picture_any_more_go_whatever_their_suffix(gallery, folder, prune):
+    """What is known by its content is not listed again once that is text."""
+    for seed, name in enumerate(("notes.dat", "without", "h.png"), 50):
+        save(folder / "here" / f"{name}.png", seed)
+        (folder / "here" / f"{name}.png").rename(folder / "here" / name)
+    assert gallery.sync(folder).added == 3
+    for name in ("notes.dat", "without", "h.png"):
+        (folder / "here" / name).write_text("text")
+    changes = gallery.sync(folder, prune=prune)
+    assert changes.deleted == 3
+    assert len(changes.failed) == 1 and "h.png" in changes.failed[0]
+    assert found(gallery) == sorted(f"{folder}/{name}" for name in NAMES)
+
+
+def test_a_folder_that_is_read_by_another_link_leaves_no_old_picture(gallery, folder, tmp_path):
+    save(tmp_path / "elsewhere/x.png", 60)
+    (folder / "second").symlink_to(tmp_path / "elsewhere")
+    gallery.sync(folder)
+    (folder / "first").symlink_to(tmp_path / "elsewhere")
+    save(tmp_path / "elsewhere/x.png", 61)
+    changes = gallery.sync(folder)
+    assert (changes.added, changes.deleted, changes.absent) == (1, 1, ())
+    assert found(gallery) == sorted(f"{folder}/{name}" for name in ("first/x.png", *NAMES))

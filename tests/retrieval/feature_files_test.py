@@ -223,6 +223,22 @@ def test_ids_must_fit(tmp_path):
     assert not (tmp_path / "test").exists()
 
 
+def test_what_another_run_completes_before_this_one_is_let_in_stays(whole, tmp_path, monkeypatch):
+    """Its files were made anew, full of zeros, beside the mark that says that all is there."""
+    folder, lock = tmp_path / "test", block_files.directory_lock
+    with pytest.raises(Killed):
+        extracted(folder, Dying(drawings(N), 5))
+
+    def late(place):
+        monkeypatch.setattr(block_files, "directory_lock", lock)
+        extracted(folder)
+        return lock(place)
+
+    monkeypatch.setattr(block_files, "directory_lock", late)
+    assert extracted(folder).read == []
+    assert contents(folder) == contents(whole)
+
+
 def test_two_writers_are_one_too_many(tmp_path):
     folder = tmp_path / "test"
     with (

@@ -29,6 +29,12 @@ def test_steps_by_bounds():
     ]  # fmt: skip
 
 
+def test_one_picture_alone_is_no_standard():
+    vectors = np.eye(1, 8, dtype=np.float32)
+    alone = Nearness.calibrated(vectors, 1, lambda probes, k: [vectors])
+    assert not alone.nothing_near(vectors[0], vectors)
+
+
 def test_a_sample_measures_euclidean_distances():
     rng = np.random.default_rng(0)
     vectors, query = rng.standard_normal((20, 6)).astype(np.float32), np.ones(6, np.float32)
