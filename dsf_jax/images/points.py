@@ -23,6 +23,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from dsf_jax.images.enlarging import enlarged, with_firm_lines
 from dsf_jax.images.thinning import centre_lines, inked, inside_of_areas, largest_around, recentred
 
 CANVAS = 681
@@ -137,8 +138,8 @@ def _line_darkness(strength: np.ndarray, level: int) -> np.ndarray:
     """Thins a drawing: [CANVAS, CANVAS] uint8, the darkness of each point, 0 elsewhere."""
     side = max(strength.shape)
     if side < CANVAS:
-        on_canvas = _enlarged(strength)
-        ink = on_canvas >= level
+        on_canvas = enlarged(strength, CANVAS)
+        ink = enlarged(with_firm_lines(strength, level, CANVAS), CANVAS) >= level
         line = recentred(centre_lines(ink), on_canvas, math.ceil(1.5 * CANVAS / side))
         kept = line | inside_of_areas(ink, line)
         return np.where(kept, largest_around(on_canvas, _AROUND), 0)
@@ -146,23 +147,6 @@ def _line_darkness(strength: np.ndarray, level: int) -> np.ndarray:
     darkness = _on_canvas(np.where(centre_lines(strength >= level), around, 0))
     area = _area_darkness(strength, level)
     return np.where(inside_of_areas(area > 0, darkness > 0), area, darkness)
-
-
-def _enlarged(strength: np.ndarray) -> np.ndarray:
-    """Enlarges a drawing to the canvas, centred on it: [CANVAS, CANVAS] uint8.
-
-    Linear interpolation keeps strokes joined that touch, at corners too, and apart where a row or
-    column of paper lies between them; and it makes nothing darker than it is.
-    """
-    from PIL import Image  # points of strokes need none of it
-
-    side = max(strength.shape)
-    margin = [(side - n) / 2 for n in strength.shape]
-    padded = np.pad(strength, [(math.ceil(m), math.ceil(m)) for m in margin])
-    top, left = (math.ceil(m) - m for m in margin)  # half a pixel, or none
-    box = (left, top, left + side, top + side)
-    enlarged = Image.fromarray(padded).resize((CANVAS, CANVAS), Image.Resampling.BILINEAR, box)
-    return np.asarray(enlarged)
 
 
 def points_from_strokes(

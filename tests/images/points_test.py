@@ -249,6 +249,38 @@ def test_strokes_at_the_border_keep_their_extent(side, width):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("side", [60, 150, 340, 500, 680, 700])
+@pytest.mark.parametrize("grey", [191, 180, 150, 130, 100])
+def test_a_faint_line_through_corners_stays_whole(side, grey):
+    """Half way between two pixels half of their strength is left: lines fell apart, or vanished."""
+    image = np.full((side, side), 255, np.uint8)
+    places = np.arange(side // 5, side - side // 5)
+    image[places, places] = grey
+    points = P.points_from_image(image)
+    assert pieces(on_lattice(points)) == 1
+    x, y, darkness = points.astype(int).T
+    assert np.abs(x - y).max() <= 0.25 * P.CANVAS / side + 1
+    ends = (places[[0, -1]] + 0.5) * P.CANVAS / side
+    assert np.abs([x.min(), x.max()] - ends).max() < 2.5 + P.CANVAS / side
+    assert darkness.max() <= 255 - grey  # nothing is drawn more firmly than it was
+
+
+@pytest.mark.slow
+@given(st.integers(0, 2**32 - 1), st.integers(20, 200))
+@settings(max_examples=40)
+def test_a_line_of_any_strengths_is_one_piece(seed, side):
+    rng = np.random.default_rng(seed)
+    columns = np.arange(side // 5, side - side // 5)
+    rows = side // 2 + np.cumsum(rng.integers(-1, 2, len(columns)))
+    image = np.full((side, side), 255, np.uint8)
+    image[rows % side, columns] = rng.integers(0, 192, len(columns))
+    points = P.points_from_image(image)
+    assert pieces(on_lattice(points)) == pieces(image < 255)
+    path = (np.stack([columns, rows % side], axis=1) + 0.5) / side
+    assert gaps(points, path).max() * side < 2.0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [100, 150, 400, 681, 700, 1111])
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
 @pytest.mark.parametrize("mirrored", [False, True])
