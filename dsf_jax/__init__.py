@@ -102,6 +102,7 @@ gallery.projection       features reduced by principal component analysis
 gallery.store_config     what a gallery's vectors are, as JSON
 gallery.storage_errors   what the storage library raises -> errors of one line
 gallery.store            a gallery's rows on disk or in an object store
+gallery.listing          its files, and the pictures that they hold, each content once
 gallery.shared_lock      many readers at a time, or one writer
 gallery.snapshot         one version of a gallery in memory: its pictures and their vectors
 gallery.synchroniser     files -> rows of the store, batch by batch

@@ -48,7 +48,7 @@ from dsf_jax.app.searcher import (
 )
 from dsf_jax.app.turns import Turns
 from dsf_jax.data.pictures import read_picture
-from dsf_jax.gallery.snapshot import Picture
+from dsf_jax.gallery.listing import Picture
 from dsf_jax.retrieval.features import WORDS_SHARE
 
 Q = TypeVar("Q")

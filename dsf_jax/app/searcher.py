@@ -17,7 +17,7 @@ from dsf_jax.data.mixtures import EDGE_PRESERVING, square_photo
 from dsf_jax.data.pictures import decode_picture
 from dsf_jax.gallery.finder import Finder, power_of_two
 from dsf_jax.gallery.gallery import Gallery, Neighbour
-from dsf_jax.gallery.snapshot import Picture
+from dsf_jax.gallery.listing import Picture
 from dsf_jax.images.points import DARKEST, PADDED_LENGTHS, pad_points, padded_length
 from dsf_jax.images.views import PHOTO_SIZE, QueryViews, check_query_views
 from dsf_jax.models.model import Model

@@ -39,9 +39,10 @@ from jax.experimental import multihost_utils
 from dsf_jax.gallery.contents import Contents, read_contents
 from dsf_jax.gallery.crawl import CrawlResult
 from dsf_jax.gallery.embedder import Embedder
+from dsf_jax.gallery.listing import Filter, Picture
 from dsf_jax.gallery.projection import NUM_QUERIES, TOP_K, Projection, overlap
 from dsf_jax.gallery.shared_lock import SharedLock
-from dsf_jax.gallery.snapshot import Filter, Neighbour, Picture, Snapshot
+from dsf_jax.gallery.snapshot import Neighbour, Snapshot
 from dsf_jax.gallery.store import Store, create_store, open_store
 from dsf_jax.gallery.store_config import StoreConfig, made_again
 from dsf_jax.gallery.sync import remove_folder, sync_files, sync_folder
@@ -205,7 +206,7 @@ class Gallery:
         Raises:
           ValueError: when an id is unknown; nothing is removed then.
         """
-        self._snapshot.rows(ids)
+        self._snapshot.listing.rows(ids)
         self._latest().delete("id", ids)
         self.refresh()
 
@@ -260,7 +261,8 @@ class Gallery:
     def nearest(
         self, vectors: np.ndarray, k: int, *, labels: Sequence[str] = (), folder: str | None = None
     ) -> list[list[Neighbour]]:
-        """Finds the pictures whose vectors are nearest.
+        """Finds the pictures whose vectors are nearest; one of several files is found once, by the first that
+        passes.
 
         Args:
           vectors: [q, p] float32, of `project`, `vectors` or sums of such.
@@ -288,7 +290,7 @@ class Gallery:
 
     def vectors(self, ids: Sequence[str]) -> np.ndarray:
         """Returns the stored vectors [n, p] float32 of pictures; ValueError for an unknown id."""
-        return self._read(lambda snapshot: snapshot.vectors(snapshot.rows(ids)))
+        return self._read(lambda snapshot: snapshot.vectors(snapshot.listing.rows(ids)))
 
     def sample(self, count: int, *, seed: int) -> np.ndarray:
         """Returns the stored vectors [at most count, p] float32 of random pictures, each once."""
@@ -296,8 +298,7 @@ class Gallery:
 
     def get(self, id: str) -> Picture:
         """Returns a picture; ValueError for an unknown id."""
-        snapshot = self._snapshot
-        return snapshot.picture(int(snapshot.rows([id])[0]))
+        return self._snapshot.listing.get(id)
 
     def thumbnail(self, id: str) -> bytes:
         """Returns a picture as a JPEG no side of which is longer than 256; ValueError for an unknown id."""
@@ -308,8 +309,8 @@ class Gallery:
         return self._read(lambda snapshot: snapshot.thumbnails(ids))
 
     def labels(self) -> dict[str, int]:
-        """Counts the pictures of each label, by name."""
-        return self._snapshot.labels()
+        """Counts the pictures of each label, by name; copies in folders of other names count for each."""
+        return self._snapshot.listing.labels()
 
     def _check(self, embedder: Embedder) -> None:
         """Raises ValueError unless its features are of the embedder's network and layer."""
@@ -391,6 +392,6 @@ def _neighbours(
         return [[] for _ in vectors]
     found = snapshot.search(vectors, k, filter)
     return [
-        [Neighbour(snapshot.picture(row), float(square**0.5)) for square, row in pairs]
+        [Neighbour(snapshot.listing.picture(file), float(square**0.5)) for square, file in pairs]
         for pairs in map(zip, found.squared_distances, found.indices)
     ]

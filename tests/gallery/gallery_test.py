@@ -131,6 +131,31 @@ def test_one_picture_at_two_paths_is_listed_once(gallery, folder, monkeypatch):
     assert gallery.sync(folder).unchanged == len(NAMES)
 
 
+@pytest.mark.parametrize("by_index", [False, True])
+def test_copies_are_found_in_each_of_their_folders(tmp_path, by_index):
+    """They were listed under their first path alone, and a folder of copies held none."""
+    for seed, name in enumerate(("all/1.png", "all/2.png", "best/3.png")):
+        save(tmp_path / "photos" / name, seed)
+    for copy, name in (("best/1.png", "all/1.png"), ("only/2.png", "all/2.png")):
+        (tmp_path / "photos" / copy).parent.mkdir(exist_ok=True)
+        shutil.copy(tmp_path / "photos" / name, tmp_path / "photos" / copy)
+    gallery = Gallery.create(tmp_path / "gallery", EMBEDDER)
+    gallery.sync(tmp_path / "photos")
+    if by_index:
+        gallery._snapshot = snapshot.Snapshot(gallery._snapshot.store, hold_vectors=False)
+        gallery._snapshot.store.nearest = _exact(gallery._snapshot.store.nearest)
+    assert len(gallery) == 3 and gallery.labels() == {"all": 2, "best": 2, "only": 1}
+    for query, options, names in (
+        (0, {}, ["all/1.png", "all/2.png", "best/3.png"]),
+        (0, {"folder": "best"}, ["best/1.png", "best/3.png"]),
+        (1, {"labels": ["only"]}, ["only/2.png"]),
+        (1, {"labels": ["only", "best"]}, ["only/2.png", "best/1.png", "best/3.png"]),
+    ):
+        found = [one.picture.path for one in gallery.search(feature(query), 9, **options)[0]]
+        wanted = [f"{tmp_path}/photos/{name}" for name in names]
+        assert found[0] == wanted[0] and sorted(found) == sorted(wanted)
+
+
 def test_a_second_folder_leaves_the_first_alone_and_a_sub_folder_is_its_own_root(gallery, folder):
     save(folder.parent / "others/photos/x.png", 50)
     assert gallery.sync(folder.parent / "others").added == 1
@@ -391,16 +416,19 @@ def fill(gallery, n, seed=0):
 
 
 def brute_force(vectors, rows, query, k, labels, folder):
-    """(distance, id) of the nearest, in float64; equal distances in order of path."""
-    chosen = [
-        i
-        for i in range(len(vectors) - 2)
-        if (not labels or rows["label"][i] in labels)
-        and (not folder or f"{rows['folder'][i]}/".startswith(f"{folder}/"))
-    ]
+    """(distance, id, path) of the nearest, in float64; equal distances in order of first paths, and each
+    picture once, by the first of its paths that passes.
+    """
     squares = ((vectors.astype(np.float64) - query) ** 2).sum(axis=1)
-    chosen.sort(key=lambda i: (squares[i], rows["path"][i]))
-    return [(np.float32(squares[i] ** 0.5), rows["id"][i]) for i in chosen[:k]]
+    first, passing = {}, {}
+    for i in sorted(range(len(vectors)), key=rows["path"].__getitem__):
+        first.setdefault(rows["id"][i], rows["path"][i])
+        if (not labels or rows["label"][i] in labels) and (
+            not folder or f"{rows['folder'][i]}/".startswith(f"{folder}/")
+        ):
+            passing.setdefault(rows["id"][i], (squares[i], rows["path"][i]))
+    chosen = sorted(passing, key=lambda key: (passing[key][0], first[key]))
+    return [(np.float32(passing[key][0] ** 0.5), key, passing[key][1]) for key in chosen[:k]]
 
 
 @hypothesis.given(
@@ -420,12 +448,14 @@ def test_search_equals_brute_force_under_any_filter(many, seed, k, labels, folde
     found = gallery.search(queries, k, labels=tuple(labels), folder=folder)
     for query, matches in zip(queries, found, strict=True):
         wanted = brute_force(vectors, rows, query, k, labels, folder)
-        got = [(np.float32(match.distance), match.picture.id) for match in matches]
-        assert [distance for distance, _ in got] == [distance for distance, _ in wanted]
+        got = [
+            (np.float32(match.distance), match.picture.id, match.picture.path) for match in matches
+        ]
+        assert [distance for distance, *_ in got] == [distance for distance, *_ in wanted]
         if indexed:  # the store breaks ties by itself
             wanted, got = (
-                {pair for pair in pairs if pair[0] < wanted[-1][0]} if wanted else set()
-                for pairs in (wanted, got)
+                {one for one in found if one[0] < wanted[-1][0]} if wanted else set()
+                for found in (wanted, got)
             )
         assert got == wanted
 
