@@ -188,7 +188,7 @@ ALSO = {
         "dsf_jax.training.pretrained",
     },
     "skimage": {"dsf_jax.images.descriptors", "dsf_jax.evaluation.fisher_vectors"},
-    "pyarrow": {"dsf_jax.gallery.snapshot"},
+    "pyarrow": {"dsf_jax.gallery.listing"},
     "matplotlib": {
         "dsf_jax.insight.benchmark_plots",
         "dsf_jax.insight.lettering",
