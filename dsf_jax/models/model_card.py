@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 _PLURALS = {"sketch": "sketches", "photo": "photos", "edge": "edge maps"}
+_ALL = "all"  # TFDS's name of all splits together
 
 
 class TrainingSet(NamedTuple):
@@ -87,20 +88,21 @@ class ModelCard(NamedTuple):
         )
 
     def with_retrieval(self, score: RetrievalScore) -> "ModelCard":
-        """Adds a score; it replaces that of the same data. The first comparison of several features on
-        data that the network was not trained on decides which is best.
+        """Adds a score; it takes the place of that of the same data. The first comparison of several
+        features on data that the network was not trained on decides which is best.
         """
-        data = (score.sketches, score.photos)
-        kept = tuple(own for own in self.retrieval if (own.sketches, own.photos) != data)
+        scores = {(own.sketches, own.photos): own for own in self.retrieval}
+        scores[score.sketches, score.photos] = score
         best = self.best_feature
         if not best and len(score.features) > 1 and self.is_held_out(score):
             best = score.best.feature
-        return self._replace(retrieval=(*kept, score), best_feature=best)
+        return self._replace(retrieval=tuple(scores.values()), best_feature=best)
 
     def is_held_out(self, score: RetrievalScore) -> bool:
         """Returns whether a score is of data none of which the network was trained on, as far as known."""
         trained = _parts([own.source for own in self.training_sets])
-        return trained.isdisjoint(_parts([*score.sketches, *score.photos]))
+        scored = _parts([*score.sketches, *score.photos])
+        return not any(_overlap(own, other) for own in trained for other in scored)
 
     def sentence(self, name: str) -> str:
         """Says what may be expected of the network, in one sentence.
@@ -158,9 +160,21 @@ def _score(content: Sequence[Any]) -> RetrievalScore:
 
 
 def _parts(sources: Sequence[str]) -> set[tuple[str, str]]:
-    """Cuts "NAME [SPLIT+SPLIT]" into names with one split each."""
+    """Cuts "NAME [SPLIT+SPLIT]" into names with one split each; of a slice, "train[:10%]", it is the
+    whole split.
+    """
     cut = (source.removesuffix("]").partition(" [") for source in sources)
-    return {(name, split) for name, _, splits in cut for split in splits.split("+")}
+    return {
+        (name, split.partition("[")[0].strip())
+        for name, _, splits in cut
+        for split in splits.split("+")
+    }
+
+
+def _overlap(part: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Returns whether a split of a data set may have records of another one."""
+    (name, split), (other_name, other_split) = part, other
+    return name == other_name and (split == other_split or _ALL in (split, other_split))
 
 
 def _number(value: float) -> str:

@@ -27,26 +27,29 @@ def completed(card: ModelCard, folder: pathlib.Path, digest: str) -> ModelCard:
         added = ModelCard.from_json(_read(folder).get(digest, {}))
     except (TypeError, AttributeError, KeyError) as error:
         raise _damaged(folder, error) from error
+    card = card._replace(best_feature=card.best_feature or added.best_feature)
     for score in added.retrieval:
         card = card.with_retrieval(score)
     return card
 
 
-def record(folder: pathlib.Path, digest: str, score: RetrievalScore) -> None:
+def record(folder: pathlib.Path, digest: str, score: RetrievalScore, card: ModelCard) -> None:
     """Writes how well the network of a checkpoint retrieves; what is there of the same data is replaced.
 
     Args:
       folder: checkpoint folder.
       digest: digest of the parameters.
       score: what was measured.
+      card: the network's, which says what it was trained on.
 
     Raises:
       OSError: when it cannot be written.
       ValueError: when the file is damaged.
     """
-    content = _read(folder)
-    known = ModelCard.from_json(content.get(digest, {})).with_retrieval(score)
-    content[digest] = {"retrieval": known.retrieval}
+    known = completed(card, folder, digest).with_retrieval(score)
+    # The decision is kept: scores that are measured again must not make another one.
+    own = {"retrieval": known.retrieval, "best_feature": known.best_feature}
+    content = _read(folder) | {digest: own}
     write_atomic(folder / FILE, json.dumps(content, indent=1) + "\n")
 
 

@@ -245,7 +245,7 @@ def record_retrieval(source: str | os.PathLike[str], model: Model, score: Retrie
       ValueError: when the file of earlier scores is damaged.
     """
     folder = _checkpoint_folder(_folder_and_step(source)[0])
-    card_files.record(folder, model.digest(), score)
+    card_files.record(folder, model.digest(), score, model.card)
     return model.replace(card=model.card.with_retrieval(score))
 
 

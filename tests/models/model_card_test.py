@@ -62,6 +62,33 @@ def test_the_first_comparison_decides():
     assert card.with_retrieval(other).best_feature == "L6"
 
 
+def test_a_score_of_the_same_data_takes_its_old_place():
+    other = UNSEEN._replace(photos=("tu_berlin/photo [test]",))
+    again = UNSEEN._replace(features=(FeatureScore("L6", 0.2, None), FeatureScore("L7", 0.3, None)))
+    card = ModelCard(SETS, 1043).with_retrieval(UNSEEN).with_retrieval(other).with_retrieval(again)
+    assert card.retrieval == (again, other)
+
+
+@pytest.mark.parametrize(
+    ("trained", "scored", "held_out"),
+    [
+        ("train", "train[:10%]", False),
+        ("train[:90%]", "train", False),
+        ("train[10%:]", "train[:10%]", False),  # which records these are, the name does not say
+        ("fold0+fold1", "test+fold1[:5]", False),
+        ("all", "test", False),
+        ("train", "all", False),
+        ("train", "test[:10%]", True),
+        ("fold0 + fold1", "fold2", True),
+        ("fold0 + fold1", "fold1", False),
+    ],
+)
+def test_a_part_of_what_was_trained_on_is_not_held_out(trained, scored, held_out):
+    card = ModelCard((TrainingSet(f"zoo/sketch [{trained}]", "sketch", 9),), 3)
+    score = UNSEEN._replace(sketches=(f"zoo/sketch [{scored}]",), photos=("zoo/photo [all]",))
+    assert card.is_held_out(score) == held_out
+
+
 @pytest.mark.parametrize("card", [ModelCard(), ModelCard(SETS, 1043).with_retrieval(UNSEEN)])
 def test_a_card_is_json(card):
     assert ModelCard.from_json(json.loads(json.dumps(card._asdict()))) == card

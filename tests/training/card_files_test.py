@@ -33,6 +33,34 @@ def test_a_card_is_saved_with_the_model_and_completed(tmp_path):
     assert load_model(tmp_path / "exported").card == again.card
 
 
+ONE_FEATURE = SCORE._replace(features=SCORE.features[1:])
+OTHER = RetrievalScore(
+    ("b/sketch [test]",),
+    ("b/photo [test]",),
+    3,
+    4,
+    2,
+    (FeatureScore("L1", 0.1, None), FeatureScore("L7", 0.8, None)),
+)
+
+
+@pytest.mark.parametrize(
+    ("measured", "best"),
+    [
+        ((SCORE, OTHER, SCORE), "L1"),
+        ((SCORE, OTHER, ONE_FEATURE), "L1"),
+        ((ONE_FEATURE, OTHER, SCORE), "L7"),
+    ],
+)
+def test_what_the_first_comparison_decided_stays(tmp_path, measured, best):
+    save_model(tmp_path, start_model().replace(card=CARD))
+    for score in measured:
+        record_retrieval(tmp_path, load_model(tmp_path), score)
+    card = load_model(tmp_path).card
+    assert card.best_feature == best
+    assert card.retrieval == (measured[2], OTHER)
+
+
 def test_what_was_measured_of_other_parameters_is_not_taken(tmp_path):
     save_model(tmp_path, start_model())
     other = start_model()
