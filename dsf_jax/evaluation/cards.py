@@ -9,6 +9,8 @@ from dsf_jax.models.model import Model
 from dsf_jax.models.model_card import FeatureScore, RetrievalScore
 from dsf_jax.retrieval.features import extract
 
+SKETCH = "sketch"  # the domain of queries
+
 
 def retrieval_score(results: Mapping[str, ResultRecord]) -> RetrievalScore:
     """Makes the entry of a card.
@@ -26,22 +28,23 @@ def retrieval_score(results: Mapping[str, ResultRecord]) -> RetrievalScore:
 
 def held_out_score(model: Model, mixture: Mixture) -> RetrievalScore | None:
     """Retrieves held-out photos by held-out sketches, by each feature that is compared; None where no
-    sketch has a photo of its class.
+    sketch has a photo of its class. Edge maps are no sketches: those of the photos are found too easily.
 
     Args:
       model: network with its parameters.
       mixture: examples that it was not trained on.
     """
+    sketches = mixture.drawings.where(mixture.drawings.domains() == SKETCH)
     photos = set(mixture.photos.labels.tolist())
-    if photos.isdisjoint(mixture.drawings.labels.tolist()):
+    if photos.isdisjoint(sketches.labels.tolist()):
         return None
     layers = model.backbone.compared_features
-    queries = extract(model, mixture.drawings, layers=layers, label="held-out sketches")
+    queries = extract(model, sketches, layers=layers, label="held-out sketches")
     gallery = extract(model, mixture.photos, layers=layers, label="held-out photos")
     results = {
         layer: category_retrieval(
             queries[layer],
-            mixture.drawings.labels,
+            sketches.labels,
             gallery[layer],
             mixture.photos.labels,
             configuration={},
@@ -51,7 +54,7 @@ def held_out_score(model: Model, mixture: Mixture) -> RetrievalScore | None:
     used = [count for count in mixture.counts if sum(count.per_class)]
     return _score(
         results,
-        tuple(count.source for count in used if count.domain in DRAWN),
+        tuple(count.source for count in used if count.domain == SKETCH),
         tuple(count.source for count in used if count.domain not in DRAWN),
     )
 
