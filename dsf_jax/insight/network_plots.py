@@ -72,15 +72,14 @@ def shared_activations(
 
 def _gap_bars(axes: Axes, gaps: Mapping[str, Mapping[str, Measure]]) -> None:
     """Draws {network: {layer: interval}} as clusters of bars with whiskers."""
-    layers = list(next(iter(gaps.values())))
+    layers = _layers(gaps)
     width = 0.8 / len(gaps)
     colours = (AFTER,) if len(gaps) == 1 else (BEFORE, AFTER)
     for i, ((network, own), colour) in enumerate(zip(gaps.items(), colours, strict=True)):
-        places = np.arange(len(layers)) + (i - (len(gaps) - 1) / 2) * width
-        means = np.array([own[layer].value for layer in layers])
-        low, high = (
-            np.array([getattr(own[layer], end) for layer in layers]) for end in ("low", "high")
+        places = (
+            np.array([layers.index(layer) for layer in own]) + (i - (len(gaps) - 1) / 2) * width
         )
+        means, low, high = np.transpose([(of.value, of.low, of.high) for of in own.values()])
         whiskers = np.maximum([means - low, high - means], 0)
         whiskers[:, low == high] = np.nan
         axes.bar(places, means, width, yerr=whiskers, capsize=3, color=colour, label=network)
@@ -92,6 +91,11 @@ def _gap_bars(axes: Axes, gaps: Mapping[str, Mapping[str, Measure]]) -> None:
     axes.tick_params(axis="y", labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, frameon=False, loc="upper left")
+
+
+def _layers(gaps: Mapping[str, Mapping[str, Measure]]) -> list[str]:
+    """Lists the layers of all networks in order; one may lack another's embedding."""
+    return list(dict.fromkeys(layer for own in gaps.values() for layer in own))
 
 
 def filter_panels(filters: Mapping[str, np.ndarray], *, title: str = "") -> Figure:

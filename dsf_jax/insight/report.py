@@ -40,7 +40,8 @@ class Section(NamedTuple):
       text: what the picture shows, a paragraph.
       picture: PNG.
       facts: {name: value}, what was measured over all.
-      rows: rows of a table, {column: value} each, all with the columns of the first.
+      rows: rows of a table, {column: value} each; the columns are those of the first, of which others may
+        lack some.
     """
 
     title: str
@@ -116,7 +117,7 @@ def _table(rows: Sequence[Values]) -> str:
     head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
     body = "".join(
         "<tr>"
-        + "".join(f"<td>{html.escape(format_value(row[name]))}</td>" for name in rows[0])
+        + "".join(f"<td>{html.escape(format_value(row.get(name)))}</td>" for name in rows[0])
         + "</tr>\n"
         for row in rows
     )

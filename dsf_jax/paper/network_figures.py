@@ -88,7 +88,8 @@ def activations(inputs: FigureInputs, *, pairs: int) -> PaperFigure:
         "classes": classes,
         "random layers before": fresh,
     }
-    measured = model.backbone.measured if similarities else ()
+    # Of both networks: one may lack the other's embedding.
+    measured = dict.fromkeys(layer for own in similarities.values() for layer in own)
     rows = [_similarity_row(layer, similarities, labels) for layer in measured]
     return PaperFigure("Activations", ACTIVATIONS_TEXT.format(maps=count), figure, facts, rows)
 
@@ -150,15 +151,17 @@ def _named(when: str, network: NamedModel) -> str:
 def _similarity_row(
     layer: str, similarities: Mapping[str, Mapping[str, PairSimilarity]], labels: np.ndarray
 ) -> dict[str, Any]:
-    """One layer's similarities, their gap, and by how much fine-tuning changed it."""
+    """One layer's similarities, their gap, and by how much fine-tuning changed it; of networks that have
+    the layer.
+    """
     row: dict[str, Any] = {"layer": layer}
-    for when, own in similarities.items():
-        of = own[layer]
+    known = {when: own[layer] for when, own in similarities.items() if layer in own}
+    for when, of in known.items():
         row[f"one class, {when}"] = _mean(of.same, labels)
         row[f"two classes, {when}"] = _mean(of.different, labels)
         row[f"gap {when}"] = _mean(of.same - of.different, labels)
-    if "before" in similarities:
-        old, new = (similarities[when][layer] for when in ("before", "after"))
+    if len(known) == 2:
+        old, new = known["before"], known["after"]
         row["change of the gap"] = _mean(
             new.same - new.different - old.same + old.different, labels
         )

@@ -56,6 +56,19 @@ def test_gaps_are_bars_with_their_intervals(networks):
     assert ends >= {(own.low, own.high) for name in networks for own in GAPS[name].values()}
 
 
+def test_a_layer_of_one_network_has_its_bar_alone():
+    gaps = {
+        "before": GAPS["before"],
+        "after": GAPS["after"] | {"embedding": Measure(0.6, 0.5, 0.7)},
+    }
+    sketch, photo = pictures(2)
+    axes = shared_activations(sketch, photo, {"relu1": shared()}, gaps).axes[-1]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["relu1", "relu6", "embedding"]
+    bars = {bar.get_height(): bar.get_x() + bar.get_width() / 2 for bar in axes.patches}  # type: ignore[attr-defined]
+    assert len(bars) == 5
+    assert bars[0.5] - bars[0.3] == pytest.approx(1) == bars[0.6] - bars[0.5]
+
+
 def test_an_interval_without_a_width_is_said_and_not_drawn():
     gaps = {"after": {"relu1": Measure(0.3, 0.3, 0.3), "relu6": Measure(0.5, 0.4, 0.55)}}
     sketch, photo = pictures(2)

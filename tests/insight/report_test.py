@@ -53,7 +53,11 @@ class Page(html.parser.HTMLParser):
 @pytest.fixture(scope="module")
 def text():
     interval = {"mean": 0.5, "low": 0.25, "high": 1.0}
-    rows = [{"class": HOSTILE, HOSTILE: interval}, {"class": "Katze 猫", HOSTILE: None}]
+    rows = [
+        {"class": HOSTILE, HOSTILE: interval},
+        {"class": "Katze 猫", HOSTILE: None},
+        {"class": "b"},
+    ]
     return html_report(
         HOSTILE,
         {"checkpoint": {"name": HOSTILE, "size": 227}, "photos": ["a", HOSTILE]},
@@ -111,7 +115,7 @@ def test_texts_are_shown_as_they_are(page, text):
     for tag in ("title", "h1", "p", "h2", "dt", "th", "td"):
         assert HOSTILE in page.texts[tag]
     assert page.all("img")[1]["alt"] == HOSTILE
-    assert page.texts["td"] == [HOSTILE, "0.5 [0.25, 1]", "Katze 猫", "–"]
+    assert page.texts["td"] == [HOSTILE, "0.5 [0.25, 1]", "Katze 猫", "–", "b", "–"]
     assert page.texts["dd"][:2] == [f"name {HOSTILE}, size 227", f"a, {HOSTILE}"]
 
 
