@@ -9,7 +9,8 @@ classifier's num_output being the number of classes). A PyTorch state dict loads
 these names; `dsf_jax.models.alexnet` has those of Caffe's network, `dsf_jax.models.efficientnet_lite`
 says whose names it takes. That of a network with an embedding of d loads into the same module of d
 classes, which then gives the embedding before it is brought to length 1; `class_vectors.weight` [k, d]
-stands beside it, so that it is loaded with strict=False.
+stands beside it, so that it is loaded with strict=False. An EfficientNet-Lite with an embedding reads
+two of its layers there, as no module does, and has no state dict.
 """
 
 import io

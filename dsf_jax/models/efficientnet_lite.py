@@ -348,6 +348,7 @@ def _under_embedding(plain: Backbone, variant: Variant) -> Backbone:
         plain,
         build=functools.partial(EfficientNetLite, variant=variant, joined=True),
         trainable={**plain.trainable, "head": head},
+        torch_names={},  # no module there has a classifier of two layers
     )
 
 

@@ -92,6 +92,21 @@ def test_a_state_dict_of_an_embedding_has_class_vectors_beside(tmp_path):
         caffemodel(model)
 
 
+def test_an_efficientnet_lite_with_an_embedding_is_no_network_of_torch(tmp_path):
+    """Its classifier reads two layers, which no module of those names does."""
+    names, variant = ("a", "b"), "efficientnet-lite0"
+    config = ModelConfig(variant, names, 32, ())
+    shapes = jax.eval_shape(lambda: init_model(config, 0)).params
+    plain = Model(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes), config)
+    (tmp_path / "net.pth").write_bytes(state_dict(plain))
+    layers = read_weights(tmp_path / "net.pth").layers
+    assert layers["_fc"]["kernel"].shape == (2, 1280) and "_blocks.15._project_conv" in layers
+    with pytest.raises(
+        ValueError, match=r"EfficientNet-Lite0 with an embedding of 5 .* has none; write a folder"
+    ):
+        state_dict(plain.replace(config=config._replace(embedding=5)))
+
+
 def test_a_caffemodel_reads_back_bit_for_bit(tmp_path):
     params = random_params()
     (tmp_path / "net.caffemodel").write_bytes(caffemodel(model_of(params)))
