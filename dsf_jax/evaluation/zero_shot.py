@@ -50,7 +50,8 @@ class ZeroShot(NamedTuple):
 
     def check_untrained(self, model: Model, class_map: ClassMap | None) -> None:
         """Raises ValueError for a network that was trained on unseen classes, as far as its classes show."""
-        if model.backbone.classifier in model.config.fresh_layers:
+        fresh = model.backbone.classifier in model.config.fresh_layers
+        if fresh and not model.card.training_sets:  # a loss may train all but the classifier
             return  # nothing was learned of the classes that it names
         if trained := sorted(self.unseen.among(model.class_names, class_map)):
             raise ValueError(

@@ -301,8 +301,8 @@ def _readme(model: Model) -> str:
     random = ""
     if fresh := model.config.fresh_layers:
         random = (
-            f"\nThe layers {', '.join(fresh)} have random values still: this model was not "
-            "trained, and what depends on them means nothing.\n"
+            f"\nThe layers {', '.join(fresh)} have random values still: they were not trained, "
+            "and what depends on them means nothing.\n"
         )
     return _README.format(
         title=model.backbone.title, classes=len(model.class_names), size=model.size, random=random,

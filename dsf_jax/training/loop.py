@@ -185,8 +185,12 @@ def _step_config(config: TrainConfig, sgd_config: SGDConfig, model: Model) -> St
 
 
 def _as_trained(model: Model, config: TrainConfig, step_config: StepConfig) -> Model:
-    """The model that is trained and saved: the layers that learn are random no longer."""
-    learning = step_config.trainable.layers
+    """The model that is trained and saved: the layers that learn are random no longer, nor is the
+    classifier where the loss trains one.
+    """
+    learning = {*step_config.trainable.layers}
+    if not step_config.loss.classifies:
+        learning.discard(model.backbone.classifier)
     fresh = tuple(layer for layer in model.config.fresh_layers if layer not in learning)
     return model.replace(config=model.config._replace(fresh_layers=fresh), dtype=config.dtype())
 

@@ -10,6 +10,7 @@ from dsf_jax.evaluation.extractors import HandCrafted, NamedModel
 from dsf_jax.evaluation.summary import summary
 from dsf_jax.evaluation.zero_shot import ZeroShot
 from dsf_jax.models.model import ModelConfig, init_model
+from dsf_jax.models.model_card import ModelCard, TrainingSet
 from dsf_jax.paper.layout import retrieval_table
 from tests.backbones import TINY
 from tests.data_builders.drawn import write_tree
@@ -74,6 +75,14 @@ def test_a_network_that_knows_unseen_classes_is_refused(sets):
         evaluate.retrieval(trained, *sets, zero_shot=ZeroShot(UNSEEN))
     fresh = NamedModel("tiny", init_model(config._replace(fresh_layers=("fc8",)), 0))
     assert evaluate.retrieval(fresh, *sets, zero_shot=ZeroShot(UNSEEN))
+
+
+def test_a_network_that_learned_unseen_classes_without_a_classifier_is_refused():
+    config = ModelConfig("tiny", CLASSES, TINY.size, ("fc8",))  # as after loss=contrastive
+    card = ModelCard((TrainingSet("sketchy/sketch [train]", "sketch", 9),), len(CLASSES))
+    trained = init_model(config, 0).replace(card=card)
+    with pytest.raises(ValueError, match=r"trained on 2 of the unseen classes .* --unseen=mine"):
+        ZeroShot(UNSEEN).check_untrained(trained, None)
 
 
 def test_own_photos_are_found_by_their_names(sets):

@@ -15,7 +15,10 @@ import pytest
 from dsf_jax.data.files import directory_lock
 from dsf_jax.images.views import plain_view, random_photo_view, random_sketch_view
 from dsf_jax.models.alexnet import CAFFE
+from dsf_jax.models.model import with_embedding
 from dsf_jax.training import checkpoints, loop
+from dsf_jax.training.config import TrainConfig
+from dsf_jax.training.loop import train
 from dsf_jax.training.metrics_log import METRICS_FILE, MetricsLog, read_metrics
 from dsf_jax.training.run_directory import CONFIG_FILE
 from tests.launch.scripts import wait_for
@@ -226,6 +229,23 @@ def test_the_end_of_a_cosine_is_fixed(tmp_path):
         assert rates[step] == pytest.approx(expected, rel=1e-5)
     with pytest.raises(ValueError, match="steps is 6 there and 12 now; choose another folder"):
         tiny.run(tmp_path, config=dataclasses.replace(config, steps=12))
+
+
+@pytest.mark.parametrize(("loss", "fresh"), [("contrastive", ("class_vectors",)), ("cosine", ())])
+def test_a_classifier_that_no_loss_trained_is_random_still(loss, fresh, tmp_path):
+    model = with_embedding(tiny.start_model(), 8, seed=0)
+    before = np.asarray(model.params["class_vectors"]["kernel"])
+    config = TrainConfig(
+        steps=1, batch_size=8, loss=loss, examples_per_class=loss == "contrastive", weight_decay=0.0
+    )
+    train(
+        config, lambda model: tiny.batches(), jax.device_put(model), tmp_path,
+        total_examples=tiny.EXAMPLES, data=tiny.DATA,
+    )  # fmt: skip
+    trained = checkpoints.load_model(tmp_path)
+    assert model.config.fresh_layers == ("fc8", "class_vectors")
+    assert trained.config.fresh_layers == fresh
+    assert np.array_equal(trained.params["class_vectors"]["kernel"], before) == bool(fresh)
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path):
