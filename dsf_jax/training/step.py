@@ -22,7 +22,8 @@ from dsf_jax.training.parallel import across_devices, of_all_devices
 Metrics = dict[str, tuple[jax.Array, jax.Array]]
 # A training batch of activations that were kept: {KEPT: {KEPT: [b, ...], "label", ...}}.
 KEPT = "kept"
-DROPOUT = 1  # separates the keys of dropout from those of views, which are the examples' own
+# Separates the keys of dropout from those of views, which are the examples' own, and of their hand.
+DROPOUT = 2
 
 
 class TrainState(flax.struct.PyTreeNode):

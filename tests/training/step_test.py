@@ -11,7 +11,7 @@ import pytest
 
 from dsf_jax.data.batches import collate
 from dsf_jax.images.hand import Hand
-from dsf_jax.images.views import plain_view
+from dsf_jax.images.views import HAND, plain_view
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.embedding import CLASS_VECTORS
 from dsf_jax.models.model import Model, ModelConfig, init_model, with_embedding
@@ -19,7 +19,14 @@ from dsf_jax.training import parallel
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.losses import loss_named
 from dsf_jax.training.optimiser import sgd
-from dsf_jax.training.step import StepConfig, held_out_step, init_state, train_step
+from dsf_jax.training.step import (
+    DROPOUT,
+    StepConfig,
+    example_keys,
+    held_out_step,
+    init_state,
+    train_step,
+)
 from tests.images.drawn import random_points
 from tests.training.tiny import CLASSES, TinyNet, start_model
 
@@ -112,6 +119,18 @@ def test_eight_devices_equal_one_with_views_and_dropout(network, steps):
     one, eight = (run(devices, steps, network=network) for devices in (1, 8))
     assert_equal_to_rounding(one, eight, network().params)
     assert one[0].step == eight[0].step == steps
+
+
+def test_dropout_and_the_hand_draw_from_keys_of_their_own():
+    """Else what is dropped would follow from the width of the pen."""
+    keys = example_keys(0, jnp.int32(5), jnp.arange(8))
+    dropped, drawn = (
+        jax.random.key_data(
+            jax.vmap(lambda key, number=number: jax.random.fold_in(key, number))(keys)
+        )
+        for number in (DROPOUT, HAND)
+    )
+    assert (dropped != drawn).any(axis=1).all()
 
 
 @pytest.mark.parametrize("loss", ["contrastive", "cosine+contrastive"])
