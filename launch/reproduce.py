@@ -82,13 +82,12 @@ flags.register_multi_flags_validator(
     ["table", "figure"], lambda values: not all(values.values()), "ask for one: --table or --figure"
 )
 flags.register_multi_flags_validator(
-    ["class_map", "checkpoints", "unseen", "figure"],
+    ["class_map", "checkpoints", "unseen", "split", "figure"],
     lambda values: (
-        not (
-            values["figure"] and (values["class_map"] or values["checkpoints"] or values["unseen"])
-        )
+        not values["figure"]
+        or not any(flag.present for flag in (_CLASS_MAP, _CHECKPOINTS, _UNSEEN, _SPLIT))
     ),
-    "--class_map, --checkpoints and --unseen are for --table=retrieval only; omit them",
+    "--class_map, --checkpoints, --unseen and --split are for --table=retrieval only; omit them",
 )
 flags.register_validator(
     "folds",
@@ -180,8 +179,12 @@ def _named_checkpoints() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    takes = dict.fromkeys(("1", "2"), (_FOLDS,)) | {
-        "3": (_FOLDS, _PHOTOS),
-        "retrieval": (_PHOTOS, _SPLIT, _CLASS_MAP, _CHECKPOINTS, _UNSEEN, _GENERALISED),
-    }
+    takes = {
+        "1": (_FOLDS,),
+        "2": (_FOLDS, _PRETRAINED),
+        "3": (_FOLDS, _PHOTOS, _PRETRAINED),
+        "retrieval": (
+            _PHOTOS, _SPLIT, _CLASS_MAP, _CHECKPOINTS, _UNSEEN, _GENERALISED, _PRETRAINED,
+        ),
+    }  # fmt: skip
     common.run(main, common.Choice(_TABLE, takes))

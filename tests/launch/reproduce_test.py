@@ -246,6 +246,11 @@ def test_wrong_names_in_tables(launch, given):
             ("--checkpoints is for --table=retrieval only",),
         ),
         ({"figure": "4", "checkpoints": "S=runs/x"}, ("--table=retrieval only",)),
+        ({"figure": "4", "split": "nonsense"}, ("--split", "--table=retrieval only", "omit")),
+        (
+            {"table": "1", "pretrained": "none"},
+            ("--pretrained is for --table=2, 3, retrieval only",),
+        ),
         ({"table": "4"}, ("--table=4", "1|2|3|retrieval")),
         ({"table": "1", "folds": "0,0"}, ("--folds", "each once")),
         ({"table": "1", "folds": "a"}, ("--folds", "must be numbers")),
