@@ -13,12 +13,12 @@ import numpy as np
 
 from dsf_jax.data import quickstart
 from dsf_jax.data.datasets import open_mixture
-from dsf_jax.data.mixtures import Mixture, mix
+from dsf_jax.data.mixtures import DRAWN, Mixture, mix
 from dsf_jax.data.records import Records, open_records
 from dsf_jax.evaluation import evaluate
 from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.evaluation.results import ResultRecord
-from dsf_jax.evaluation.store import stored
+from dsf_jax.evaluation.store import METHOD, stored
 from dsf_jax.images.points import CANVAS, pad_points, points_from_image
 from dsf_jax.images.resize import LARGEST_SIZE, edge_preserving_resize
 from dsf_jax.insight.plots import ranked_results, resizing, save_figure, training_curves
@@ -146,9 +146,12 @@ def recognise(named: NamedModel, mixture: Mixture, run_dir: pathlib.Path) -> Res
     """Classifies some of the training drawings in a view that training never showed; see `stored`."""
     chosen = np.linspace(0, len(mixture.class_names) - 1, RECOGNISED).astype(int)
     rows = [int(np.flatnonzero(mixture.drawings.labels == label)[0]) for label in chosen]
+    digests = {count.source: count.digest for count in mixture.counts if count.domain in DRAWN}
     configuration = {
-        "checkpoint": named.identity(),
-        "data": f"training drawings {rows}, turned by {UNSEEN_ANGLE}, scaled by {UNSEEN_SCALE}",
+        "method": METHOD,
+        **named.configuration(),
+        "data": {"drawings": digests, "rows": rows},
+        "view": f"turned by {UNSEEN_ANGLE}, scaled by {UNSEEN_SCALE}",
     }
 
     def make(progress: pathlib.Path) -> dict[str, ResultRecord]:

@@ -5,11 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from dsf_jax.data.mixtures import Count, Mixture
 from dsf_jax.evaluation.extractors import NamedModel
-from dsf_jax.evaluation.results import read_result
+from dsf_jax.evaluation.results import ResultRecord, read_result
+from dsf_jax.evaluation.statistics import Measure
 from dsf_jax.paper import emoji_run
 from dsf_jax.training.checkpoints import load_model
 from dsf_jax.training.start import train_on
+from tests.training import tiny
 
 pytestmark = pytest.mark.slow
 NETWORKS = (emoji_run.ALEXNET, emoji_run.LITE0)
@@ -86,6 +89,35 @@ def test_unseen_emoji_are_retrieved_and_training_emoji_recognised(scores, run_di
     assert set(scores.recognised.numbers) >= {"accuracy/single_angle", "accuracy/voting"}
     stored = [read_result(path) for path in (run_dir / emoji_run.RESULTS).glob("*.json")]
     assert len(stored) == 9 and scores.recognised in stored
+
+
+def recognised_value(tmp_path, digest):
+    """The value of a stored recognition of two drawings, of data with this digest."""
+
+    class Drawn(list):
+        labels = np.arange(2)
+
+    count = Count("openmoji/sketch [train]", "sketch", (1, 1), (), digest)
+    mixture = Mixture(("ant", "bee"), Drawn([{}, {}]), Drawn(), (count,))
+    named = NamedModel("tiny", tiny.start_model())
+    return emoji_run.recognise(named, mixture, tmp_path).numbers["accuracy"].value
+
+
+def test_recognition_is_made_again_for_other_data_and_another_method(monkeypatch, tmp_path):
+    made = []
+
+    def recognition(named, examples, labels, *, configuration, progress):
+        del named, examples, labels, progress
+        made.append(configuration)
+        value = Measure(*[float(len(made))] * 3)
+        return ResultRecord("tu_berlin", {"accuracy": value}, dict(configuration), {}, "", {})
+
+    monkeypatch.setattr(emoji_run.evaluate, "recognition", recognition)
+    monkeypatch.setattr(emoji_run, "unseen_view", lambda example: example)
+    monkeypatch.setattr(emoji_run, "RECOGNISED", 2)
+    assert [recognised_value(tmp_path, digest) for digest in ("1", "1", "2", "1")] == [1, 1, 2, 1]
+    monkeypatch.setattr(emoji_run, "METHOD", emoji_run.METHOD + 1)
+    assert recognised_value(tmp_path, "1") == 3
 
 
 def test_an_unseen_view_is_turned_and_smaller(mixture):
