@@ -27,7 +27,7 @@ _SOURCE = shared_flags.define_source(
     "OWNER/NAME (extra `hub`)."
 )
 _OUT = flags.DEFINE_string("out", None, "New checkpoint folder.", required=True)
-_BACKBONE = shared_flags.define_backbone(None)
+_BACKBONE = shared_flags.define_backbone()
 _CLASSES = flags.DEFINE_integer(
     "num_classes",
     None,

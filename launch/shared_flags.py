@@ -80,14 +80,14 @@ def define_checkpoint(
     )
 
 
-def define_backbone(default: str | None = CAFFE.name) -> flags.FlagHolder[str]:
+def define_backbone() -> flags.FlagHolder[str | None]:
     """Defines --backbone, the architecture of a network that is made."""
     text = (
         "Architecture of a network that starts from random values or from another's weight file; "
-        f"{CAFFE.name} unless the weights say it themselves, as a folder of the Hugging Face hub does."
+        f"{CAFFE.name} unless the weights say it themselves, as a checkpoint and a folder of the Hugging Face hub do."
     )
     names = [*BACKBONES, *FAMILIES]
-    return cast(flags.FlagHolder[str], flags.DEFINE_enum("backbone", default, names, text))
+    return flags.DEFINE_enum("backbone", None, names, text)
 
 
 def define_data_dir() -> flags.FlagHolder[str]:

@@ -35,7 +35,7 @@ from dsf_jax.training.checkpoints import load_model, record_retrieval
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.loop import held_out_accuracy
 from dsf_jax.training.parallel import is_primary
-from dsf_jax.training.run_directory import read_config
+from dsf_jax.training.run_directory import as_written_now, read_config
 from launch import common, distributed, shared_flags
 
 ALL = "all"
@@ -153,11 +153,15 @@ def _take_over(run: str | None) -> dict[str, Any]:
     """Gives flags that are not given the values of a run; returns the run's configuration."""
     if run is None:
         return {}
-    config = read_config(run)
-    for name, value in {**config["train"], **config["command"]["flags"]}.items():
+    config = as_written_now(read_config(run))
+    pen = config["model"]["pen"]
+    settings = {"pen": BINARY if pen == BINARY_PEN else str(pen), **config["train"]}
+    for name, value in {**settings, **config["command"]["flags"]}.items():
         flag = flags.FLAGS[common.new_spelling("train", name)]
         if flag.using_default_value:
             flag.value = value
+    if _INIT.value != start.RANDOM and not _BACKBONE.present:
+        flags.FLAGS[_BACKBONE.name].value = None  # earlier versions wrote a default down
     return config
 
 

@@ -121,7 +121,7 @@ def train(
     config, data_dir = recipe.train, str(folder / DATA)
     init = _start_values(recipe, folder)
     model = start.starting_point(
-        init, recipe.backbone or "", resizing=None, pen=None, loss=config.loss,
+        init, recipe.backbone, resizing=None, pen=None, loss=config.loss,
         embedding=recipe.embedding, seed=config.seed,
     )  # fmt: skip
     mixture = open_mixture(

@@ -61,7 +61,7 @@ def claim(
     wanted = json.loads(json.dumps(parts))
     path = run_dir / CONFIG_FILE
     begun = path.exists() and checkpoints.has_checkpoint(run_dir / checkpoints.FOLDER)
-    there = _as_written_now(read_config(run_dir), model) if begun else wanted
+    there = _with_digest(as_written_now(read_config(run_dir)), model) if begun else wanted
     differing = [
         "{} is {} there and {} now".format(name, *shortened(there.get(part, {}).get(name), value))
         for part, values in wanted.items()
@@ -82,15 +82,23 @@ def claim(
         write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def _as_written_now(content: dict[str, Any], model: Model) -> dict[str, Any]:
-    """Brings a configuration of an earlier version to the present form; a digest of these start
-    values is written as this version writes it.
+def as_written_now(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Brings a configuration of an earlier version to the present form: what it lacks is what that
+    version did.
+
+    Args:
+      content: what `read_config` read.
     """
-    there = copy.deepcopy(content)
+    there = copy.deepcopy(dict(content))
     there["train"] = _SINCE | there.get("train", {})
     if "model" in there:
         own = ModelConfig.from_json({"pen": BINARY_PEN} | there["model"]).to_json()
         there["model"] = json.loads(json.dumps(own))
+    return there
+
+
+def _with_digest(there: dict[str, Any], model: Model) -> dict[str, Any]:
+    """Writes a digest of these start values as this version writes it."""
     start = there.get("start", {})
     written = start.pop(_START_BEFORE, None) or start.get(_START)
     if written is not None:

@@ -99,7 +99,7 @@ def _random_model(backbone: str, class_names: tuple[str, ...], seed: int) -> Mod
 
 def starting_point(
     init: str,
-    backbone: str,
+    backbone: str | None,
     *,
     resizing: Resizing | None,
     pen: float | None,
@@ -111,7 +111,8 @@ def starting_point(
 
     Args:
       init: path of a checkpoint, or "random".
-      backbone: name of the architecture, when random.
+      backbone: name of the architecture; None for that of the checkpoint, which is Caffe's AlexNet when
+        random.
       resizing: how drawings are resized; None for that of the checkpoint, which is edge-preserving
         when random.
       pen: width of the pen that draws points; None for that of the checkpoint, `PEN` when random.
@@ -124,10 +125,10 @@ def starting_point(
       The model.
 
     Raises:
-      ValueError: for a pen that is too wide, or a loss that does not fit the embedding.
+      ValueError: for a checkpoint of another backbone, a pen that is too wide, or a loss that does not fit
+        the embedding.
     """
-    # Of one nameless class: not every layer can be drawn for none.
-    model = _random_model(backbone, ("",), seed) if init == RANDOM else open_model(init)
+    model = _start_model(init, backbone, seed)
     resizing = resizing or model.config.resizing
     pen = model.config.pen if pen is None else pen
     check_pen(pen)
@@ -137,6 +138,20 @@ def starting_point(
     if embedding is not None:
         model = with_embedding(model, embedding, seed=seed)
     _check_head(loss, model.config.embedding)
+    return model
+
+
+def _start_model(init: str, backbone: str | None, seed: int) -> Model:
+    """Draws a model, or opens a checkpoint, which must be of the backbone where one is named."""
+    if init == RANDOM:
+        # Of one nameless class: not every layer can be drawn for none.
+        return _random_model(backbone or CAFFE.name, ("",), seed)
+    model = open_model(init)
+    if backbone not in (None, model.config.backbone):
+        raise ValueError(
+            f"{init} holds a {model.config.backbone} network, expected {backbone}; omit --backbone: the "
+            "checkpoint says what it holds"
+        )
     return model
 
 

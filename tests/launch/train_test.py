@@ -390,6 +390,41 @@ def test_a_run_of_an_earlier_version_is_repeated(launch, tiny_run, tmp_path):
     assert again == read_config(tiny_run[1])["command"]["flags"] and "backbone" in again
 
 
+def test_a_run_from_before_pens_is_repeated_as_it_was(launch, tiny_run, tmp_path):
+    config, since = read_config(tiny_run[1]), {"loss": "softmax", "examples_per_class": 0}
+    since |= {"pen_spread": 0.0, "bend": 0.0, "strokes_left_out": 0.0}
+    config["train"] = {n: value for n, value in config["train"].items() if n not in since}
+    del config["model"]["pen"], config["command"]["flags"]["pen"]
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "config.json").write_text(json.dumps(config))
+    launch("train", repeat=old, run_dir=tmp_path / "again", steps=1).succeeded()
+    again = read_config(tmp_path / "again")
+    assert again["train"] == config["train"] | since | {"steps": 1}
+    assert again["model"] == config["model"] | {"pen": BINARY_PEN}
+    assert again["command"]["flags"] == config["command"]["flags"] | {"pen": "binary"}
+
+
+def test_a_backbone_that_the_start_values_contradict_is_refused(
+    launch, tiny_run, tiny_training, tmp_path
+):
+    given = tiny_training | {"init": tiny_run[1], "run_dir": tmp_path / "run", "steps": 1}
+    launch("train", **given | {"backbone": "narrow"}).failed(
+        f"{tiny_run[1]} holds a tiny network, expected narrow", "omit --backbone"
+    )
+    assert not (tmp_path / "run").exists()
+    del given["backbone"]
+    launch("train", **given).succeeded()
+    # Earlier versions wrote a default down.
+    config = read_config(tmp_path / "run")
+    assert config["model"]["backbone"] == "tiny"
+    assert config["command"]["flags"]["backbone"] is None
+    config["command"]["flags"]["backbone"] = "caffe"
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    launch("train", repeat=tmp_path / "run", run_dir=tmp_path / "again").succeeded()
+    assert load_model(tmp_path / "again").config.backbone == "tiny"
+
+
 @pytest.mark.parametrize(
     ("fold", "words"),
     [

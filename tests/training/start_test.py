@@ -61,6 +61,14 @@ def test_a_checkpoint_keeps_its_embedding(tmp_path):
         start("two_layers", "softmax", None, str(tmp_path))
 
 
+def test_a_backbone_is_of_random_values_or_what_the_checkpoint_holds(tmp_path):
+    save_model(tmp_path, start("two_layers", "softmax", None))
+    for backbone in (None, "two_layers"):
+        assert start(backbone, "softmax", None, str(tmp_path)).config.backbone == "two_layers"
+    with pytest.raises(ValueError, match="holds a two_layers network, expected tiny; omit --back"):
+        start("tiny", "softmax", None, str(tmp_path))
+
+
 def test_a_loss_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="loss=cosine shapes an embedding, and embedding=0"):
         start("two_layers", "cosine", 0)
