@@ -1,7 +1,8 @@
 """Builders of prepared data sets: one TFDS builder per folder, and what they share.
 
 Imports point only up this list: a module may import those above it, and of dsf_jax only
-images, data.files, data.downloads, data.pictures, data.records and models.edge_detector
+images, data.files, data.downloads, data.picture_folders, data.picture_formats, data.pictures,
+data.records and models.edge_detector
 (tests/import_order_test.py reads the list). The folders of the builders import nothing of each
 other.
 

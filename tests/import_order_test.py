@@ -18,6 +18,8 @@ PACKAGES = ("dsf_jax", "data_builders", "launch")
 FOR_BUILDERS = (
     "dsf_jax.data.files",
     "dsf_jax.data.downloads",
+    "dsf_jax.data.picture_folders",
+    "dsf_jax.data.picture_formats",
     "dsf_jax.data.pictures",
     "dsf_jax.data.records",
     "dsf_jax.images",

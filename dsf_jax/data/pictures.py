@@ -10,7 +10,7 @@ import os
 import pathlib
 import warnings
 from collections.abc import Callable
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -20,6 +20,8 @@ from dsf_jax.data import jpeg_xl
 from dsf_jax.data.picture_formats import HEAD_BYTES, MissingLibraryError, format_of, remedy
 from dsf_jax.data.raw_pictures import is_raw, read_raw
 from dsf_jax.data.vector_pictures import render_svg
+
+Paper = Literal["white", "black"]  # what transparent parts are laid on
 
 MAX_PIXELS = 100_000_000
 MAX_JPEG_PIXELS = 1_000_000_000  # that are shrunk to `MAX_PIXELS` while they are decoded
@@ -86,14 +88,15 @@ def _opened(path: str | os.PathLike[str]) -> BinaryIO:
     return pathlib.Path(path).open("rb")
 
 
-def decode_picture(file: BinaryIO, where: str) -> np.ndarray:
-    """Reads a picture from an open file, upright, in RGB, transparent parts on white.
+def decode_picture(file: BinaryIO, where: str, *, paper: Paper = "white") -> np.ndarray:
+    """Reads a picture from an open file, upright, in RGB, transparent parts on paper.
 
     Of a camera's raw file, that is its preview, where it has one; an SVG is drawn.
 
     Args:
       file: readable and seekable.
       where: name of the file in messages.
+      paper: colour that shows through transparent parts.
 
     Returns:
       [h, w, 3] uint8.
@@ -111,7 +114,7 @@ def decode_picture(file: BinaryIO, where: str) -> np.ndarray:
       >>> decode_picture(file, "pale.png").tolist()
       [[[255, 204, 204], [255, 204, 204]]]
     """
-    return _decoded(file, where, None).pixels
+    return _decoded(file, where, None, paper).pixels
 
 
 def decode_shrunk(file: BinaryIO, where: str, *, least_side: int) -> SizedPicture:
@@ -127,16 +130,16 @@ def decode_shrunk(file: BinaryIO, where: str, *, least_side: int) -> SizedPictur
       MissingLibraryError: as `decode_picture`.
       ValueError: as `decode_picture`.
     """
-    return _decoded(file, where, least_side)
+    return _decoded(file, where, least_side, "white")
 
 
-def _decoded(file: BinaryIO, where: str, least_side: int | None) -> SizedPicture:
+def _decoded(file: BinaryIO, where: str, least_side: int | None, paper: Paper) -> SizedPicture:
     """Decodes a file; errors name it."""
     try:
         with warnings.catch_warnings():
             # Pillow warns of odd metadata and of large sizes; here a picture is read or refused.
             warnings.simplefilter("ignore")
-            return _decode(file, least_side)
+            return _decode(file, least_side, paper)
     except MissingLibraryError as error:
         raise MissingLibraryError(f"{where} {error}") from None
     except Image.DecompressionBombError as error:
@@ -151,7 +154,7 @@ def _decoded(file: BinaryIO, where: str, least_side: int | None) -> SizedPicture
         ) from error
 
 
-def _decode(file: BinaryIO, least_side: int | None) -> SizedPicture:
+def _decode(file: BinaryIO, least_side: int | None, paper: Paper) -> SizedPicture:
     """Decodes a file by what reads its format; JPEGs may be shrunk."""
     name = format_of(file.read(HEAD_BYTES))
     if name == "TIFF" and is_raw(file):
@@ -163,30 +166,30 @@ def _decode(file: BinaryIO, least_side: int | None) -> SizedPicture:
         raise MissingLibraryError(f"is of the format {name}, which is not read here; {todo}")
     if name == "JPEG":
         return _decode_jpeg(file, least_side)
-    decoders: dict[str, Callable[[BinaryIO], np.ndarray]] = {
+    decoders: dict[str, Callable[[BinaryIO, Paper], np.ndarray]] = {
         "JXL": _decode_jxl, "RAW": _decode_raw, "SVG": _decode_svg, "HEIF": _decode_heif,
     }  # fmt: skip
-    pixels = decoders.get(name, functools.partial(_decode_plain, name=name))(file)
+    pixels = decoders.get(name, functools.partial(_decode_plain, name=name))(file, paper)
     height, width, _ = pixels.shape
     return SizedPicture(pixels, width, height)
 
 
-def _decode_plain(file: BinaryIO, name: str) -> np.ndarray:
+def _decode_plain(file: BinaryIO, paper: Paper, *, name: str) -> np.ndarray:
     """Decodes a format by Pillow, or by what a library has added to it."""
     with Image.open(file, formats=(name,)) as picture:
         _check_size(*picture.size)
         picture.load()
-        return _pixels(picture)
+        return _pixels(picture, paper)
 
 
-def _decode_heif(file: BinaryIO) -> np.ndarray:
+def _decode_heif(file: BinaryIO, paper: Paper) -> np.ndarray:
     import pillow_heif
 
     pillow_heif.register_heif_opener()
-    return _decode_plain(file, "HEIF")
+    return _decode_plain(file, paper, name="HEIF")
 
 
-def _decode_jxl(file: BinaryIO) -> np.ndarray:
+def _decode_jxl(file: BinaryIO, paper: Paper) -> np.ndarray:
     from pillow_jxl.JpegXLImagePlugin import JXLImageFile
 
     content = file.read()
@@ -194,16 +197,17 @@ def _decode_jxl(file: BinaryIO) -> np.ndarray:
     picture = JXLImageFile(io.BytesIO(content))
     with picture:
         # Unless it holds a JPEG, its decoder has turned it, and EXIF says nothing of that.
-        return _pixels(picture) if picture.jpeg else np.asarray(_in_rgb(picture))
+        return _pixels(picture, paper) if picture.jpeg else np.asarray(_in_rgb(picture, paper))
 
 
-def _decode_raw(file: BinaryIO) -> np.ndarray:
+def _decode_raw(file: BinaryIO, paper: Paper) -> np.ndarray:
+    del paper  # nothing in it is transparent
     found = read_raw(file, MAX_PIXELS)
     return _decode_jpeg(io.BytesIO(found)).pixels if isinstance(found, bytes) else found
 
 
-def _decode_svg(file: BinaryIO) -> np.ndarray:
-    return _decode_plain(io.BytesIO(render_svg(file.read())), "PNG")
+def _decode_svg(file: BinaryIO, paper: Paper) -> np.ndarray:
+    return _decode_plain(io.BytesIO(render_svg(file.read())), paper, name="PNG")
 
 
 def _decode_jpeg(file: BinaryIO, least_side: int | None = None) -> SizedPicture:
@@ -238,9 +242,9 @@ def _shrunk_jpeg(file: BinaryIO, least_side: int | None = None) -> SizedPicture:
         if shrinking > 1:
             picture.draft(picture.mode, (width // shrinking, height // shrinking))
         picture.load()
-        if _orientation(picture) in _ON_THEIR_SIDE:
+        if orientation(picture) in _ON_THEIR_SIDE:
             width, height = height, width
-        return SizedPicture(_pixels(picture), width, height)
+        return SizedPicture(_pixels(picture, "white"), width, height)
 
 
 def _is_of_one_scan(picture: Image.Image, file: BinaryIO) -> bool:
@@ -259,7 +263,7 @@ def _check_size(width: int, height: int) -> None:
         raise Image.DecompressionBombError
 
 
-def _orientation(picture: Image.Image) -> int:
+def orientation(picture: Image.Image) -> int:
     """Returns how a camera held the picture, as EXIF has it; 1 is upright."""
     try:
         return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
@@ -267,22 +271,21 @@ def _orientation(picture: Image.Image) -> int:
         return 1
 
 
-def _pixels(picture: Image.Image) -> np.ndarray:
+def _pixels(picture: Image.Image, paper: Paper) -> np.ndarray:
     """Returns what a loaded picture shows, turned as EXIF says: [h, w, 3] uint8."""
-    turn = _TURNS.get(_orientation(picture))
-    return np.asarray(_in_rgb(picture if turn is None else picture.transpose(turn)))
+    turn = _TURNS.get(orientation(picture))
+    return np.asarray(_in_rgb(picture if turn is None else picture.transpose(turn), paper))
 
 
-def _in_rgb(picture: Image.Image) -> Image.Image:
+def _in_rgb(picture: Image.Image, paper: Paper) -> Image.Image:
     if picture.mode in ("I", "F"):
         raise ValueError("32 bits per value have no known white; save it with 8 or 16")
     if picture.mode.startswith("I;16"):  # Pillow's own conversion cuts at 255
         picture = Image.fromarray((np.asarray(picture) / 257).round().astype(np.uint8))
-    return _on_white(picture).convert("RGB")
+    return _on_paper(picture, paper).convert("RGB")
 
 
-def _on_white(picture: Image.Image) -> Image.Image:
+def _on_paper(picture: Image.Image, paper: Paper) -> Image.Image:
     if not picture.has_transparency_data:
         return picture
-    paper = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(paper, picture.convert("RGBA"))
+    return Image.alpha_composite(Image.new("RGBA", picture.size, paper), picture.convert("RGBA"))

@@ -130,13 +130,14 @@ class Records(DataSet, Sequence[dict[str, Any]]):
             return [self[i] for i in range(*index.indices(len(self)))]
         # A range counts from the end, and raises IndexError, as sequences do.
         position = range(len(self))[index]
+        what = f"record {position} of split {self.split!r}"
         try:
             raw = self._files.source[position]
             record: dict[str, Any] = self._features.deserialize_example_np(raw)
         except (OSError, RuntimeError, ValueError, KeyError) as error:
-            raise _unreadable(
-                self.folder, f"record {position} of split {self.split!r}", error
-            ) from error
+            raise _unreadable(self.folder, what, str(error)) from error
+        except AttributeError as error:  # of TFDS, to which OpenCV gives None
+            raise _unreadable(self.folder, what, "its image is damaged") from error
         texts = {name: record[name].decode() for name in self._texts}
         if "class_name" in texts:
             texts["class_name"] = unicodedata.normalize("NFC", texts["class_name"])
@@ -300,12 +301,12 @@ def _open_builder(folder: Path) -> "tfds.core.DatasetBuilder":
         (folder / "label.labels.txt").read_bytes()
         return tfds.builder_from_directory(folder)
     except Exception as error:  # whatever TFDS trips over, the files are at fault
-        raise _unreadable(folder, "the description", error) from error
+        raise _unreadable(folder, "the description", str(error)) from error
 
 
-def _unreadable(folder: Path, what: str, error: Exception) -> ValueError:
+def _unreadable(folder: Path, what: str, reason: str) -> ValueError:
     """Makes the one-line error for files that are incomplete."""
-    reason = str(error).partition("\n")[0]
+    reason = reason.partition("\n")[0]
     return ValueError(
         f"{folder}: {what} cannot be read ({reason}); "
         "remove the folder and build the data set again"

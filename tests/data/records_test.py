@@ -201,6 +201,20 @@ def test_damaged_records_name_the_folder(copied: Path, damage: Any) -> None:
     assert str(records.folder) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_an_image_that_cannot_be_decoded_names_the_record(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = open_records(prepared, "tiny_sketches", "train", fields=("image",))
+    decode = tfds.features.Image.decode_example_np
+    monkeypatch.setattr(  # a PNG without its end, as earlier versions kept it
+        tfds.features.Image, "decode_example_np", lambda self, data: decode(self, data[:-12])
+    )
+    with pytest.raises(ValueError, match="record 3 of split 'train' cannot be read") as caught:
+        records[3]
+    message = str(caught.value)
+    assert str(records.folder) in message and "\n" not in message and "NoneType" not in message
+
+
 @pytest.mark.parametrize("damage", [_cut, _empty, _overwrite])
 @pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
 def test_damaged_descriptions_name_the_folder(copied: Path, damage: Any, name: str) -> None:

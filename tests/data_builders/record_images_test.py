@@ -11,6 +11,7 @@ from PIL import Image
 
 from data_builders.faults import BadFile
 from data_builders.record_images import photo_bytes, sketch_image, sketch_record
+from dsf_jax.data import pictures
 from dsf_jax.data.pictures import decode_picture
 from dsf_jax.images.points import points_from_image
 from tests.data_builders.drawn import drawing, encoded, photo
@@ -19,10 +20,20 @@ RAMP = np.stack(np.meshgrid(np.arange(0, 240, 8), np.arange(0, 160, 8)), -1).ast
 RGB = np.concatenate([RAMP, 255 - RAMP[..., :1]], -1)  # [20, 30, 3]
 
 
-def _stored(data):
+def _stored(data, channels=3):
     """What reading a record gives back."""
-    feature = tfds.features.Image(shape=(None, None, 3), encoding_format="png")
+    feature = tfds.features.Image(shape=(None, None, channels), encoding_format="png")
     return feature.decode_example_np(data)
+
+
+def _chunk(kind, body):
+    """A part of a PNG."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def _with(png, kind, body):
+    """A PNG with one more part behind its header."""
+    return png[:33] + _chunk(kind, body) + png[33:]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
@@ -41,15 +52,9 @@ def _turned():
 
 def _deep_rgb():
     """A PNG of 16 bits a channel, which Pillow cannot write."""
-
-    def chunk(kind, body):
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
     rows = b"".join(b"\0" + (row.astype(">u2") * 257).tobytes() for row in RGB)
     header = struct.pack(">IIBBBBB", 30, 20, 16, 2, 0, 0, 0)
-    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    parts = (_chunk(b"IHDR", header), _chunk(b"IDAT", zlib.compress(rows)), _chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
@@ -80,6 +85,72 @@ def test_all_others_are_made_plain(data, kind):
     assert read.shape == expected.shape
     assert np.abs(read - expected).mean() < (2 if kind == "JPEG" else 0.01)
     assert photo_bytes(made, "a") is made
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encoded(RGB, "JPEG", quality=98, subsampling=0)[:-2],
+        encoded(RGB, "JPEG", quality=98, subsampling=0)[:-1],
+        encoded(RGB)[:-12],
+        encoded(RGB)[:-5],
+        _with(encoded(RGB), b"ABCD", b""),
+        _with(encoded(RGB), b"eXIf", b"junk"),
+    ],
+    ids=["jpeg without end", "half an end", "png without end", "half an IEND", "critical", "exif"],
+)
+def test_photos_that_are_read_are_read_from_their_records_too(data):
+    expected = decode_picture(io.BytesIO(data), "a").astype(int)
+    made = photo_bytes(data, "a")
+    read = _stored(made).astype(int)
+    assert read.shape == expected.shape and np.abs(read - expected).mean() < 2
+    assert Image.open(io.BytesIO(made)).format == Image.open(io.BytesIO(data)).format
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        drawing(9)[:-12],
+        _with(drawing(9), b"ABCD", b""),
+        _with(drawing(9), b"eXIf", b"junk"),
+    ],
+    ids=["without end", "critical", "exif"],
+)
+def test_drawings_that_are_read_are_read_from_their_records_too(data):
+    png, grey = sketch_image(data, "a")
+    np.testing.assert_array_equal(_stored(png, 1)[..., 0], grey)
+    np.testing.assert_array_equal(grey, sketch_image(drawing(9), "a")[1])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [_with(encoded(RGB), b"eXIf", b"junk"), encoded(RGB, "JPEG", exif=b"Exif\0\0junk")],
+    ids=["PNG", "JPEG"],
+)
+def test_photos_with_damaged_metadata_stay_where_every_reader_agrees(data):
+    assert photo_bytes(data, "a") is data
+
+
+def test_what_was_shrunk_is_encoded_again(monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 400)  # RGB has 600
+    monkeypatch.setattr(
+        Image, "MAX_IMAGE_PIXELS", 200
+    )  # Pillow's: opening more than twice as many fails
+    data = encoded(RGB, "JPEG", quality=98)
+    read = _stored(photo_bytes(data, "a"))
+    assert read.shape == (10, 15, 3)
+    assert np.abs(read - decode_picture(io.BytesIO(data), "a").astype(int)).mean() < 2
+    _, grey = sketch_image(data, "a")
+    assert grey.shape == (10, 15)
+
+
+def test_a_drawing_may_be_an_svg_with_the_suffix_of_a_picture():
+    pytest.importorskip("resvg_py")
+    svg = b"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">
+    <path d="M10 10 L90 90" stroke="black"/></svg>"""
+    made = sketch_record(svg, "a.png")
+    assert len(made["points"]) and _stored(made["image"], 1).shape[2] == 1
+    assert _stored(photo_bytes(svg, "a.png")).shape[2] == 3
 
 
 @pytest.mark.parametrize("make", [photo_bytes, sketch_image, sketch_record])
@@ -126,6 +197,18 @@ def test_a_sketch_record_is_black_on_white_whatever_the_file_is():
     np.testing.assert_array_equal(sketch_image(inverted["image"], "a")[1], grey)
     thick = sketch_record(drawing(9), "a", thinned=False)
     assert len(thick["points"]) > len(plain["points"])
+
+
+def test_transparent_parts_are_paper_whatever_its_colour():
+    grey = sketch_image(drawing(9), "a")[1]
+    clear = np.zeros((40, 40, 4), np.uint8)
+    clear[9, 5:-5, 3] = 255
+    chalk = clear.copy()
+    chalk[9, 5:-5, :3] = 255
+    for pixels, polarity in ((clear, "black_on_white"), (chalk, "white_on_black")):
+        made = sketch_record(encoded(pixels), "a", polarity=polarity)
+        np.testing.assert_array_equal(made["points"], points_from_image(grey))
+        np.testing.assert_array_equal(_stored(made["image"], 1)[..., 0], grey)
 
 
 def test_drawings_without_ink_or_with_more_ink_than_paper_are_faults():
