@@ -9,6 +9,7 @@ other.
 faults               what happens when a file of a source is broken: stop, or skip and count it
 records_format       the fields of a record, per domain
 splits               cutting a data set from a seed: the same on every machine
+archives             zips and tars -> what lies in them, and where
 sources              a folder, zip or tar -> its files, listed in order and read one by one
 built_from           digests of what a data set was built from
 ordered_map          a function over many items, on all cores, in order

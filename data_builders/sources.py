@@ -1,30 +1,27 @@
-"""A folder, a zip or a tar of files -> what lies in it, listed in natural order and read one by one.
+"""A folder, a zip or a tar of files -> what lies in it, listed in natural order and read one by one."""
 
-Nothing is ever unpacked to a path that an archive names: entries are read where they lie. (A
-compressed tar, which cannot be read at random, is decompressed to a plain one first.)
-"""
-
-import atexit
-import bz2
 import collections
-import contextlib
 import dataclasses
-import functools
-import gzip
+import errno
 import lzma
 import os
 import re
-import shutil
 import stat
-import tarfile
-import tempfile
 import unicodedata
 import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
+from data_builders.archives import (
+    ARCHIVES,
+    COMPRESSED_TARS,
+    open_zip,
+    plain_tar,
+    tar_entries,
+    zip_entries,
+)
 from data_builders.faults import BadFile
 from dsf_jax.data.files import decode_text
 from dsf_jax.data.pictures import SUFFIXES
@@ -33,16 +30,6 @@ MAX_FILE_BYTES = 512 * 2**20
 # Deflate shrinks at most 1032 times; a blank drawing in PNG or SVG shrinks ten times again at most.
 MAX_RATIO = 200
 _RATIO_FROM = 2**20  # a small file bombs nobody
-_MAX_TAR_BYTES = 64 * 2**30
-
-_COMPRESSED_TARS: dict[str, Any] = {  # what opens them
-    ".tar.gz": gzip.open,
-    ".tgz": gzip.open,
-    ".tar.bz2": bz2.open,
-    ".tar.xz": lzma.open,
-}
-ARCHIVES = (".zip", ".tar", *_COMPRESSED_TARS)
-_UTF8_NAME = 0x800
 _ENCRYPTED = 0x1
 
 
@@ -107,7 +94,7 @@ class SourceFile:
             raise BadFile(self.where, reason, remedy) from error
 
     def _read_zip(self, index: int) -> bytes:
-        archive = _open_zip(self.source, os.getpid())
+        archive = open_zip(self.source, os.getpid())
         info = archive.infolist()[index]
         if info.flag_bits & _ENCRYPTED:
             raise BadFile(self.where, "encrypted", "unpack the zip and give the folder")
@@ -120,7 +107,12 @@ class SourceFile:
             )
         try:
             return archive.read(info)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except (
+            zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError,
+        ) as error:  # fmt: skip
+            # bz2 gives no number; a damaged directory leads to a place before the file.
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+                raise
             raise BadFile(self.where, f"damaged in the zip ({error})") from error
 
     def _check_size(self, size: int) -> None:
@@ -262,16 +254,16 @@ def _entries(
 ) -> Iterator[tuple[str, Path | None, str | int | tuple[int, int]]]:
     """Yields (name, the file to read from if not the source, entry) of every regular file."""
     lower = source.name.lower()
-    compressed = next((end for end in _COMPRESSED_TARS if lower.endswith(end)), None)
+    compressed = next((end for end in COMPRESSED_TARS if lower.endswith(end)), None)
     if source.is_dir():
         yield from ((name, None, entry) for name, entry in _folder_entries(source))
     elif lower.endswith(".zip"):
-        yield from ((name, None, entry) for name, entry in _zip_entries(source))
+        yield from ((name, None, entry) for name, entry in zip_entries(source))
     elif lower.endswith(".tar"):
-        yield from ((name, None, entry) for name, entry in _tar_entries(source, source))
+        yield from ((name, None, entry) for name, entry in tar_entries(source, source))
     elif compressed:
-        plain = _plain_tar(source, compressed)
-        yield from ((name, plain, entry) for name, entry in _tar_entries(plain, source))
+        plain = plain_tar(source, compressed)
+        yield from ((name, plain, entry) for name, entry in tar_entries(plain, source))
     else:
         raise ValueError(
             f"{source} is neither a folder nor a file ending in {', '.join(ARCHIVES)}; unpack it "
@@ -298,94 +290,8 @@ def _folder_entries(source: Path) -> Iterator[tuple[str, str]]:
                 yield unicodedata.normalize("NFC", entry), entry
 
 
-def _zip_entries(source: Path) -> Iterator[tuple[str, int]]:
-    try:
-        archive = _open_zip(source, os.getpid())
-    except (zipfile.BadZipFile, OSError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
-        raise ValueError(
-            f"{source} is not a whole zip ({error}); download it again or remove it"
-        ) from error
-    for index, info in enumerate(archive.infolist()):
-        name = info.filename
-        if not info.flag_bits & _UTF8_NAME:
-            # Some programs write UTF-8 without saying so; zipfile then reads code page 437.
-            with contextlib.suppress(UnicodeError):
-                name = name.encode("cp437").decode("utf-8")
-        is_link = stat.S_ISLNK(info.external_attr >> 16)
-        name = _checked_name(name, source, is_link=is_link)
-        if not info.is_dir():
-            yield name, index
-
-
-def _tar_entries(tar: Path, source: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    try:
-        with tarfile.open(tar, "r:") as archive:
-            for member in archive:
-                name = _checked_name(member.name, source, is_link=member.issym() or member.islnk())
-                if member.isreg():
-                    yield name, (member.offset_data, member.size)
-    except tarfile.TarError as error:
-        raise ValueError(
-            f"{source} is not a whole tar ({error}); download it again or remove it"
-        ) from error
-
-
-def _checked_name(name: str, source: Path, *, is_link: bool) -> str:
-    """Returns an entry's name with slashes, in NFC.
-
-    Raises:
-      ValueError: when it is a link, or leads out of the archive.
-    """
-    path = PurePosixPath(name.replace("\\", "/"))
-    hostile = {
-        "a link": is_link,
-        "an absolute path": path.is_absolute(),
-        'a path with ".."': ".." in path.parts,
-        "a path with a drive letter": re.match(r"[A-Za-z]:", name) is not None,
-    }
-    for what, found in hostile.items():
-        if found:
-            raise ValueError(
-                f"{source}: the entry {name!r} is {what}, which could lead out of the archive; "
-                "get the archive from where it can be trusted, or unpack it and give the folder"
-            )
-    return unicodedata.normalize("NFC", str(path))
-
-
 def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
-
-
-@functools.lru_cache(maxsize=8)
-def _open_zip(source: Path, process: int) -> zipfile.ZipFile:
-    """Opens a zip once per process: reading its directory takes longer than reading a file."""
-    del process  # a forked process must not share its parent's file position
-    return zipfile.ZipFile(source)
-
-
-@functools.lru_cache(maxsize=8)
-def _plain_tar(source: Path, suffix: str) -> Path:
-    """Decompresses a tar into a temporary file that goes when this process ends."""
-    folder = Path(tempfile.mkdtemp(prefix="dsf_jax_"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    plain = folder / "plain.tar"
-    try:
-        with _COMPRESSED_TARS[suffix](source, "rb") as packed, plain.open("wb") as out:
-            written = 0
-            while block := packed.read(2**20):
-                written += out.write(block)
-                if written > _MAX_TAR_BYTES:
-                    raise ValueError(
-                        f"{source} unpacks to more than {_MAX_TAR_BYTES} bytes; unpack it yourself "
-                        "and give the folder"
-                    )
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise ValueError(
-            f"{source} is not whole ({error}); download it again or remove it"
-        ) from error
-    return plain
 
 
 def _raise(error: OSError) -> None:

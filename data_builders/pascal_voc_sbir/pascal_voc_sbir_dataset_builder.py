@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data_builders.archives import ARCHIVES
 from data_builders.builder import DomainAbsent, FileExample, Plan, RecordsBuilder
 from data_builders.faults import BadFile
 from data_builders.folders import examples_by_class
@@ -24,7 +25,7 @@ from data_builders.pascal_voc_sbir.annotations import (
 )
 from data_builders.record_images import photo_bytes, sketch_record
 from data_builders.records_format import Record
-from data_builders.sources import ARCHIVES, SourceFile, below, source_files
+from data_builders.sources import SourceFile, below, source_files
 from dsf_jax.data.pictures import SUFFIXES
 from dsf_jax.images.points import Polarity
 
