@@ -28,7 +28,8 @@ def content_digest(paths: Iterable[Path], suffixes: Collection[str]) -> str:
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing leaves other threads alone
         digests = pool.map(file_digest, [path for _, path in files])
         entries = [f"{name}\0{digest}\n" for (name, _), digest in zip(files, digests, strict=True)]
-    return hashlib.sha256("".join(entries).encode()).hexdigest()[:12]
+    # File names that are not UTF-8 are refused later.
+    return hashlib.sha256("".join(entries).encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 def _files(path: Path, suffixes: Collection[str]) -> list[tuple[str, Path]]:

@@ -33,6 +33,9 @@ class BadFile(ValueError):
         return f"{self.where}: {self.reason}; {self.remedy}"
 
 
+Skip = Callable[[BadFile], None]  # what is done with a file that cannot be used: stop, or count it
+
+
 class Example(Protocol):
     """What the per-example function of a builder works on: small and picklable."""
 
@@ -175,14 +178,27 @@ class _InSplit:
 
 
 def check_classes(class_names: Sequence[str], where: str) -> None:
-    """Raises ValueError unless there are classes, each named once and on one line."""
+    """Raises ValueError unless there are classes, each named once, in UTF-8 and on one line."""
     if not class_names:
         raise ValueError(f"{where}: no class found; name a folder with one folder per class")
     for name, count in collections.Counter(class_names).items():
-        if count > 1 or not name.strip() or len(name.splitlines()) > 1:
+        if count > 1 or not name.strip() or len(name.splitlines()) > 1 or not is_utf8(name):
             raise ValueError(
-                f"{where}: class name {name!r} is repeated, empty or longer than a line; rename it"
+                f"{where}: class name {name!r} is repeated, empty, longer than a line or not UTF-8; rename it"
             )
+
+
+def is_utf8(name: str) -> bool:
+    r"""Returns whether a name, perhaps of a file, is text that can be written.
+
+    >>> is_utf8("caf\udce9")  # as Python has the bytes of another encoding
+    False
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _as_bad_file(error: ValueError | OSError, where: str) -> BadFile:

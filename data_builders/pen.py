@@ -13,6 +13,7 @@ from dsf_jax.images.points import CANVAS, canvas_strokes, points_from_strokes
 PICTURE_SIZE = CANVAS // 3  # 227, the network's input
 
 _FARTHEST = np.iinfo(np.int16)
+_MAX_STROKES = _FARTHEST.max + 1  # that their numbers tell apart
 
 
 def stroke_feature() -> tfds.features.FeatureConnector:
@@ -42,9 +43,11 @@ def stroke_record(
       `points`, `strokes` and `image`, which is drawn from the points.
 
     Raises:
-      BadFile: when nothing lies in the box.
+      BadFile: when nothing lies in the box, or there are more strokes than can be numbered.
       ValueError: see `points_from_strokes`.
     """
+    if len(strokes) > _MAX_STROKES:
+        raise BadFile(where, f"more than {_MAX_STROKES} strokes", "join strokes or remove it")
     points = points_from_strokes(strokes, box)
     if not len(points):
         raise BadFile(where, "nothing drawn")

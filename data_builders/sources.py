@@ -22,8 +22,9 @@ from data_builders.archives import (
     tar_entries,
     zip_entries,
 )
-from data_builders.faults import BadFile
+from data_builders.faults import BadFile, Skip, is_utf8
 from dsf_jax.data.files import decode_text
+from dsf_jax.data.picture_folders import is_system_folder, printable
 from dsf_jax.data.pictures import SUFFIXES
 
 MAX_FILE_BYTES = 512 * 2**20
@@ -60,9 +61,11 @@ class SourceFile:
 
         Raises:
           BadFile: when it is encrypted, damaged, larger than `MAX_FILE_BYTES` or shrunk more than
-            `MAX_RATIO` times.
+            `MAX_RATIO` times, or its name is not UTF-8, as that of a record has to be.
           OSError: when it cannot be read.
         """
+        if not is_utf8(self.name):
+            raise self._misnamed()
         if isinstance(self.entry, int):
             return self._read_zip(self.entry)
         if isinstance(self.entry, tuple):
@@ -93,6 +96,16 @@ class SourceFile:
             reason, _, remedy = str(error).removeprefix(f"{self.where} is ").rpartition("; ")
             raise BadFile(self.where, reason, remedy) from error
 
+    def fault_of_place(self) -> BadFile | None:
+        """Returns what is wrong with the file's path where its folder is to name its class."""
+        if not is_utf8(self.name):
+            return self._misnamed()
+        if len(self.path.parts) < 2:
+            return BadFile(
+                self.where, "lies in no class folder", "put it into a folder of its class"
+            )
+        return None
+
     def _read_zip(self, index: int) -> bytes:
         archive = open_zip(self.source, os.getpid())
         info = archive.infolist()[index]
@@ -115,6 +128,9 @@ class SourceFile:
                 raise
             raise BadFile(self.where, f"damaged in the zip ({error})") from error
 
+    def _misnamed(self) -> BadFile:
+        return BadFile(self.where, "its name is not UTF-8", "rename it")
+
     def _check_size(self, size: int) -> None:
         if size > MAX_FILE_BYTES:
             raise BadFile(
@@ -128,7 +144,7 @@ def source_files(source: Path, *, suffixes: Collection[str] = SUFFIXES) -> list[
     Args:
       source: the folder or archive.
       suffixes: ends of the names of the files to list, ".png" or the like, in small letters; files
-        with other suffixes, hidden ones and __MACOSX are skipped.
+        with other suffixes, hidden ones and those in folders that systems keep are skipped.
 
     Returns:
       The files in natural order of their names: "2.png" before "10.png".
@@ -145,7 +161,9 @@ def source_files(source: Path, *, suffixes: Collection[str] = SUFFIXES) -> list[
         )
     entries = list(_entries(source))
     named = [
-        SourceFile(name, f"{source.name}: {name}", source if place is None else place, entry)
+        SourceFile(
+            name, printable(f"{source.name}: {name}"), source if place is None else place, entry
+        )
         for name, place, entry in entries
         if name.lower().endswith(tuple(suffixes)) and not _is_hidden(name)
     ]
@@ -167,28 +185,25 @@ def natural_order(name: str) -> tuple[tuple[int, str] | str, ...]:
 
 
 def class_folders(
-    files: Iterable[SourceFile], *, level: Literal["first", "last"] = "last"
+    files: Iterable[SourceFile], skip: Skip, *, level: Literal["first", "last"] = "last"
 ) -> dict[str, list[SourceFile]]:
     """Groups files by the class that a folder of their path names.
 
     Args:
       files: files of one source.
+      skip: what is done with a file that lies in no folder, or whose name is not UTF-8.
       level: "last" takes the folder right above the file, so that leading folders do not matter
         ("png/airplane/1.png" is an airplane); "first" the first folder of the path, so that a class
         may have folders of its own ("airplane/2024/1.png" is one, too).
 
     Returns:
       {class name: its files}, class names in natural order, files in the given order.
-
-    Raises:
-      BadFile: for a file that lies in no folder.
     """
     classes = collections.defaultdict(list)
     for file in files:
-        if len(file.path.parts) < 2:
-            raise BadFile(
-                file.where, "lies in no class folder", "put it into a folder of its class"
-            )
+        if fault := file.fault_of_place():
+            skip(fault)
+            continue
         classes[file.path.parts[0 if level == "first" else -2].strip()].append(file)
     return {name: classes[name] for name in sorted(classes, key=natural_order)}
 
@@ -291,7 +306,8 @@ def _folder_entries(source: Path) -> Iterator[tuple[str, str]]:
 
 
 def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+    parts = PurePosixPath(name).parts
+    return any(part.startswith(".") for part in parts) or any(map(is_system_folder, parts[:-1]))
 
 
 def _raise(error: OSError) -> None:

@@ -14,8 +14,12 @@ def shuffled(examples: Sequence[ExampleT], seed: int) -> list[ExampleT]:
     """
     return sorted(
         examples,
-        key=lambda example: hashlib.sha256(f"{seed}:{example.key}".encode()).digest(),
+        key=lambda example: hashlib.sha256(_encoded(f"{seed}:{example.key}")).digest(),
     )
+
+
+def _encoded(key: str) -> bytes:
+    return key.encode(errors="surrogatepass")  # file names that are not UTF-8 are refused later
 
 
 def train_and_test(

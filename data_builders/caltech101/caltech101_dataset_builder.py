@@ -47,7 +47,7 @@ class Builder(RecordsBuilder):
 
     def plan(self, source: Path) -> Plan:
         """Takes the folder right above a photo as its class, and leaves the clutter out."""
-        folders = class_folders(source_files(pictures_of(source)))
+        folders = class_folders(source_files(pictures_of(source)), self.skip)
         folders.pop(CLUTTER, None)
         classes = {
             name: [FileExample(f"{name}/{file.path.name}", name, file) for file in files]

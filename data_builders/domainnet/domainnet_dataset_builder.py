@@ -86,7 +86,7 @@ class Builder(RecordsBuilder):
             raise DomainAbsent(f"{source} has no {name}.zip and no pictures in {name}/CLASS/")
         classes = {
             folder: [FileExample(f"{folder}/{file.path.name}", folder, file) for file in members]
-            for folder, members in class_folders(files).items()
+            for folder, members in class_folders(files, self.skip).items()
         }
         if self.options.cut == "official":
             splits = self._listed(classes, read_lists(source, name))

@@ -7,16 +7,15 @@ FOLDER/NAME.jpg
 
 import collections
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from data_builders.builder import FileExample
-from data_builders.faults import BadFile
+from data_builders.faults import BadFile, Skip
 from data_builders.sources import SourceFile, below
 
 GROUND_TRUTH, SKETCHES = "groundtruth", "330sketches"
 LISTS = (GROUND_TRUTH, f"{GROUND_TRUTH}.txt")
-Skip = Callable[[BadFile], None]
 _Entry = tuple[int, SourceFile]  # a class's number and a photo that shows it
 
 

@@ -60,7 +60,7 @@ class Builder(RecordsBuilder):
         files = source_files(source, suffixes=self.SUFFIXES)
         listed = ground_truth(files, source)
         if listed is None:
-            return classes_of_domains(source)
+            return classes_of_domains(source, self.skip)
         return examples_of(files, listed, self.skip, self.skipped.add)
 
 

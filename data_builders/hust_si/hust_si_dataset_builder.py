@@ -40,7 +40,7 @@ class Builder(RecordsBuilder):
         """Takes the folder right above a photo as its class."""
         classes = {
             name: [FileExample(f"{name}/{file.path.name}", name, file) for file in files]
-            for name, files in class_folders(source_files(source)).items()
+            for name, files in class_folders(source_files(source), self.skip).items()
         }
         splits = train_and_test(
             self.usable(classes), test_share=self.options.test_share, seed=self.options.split_seed

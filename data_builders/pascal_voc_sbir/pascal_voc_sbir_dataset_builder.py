@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 
 from data_builders.archives import ARCHIVES
 from data_builders.builder import DomainAbsent, FileExample, Plan, RecordsBuilder
-from data_builders.faults import BadFile
+from data_builders.faults import BadFile, Skip
 from data_builders.folders import examples_by_class
 from data_builders.pascal_voc_sbir.annotations import (
     CLASSES,
@@ -94,7 +94,7 @@ class Builder(RecordsBuilder):
         make = functools.partial(
             query_record, thinned=self.options.thinned, polarity=self.options.polarity
         )
-        return Plan(CLASSES, {"test": _queries(source)}, make)
+        return Plan(CLASSES, {"test": _queries(source, self.skip)}, make)
 
     def _photos(self, source: Path) -> dict[str, list[Photo]]:
         files = _voc_files(source)
@@ -214,7 +214,7 @@ def _get_all(name: str) -> str:
     return f"unpack all of VOC's archive ({name} is missing)"
 
 
-def _queries(source: Path) -> list[FileExample]:
+def _queries(source: Path, skip: Skip) -> list[FileExample]:
     """Lists the sketches in queries/CLASS.
 
     Raises:
@@ -227,7 +227,7 @@ def _queries(source: Path) -> list[FileExample]:
         raise DomainAbsent(str(error)) from error
     if not files:
         raise DomainAbsent(f"{source} has no sketches in {QUERIES}/CLASS/")
-    classes = examples_by_class(files, class_map={})
+    classes = examples_by_class(files, skip, class_map={})
     if unknown := sorted(set(classes) - set(CLASSES)):
         raise ValueError(
             f"{source}: {QUERIES}/{unknown[0]} is named after no class of VOC2007; they are "

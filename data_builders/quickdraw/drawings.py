@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from data_builders.faults import BadFile
+from data_builders.faults import BadFile, is_utf8
 from data_builders.pen import stroke_record
 from data_builders.sources import SourceFile
 
@@ -110,7 +110,8 @@ def _drawing(line: bytes, where: str) -> Drawing | BadFile:
         return BadFile(where, "not a whole line of JSON")
     except (KeyError, TypeError):
         return BadFile(where, "has no key_id, word or drawing")
-    if not (isinstance(key, str) and isinstance(word, str) and key and word.strip()):
+    texts = isinstance(key, str) and isinstance(word, str) and is_utf8(key + word)
+    if not (texts and key and word.strip()):
         return BadFile(where, "its key_id or word is not a text")
     name = unicodedata.normalize("NFC", word.strip())
     return Drawing(key, name, bool(fields.get("recognized", True)), where, line)

@@ -6,6 +6,7 @@ python -m launch.build_data --dataset=sketch_photo_folders --source=FOLDER --dat
 import dataclasses
 import functools
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ class Builder(RecordsBuilder):
     def plan(self, source: Path) -> Plan:
         """Cuts each class of the domain; labels number the classes of both domains together."""
         folder_classes = read_class_map(self.options.class_map)
-        domains = classes_of_domains(source, class_map=folder_classes)
+        domains = classes_of_domains(source, self.skip, class_map=folder_classes)
         splits = train_and_test(
             self.usable(present(domains, self.domain, source)),
             test_share=self.options.test_share,
@@ -77,7 +78,7 @@ def drawn_record(example: FileExample, *, thinned: bool, polarity: Polarity) -> 
 
 
 def read_class_map(path: str) -> dict[str, str]:
-    """Reads {folder name: class name} from a JSON file that says it the other way round.
+    """Reads {folder name: class name}, both in NFC, from a JSON file that says it the other way round.
 
     Args:
       path: file of {"class": "folder"} or {"class": ["folder", ...]}; "" stands for no map.
@@ -115,4 +116,8 @@ def _folders_and_classes(classes: Any) -> list[tuple[str, str]]:
     ]
     if not all(isinstance(folder, str) for folder, _ in pairs):
         raise TypeError("a folder's name is not text")
-    return pairs
+    # Not before: JSON may escape what an accent is made of.
+    return [
+        (unicodedata.normalize("NFC", folder), unicodedata.normalize("NFC", name))
+        for folder, name in pairs
+    ]

@@ -145,7 +145,7 @@ class Builder(RecordsBuilder):
     def _examples(self, files: Sequence[SourceFile], domain: str) -> list[Example]:
         """Makes the files of a domain into examples; omits sketches that name no photo."""
         examples = []
-        for class_name, members in class_folders(files).items():
+        for class_name, members in class_folders(files, self.skip).items():
             for file in members:
                 name = file.path.stem
                 photo, dash, number = name.rpartition("-")

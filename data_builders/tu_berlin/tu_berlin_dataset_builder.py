@@ -78,7 +78,7 @@ class Builder(RecordsBuilder):
         """Takes the folder right above a sketch as its class, and cuts the folds."""
         classes = {
             name: [FileExample(f"{name}/{file.path.stem}", name, file) for file in files]
-            for name, files in class_folders(_files(source, self.options.form)).items()
+            for name, files in class_folders(_files(source, self.options.form), self.skip).items()
         }
         classes = self.usable(classes)
         for name, examples in list(classes.items()):

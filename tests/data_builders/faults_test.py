@@ -88,7 +88,7 @@ def test_of_two_files_with_one_id_the_first_stays():
     assert str(skipped) == "skipped 1 file: 1 same id as another file (src: b/1.png)"
 
 
-@pytest.mark.parametrize("names", [["a", "a"], [" "], ["a\nb"]])
+@pytest.mark.parametrize("names", [["a", "a"], [" "], ["a\nb"], ["caf\udce9"]])
 def test_class_names_that_a_label_file_cannot_hold_are_errors(names):
     with pytest.raises(ValueError, match=r"src: class name .* rename it"):
         check_classes(names, "src")

@@ -44,6 +44,12 @@ def test_the_image_is_that_picture():
     np.testing.assert_array_equal(decoded, picture_of(made["points"]))
 
 
+def test_more_strokes_than_can_be_numbered_are_a_fault():
+    strokes = [np.array([[i % 600 + 0.5, i // 600 + 0.5]]) for i in range(32_769)]
+    with pytest.raises(BadFile, match=r"a\.svg: more than 32768 strokes; "):
+        stroke_record(strokes, BOX, "a.svg")
+
+
 def test_nothing_in_the_box_is_a_fault():
     with pytest.raises(BadFile, match=r"a\.svg: nothing drawn"):
         stroke_record([np.array([[-9.0, -9.0]])], BOX, "a.svg")

@@ -132,7 +132,7 @@ def test_classes_are_joined_by_a_map_and_by_unicode_form(tmp_path):
         "photos/" + unicodedata.normalize("NFD", "z\u00e9bre") + "/1.png": photo(1),
     }
     source = write_tree(tmp_path / "src", tree)
-    (tmp_path / "map.json").write_text(json.dumps({"bicycle": ["bike", "bicycles"], "cup": "mug"}))
+    (tmp_path / "map.json").write_text(json.dumps({"bicycle": ["bike", "bicycles"]}))
     options = Options(class_map=str(tmp_path / "map.json"))
     for config in ("sketch", "photo"):
         _build(tmp_path, source, config, options=options)
@@ -140,6 +140,25 @@ def test_classes_are_joined_by_a_map_and_by_unicode_form(tmp_path):
             "bicycle",
             "z\u00e9bre",
         }
+
+
+def test_a_class_map_may_escape_its_names_and_take_accents_apart(tmp_path):
+    source = write_tree(tmp_path / "src", {"sketches/caf\u00e9/1.png": drawing(3)})
+    (tmp_path / "map.json").write_text(r'{"ze\u0301bre": ["cafe\u0301"]}', "ascii")
+    options = Options(class_map=str(tmp_path / "map.json"))
+    _build(tmp_path, source, "sketch", options=options)
+    assert _records(tmp_path, "sketch", "train")[0]["class_name"] == "z\u00e9bre"
+
+
+def test_a_class_map_with_a_folder_that_is_not_there_is_an_error(tmp_path):
+    source = write_tree(tmp_path / "src", {"photos/katze/1.png": photo(1)})
+    (tmp_path / "map.json").write_text('{"cat": ["katze", "katz"]}')
+    options = Options(class_map=str(tmp_path / "map.json"))
+    with pytest.raises(
+        ValueError, match=r"names the folder 'katz', which neither .* has; correct it"
+    ):
+        _build(tmp_path, source, "photo", options=options)
+    assert not _left(tmp_path / NAME)
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", '{"a": 1}', '{"a": [1]}'])
@@ -196,6 +215,33 @@ def test_broken_files_are_skipped_and_counted_on_demand(tmp_path, processes, cap
         assert f"1 {reason}" in summary and name in summary
     metadata = json.loads(next(tmp_path.rglob("2.0.0/metadata.json")).read_text())
     assert sum(metadata["skipped"].values()) == 3 and metadata["skipped"]["empty file"] == 1
+
+
+def test_files_out_of_place_are_skipped_too(tmp_path):
+    tree = {"photos/cover.jpg": photo(1), "sketches/cat/1.png": drawing(3)}
+    tree |= {f"photos/cat/{i}.jpg": photo(i, "JPEG") for i in range(5)}
+    source = write_tree(tmp_path / "src", tree)
+    with pytest.raises(ValueError, match=r"photos/cover\.jpg: lies in no class folder"):
+        _build(tmp_path / "a", source, "photo")
+    builder = _build(tmp_path / "b", source, "photo", on_error="skip")
+    assert builder.skipped.counts == {"lies in no class folder": 1}
+    assert len(_records(tmp_path / "b", "photo")) == 5
+
+
+@pytest.mark.parametrize("name", [b"photos/cat/caf\xe9.jpg", b"photos/caf\xe9/1.jpg"])
+def test_a_name_that_is_not_utf8_is_a_fault(tmp_path, name):
+    tree = {f"photos/cat/{i}.jpg": photo(i, "JPEG") for i in range(5)}
+    source = write_tree(tmp_path / "src", tree)
+    try:
+        write_tree(source, {os.fsdecode(name): photo(1)})
+    except OSError as error:
+        pytest.skip(f"the file system has no such names: {error}")
+    with pytest.raises(ValueError, match=r"caf\\xe9.*: its name is not UTF-8; rename it"):
+        _build(tmp_path / "a", source, "photo")
+    builder = _build(tmp_path / "b", source, "photo", on_error="skip")
+    assert builder.skipped.counts == {"its name is not UTF-8": 1}
+    assert len(_records(tmp_path / "b", "photo")) == 5
+    assert open_records(tmp_path / "b", f"{NAME}/photo", "train").class_names == ("cat",)
 
 
 def test_nothing_but_broken_files_is_an_error_even_so(tmp_path):

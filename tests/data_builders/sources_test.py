@@ -28,6 +28,9 @@ FILES = {
     "top/png/filelist.txt": b"text",
     "top/.hidden/3.png": b"hidden",
     "__MACOSX/top/png/._2.png": b"mac",
+    "top/png/alarm clock/@eaDir/2.png/SYNOPHOTO_THUMB_M.png": b"thumbnail",
+    "top/png/.@__thumb/2.png": b"thumbnail",
+    "#recycle/png/alarm clock/3.png": b"removed",
 }
 NAMES = ["top/png/alarm clock/2.png", "top/png/alarm clock/10.png", "top/png/caf\u00e9/1.PNG"]
 
@@ -189,15 +192,53 @@ def test_a_source_that_is_missing_empty_or_of_another_kind_is_an_error(tmp_path)
 def test_classes_are_the_last_or_the_first_folder(tmp_path):
     tree = {"x/b 10/1.png": b"", "x/b 2/sub/1.png": b"", "x/b 2/2.png": b""}
     files = source_files(write_tree(tmp_path / "src", tree))
-    assert list(class_folders(files)) == ["b 2", "b 10", "sub"]
-    assert {name: len(found) for name, found in class_folders(files, level="first").items()} == {
-        "x": 3
-    }
-    inner = class_folders(below(files, "x"), level="first")
+    assert list(class_folders(files, _stop)) == ["b 2", "b 10", "sub"]
+    first = class_folders(files, _stop, level="first")
+    assert {name: len(found) for name, found in first.items()} == {"x": 3}
+    inner = class_folders(below(files, "x"), _stop, level="first")
     assert {name: len(found) for name, found in inner.items()} == {"b 2": 2, "b 10": 1}
     write_tree(tmp_path / "src", {"stray.png": b""})
-    with pytest.raises(BadFile, match=r"stray\.png: lies in no class folder"):
-        class_folders(source_files(tmp_path / "src"))
+    faults = []
+    assert class_folders(source_files(tmp_path / "src"), faults.append) == class_folders(
+        files, _stop
+    )
+    (stray,) = faults
+    assert str(stray).startswith("src: stray.png: lies in no class folder; put it into")
+
+
+def _stop(fault):
+    raise fault
+
+
+def _in_latin_1(tmp_path, kind):
+    """A source with the names caf\xe9/1.png and cup/caf\xe9.png in Latin-1, besides cup/1.png."""
+    tree = {
+        name: name.encode(errors="replace")
+        for name in ("caf\udce9/1.png", "cup/1.png", "cup/caf\udce9.png")
+    }
+    if kind == "tar":
+        return write_tar(tmp_path / "src.tar", tree)
+    try:
+        return write_tree(tmp_path / "src", tree)
+    except OSError as error:
+        pytest.skip(f"the file system has no such names: {error}")
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar"])
+def test_names_that_are_not_utf8_are_faults_that_can_be_printed(tmp_path, kind):
+    source = _in_latin_1(tmp_path, kind)
+    files = source_files(source)
+    faults = []
+    assert [file.read() for file in class_folders(files, faults.append)["cup"]] == [b"cup/1.png"]
+    assert list(class_folders(files, faults.append)) == ["cup"]
+    assert sorted(map(str, faults[:2])) == [
+        rf"{source.name}: caf\xe9/1.png: its name is not UTF-8; rename it",
+        rf"{source.name}: cup/caf\xe9.png: its name is not UTF-8; rename it",
+    ]
+    for file in files:
+        if file.name != "cup/1.png":
+            with pytest.raises(BadFile, match="its name is not UTF-8; rename it"):
+                file.read()
 
 
 def test_a_folder_is_found_at_the_shallowest_depth(tmp_path):

@@ -49,6 +49,12 @@ def test_the_order_is_pinned():
     assert [e.key for e in shuffled(keys, 1)] != PINNED
 
 
+def test_keys_that_are_no_text_have_a_place_too():
+    """Their files are refused as they are read."""
+    keys = [Keyed("caf\udce9"), *(Keyed(str(i)) for i in range(6))]
+    assert [e.key for e in shuffled(keys, 0) if e is not keys[0]] == PINNED
+
+
 PINNED = ["4", "3", "2", "0", "5", "1"]
 
 
