@@ -127,7 +127,7 @@ def _is_plain(data: bytes, pixels: np.ndarray, formats: Collection[str]) -> bool
     """Returns whether a file that shows some pixels holds them as every decoder reads them: in one of some
     formats, RGB or grey as they are, of their size, upright, opaque, 8 bits.
     """
-    if (name := _format(data)) not in formats:
+    if (name := _format(data)) is None or name not in formats:
         return False
     try:
         with warnings.catch_warnings():
@@ -153,7 +153,7 @@ def _is_read(data: bytes, pixels: np.ndarray, domain: Domain) -> bool:
         read = _image_feature(domain).decode_example_np(data)
     except Exception:  # whatever it trips over, the file is at fault
         return False
-    return bool(read.shape[:2] == pixels.shape[:2])
+    return bool(read.shape == np.atleast_3d(pixels).shape)
 
 
 @functools.cache
