@@ -1,14 +1,16 @@
 """An SVG drawing -> pen strokes, by sampling its curves: never through pixels.
 
-What counts as ink is what has a stroke paint, whatever its colour and width: the outlines of shapes
-that are only filled are not pen strokes. Files come from anywhere, so they are looked through before
-they are parsed; nothing they refer to is ever opened.
+What counts as ink is what has a stroke paint that can be seen, whatever its colour and width: the
+outlines of shapes that are only filled are not pen strokes. Files come from anywhere, so they are
+looked through before they are parsed; nothing they refer to is ever opened.
 """
 
+import functools
 import io
 import math
+import string
 import xml.parsers.expat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -33,6 +35,7 @@ _SVG = "http://www.w3.org/2000/svg"
 _SHAPES = ("path", "line", "polyline", "polygon", "rect", "circle", "ellipse")
 _READ = ("svg", "g", "title", "desc", "style", *_SHAPES)
 _PASSED_OVER = ("defs", "metadata")  # with all that is in them
+_ALL = "100%"  # a side that is not said
 
 Box = tuple[float, float, float, float]
 
@@ -59,11 +62,11 @@ def strokes_from_svg(svg: bytes, where: str) -> tuple[list[np.ndarray], Box]:
     """
     _look_through(svg, where)
     try:
-        drawing = svgelements.SVG.parse(io.BytesIO(svg), on_error="raise")
-        shapes = [shape for shape in drawing.elements() if isinstance(shape, svgelements.Shape)]
-        paths = [shape.segments() for shape in shapes if shape.stroke.value is not None]
+        drawing = _parsed(svg, where)
         width, height = float(drawing.width), float(drawing.height)
-        controls = [control for path in paths for control in _controls(path)]
+        controls = [control for shape in _inked([drawing]) for control in _controls(shape)]
+    except BadFile:
+        raise
     except Exception as error:  # the parser trips over damage in many ways, all of them the file's
         raise BadFile(where, "a shape or transform in it cannot be read") from error
     if not (min(width, height) > 0 and math.isfinite(max(width, height))):
@@ -94,6 +97,7 @@ class _Scan:
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         """Looks at an opening tag; `name` is "namespace tag" or, without a namespace, "tag"."""
+        del attributes
         namespace, _, tag = name.rpartition(" ")
         self.elements += 1
         self.depth += 1
@@ -102,11 +106,8 @@ class _Scan:
         if self.depth > MAX_DEPTH:
             raise BadFile(self.where, f"more than {MAX_DEPTH} groups deep", "simplify or remove it")
         is_svg = namespace in ("", _SVG)
-        if self.depth == 1:
-            if not is_svg or tag != "svg":
-                raise BadFile(self.where, "its root is not an SVG's")
-            if not {"viewBox", "width", "height"} & attributes.keys():
-                raise BadFile(self.where, "has neither a viewBox nor a size", "give it a viewBox")
+        if self.depth == 1 and not (is_svg and tag == "svg"):
+            raise BadFile(self.where, "its root is not an SVG's")
         if self.unread or tag in _PASSED_OVER or not is_svg:
             self.unread += 1
         elif tag not in _READ:
@@ -129,9 +130,73 @@ class _Scan:
         )
 
 
-def _controls(path: "svgelements.Path") -> Iterator[np.ndarray]:
-    """Yields the control points of a path's pieces: [1, 2] begins a stroke, [2, 2] is a line, [4, 2] a cubic."""
-    for segment in path:
+def _parsed(svg: bytes, where: str) -> "svgelements.SVG":
+    """Parses an SVG; a side that it leaves open follows from the other one and the viewBox."""
+    # The parser applies transforms to the radii of arcs, as if these stayed upright: it is kept from it.
+    parse = functools.partial(svgelements.SVG.parse, reify=False, on_error="raise")
+    drawing = parse(io.BytesIO(svg))
+    sides = [drawing.values["attributes"].get(side, _ALL) for side in ("width", "height")]
+    if drawing.viewbox is None and any(side.endswith("%") for side in sides):
+        raise BadFile(where, "has no size", "give it a viewBox, or a width and a height in pixels")
+    if (sides[0] == _ALL) == (sides[1] == _ALL):
+        return drawing
+    aspect = drawing.viewbox.width / drawing.viewbox.height
+    if sides[0] == _ALL:
+        return parse(io.BytesIO(svg), width=drawing.height * aspect)
+    return parse(io.BytesIO(svg), height=drawing.width / aspect)
+
+
+def _inked(elements: Iterable["svgelements.SVGElement"]) -> Iterator["svgelements.Shape"]:
+    """Yields the shapes that a viewer strokes, in drawing order."""
+    for element in elements:
+        # Unlike all else, opacity is not inherited: within a group that is not seen, nothing is.
+        if _is_nothing(_property(element.values["attributes"], "opacity")):
+            continue
+        if isinstance(element, svgelements.Group):
+            yield from _inked(element)
+        elif isinstance(element, svgelements.Shape) and _is_stroked(element):
+            yield element
+
+
+def _is_stroked(shape: "svgelements.Shape") -> bool:
+    """Returns whether a shape has a stroke that can be seen."""
+    own = shape.values
+    paint = svgelements.Color(own["stroke"])  # the shape's has lost its alpha to stroke-opacity
+    return (
+        paint.value is not None
+        and paint.alpha > 0
+        and _property(own, "visibility") not in ("hidden", "collapse")
+        and not _is_nothing(_property(own, "stroke-opacity"))
+        and not _is_nothing(_property(own, "stroke-width"))
+    )
+
+
+def _property(values: dict[str, str], name: str) -> str:
+    return values.get(name, "").partition("!")[0].strip().lower()  # without "!important"
+
+
+def _is_nothing(amount: str) -> bool:
+    """Returns whether a number is 0, in any unit; words such as "inherit" are not."""
+    try:
+        return float(amount.rstrip(string.ascii_lowercase + "%")) == 0
+    except ValueError:
+        return False
+
+
+def _controls(shape: "svgelements.Shape") -> Iterator[np.ndarray]:
+    """Yields the control points of a shape's pieces, where its transform brings them."""
+    matrix = shape.transform
+    linear = np.array([[matrix.a, matrix.b], [matrix.c, matrix.d]], np.float64)
+    shift = np.array([matrix.e, matrix.f], np.float64)
+    for piece in _pieces(shape.segments(transformed=False)):
+        with np.errstate(over="ignore", invalid="ignore"):  # `_sampled` refuses what overflows
+            moved = piece @ linear + shift
+        yield moved
+
+
+def _pieces(segments: Iterable["svgelements.PathSegment"]) -> Iterator[np.ndarray]:
+    """Yields control points: [1, 2] begins a stroke, [2, 2] is a line, [4, 2] a cubic."""
+    for segment in segments:
         if isinstance(segment, svgelements.Move):
             yield _array(segment.end)
         elif isinstance(segment, svgelements.Arc):

@@ -107,6 +107,38 @@ def test_circles_of_all_kinds_are_rings(shape):
     assert np.diff(turns).max() < 3 / radius
 
 
+TURN = "0.765,0.644,-0.644,0.765,5,-7"
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        '<circle cx="50" cy="60" r="20"/>',
+        '<ellipse cx="50" cy="60" rx="20" ry="20"/>',
+        '<path d="M30 60 A20 20 0 0 1 70 60 a20 20 0 0 1 -40 0 Z"/>',
+    ],
+)
+@pytest.mark.parametrize(
+    "matrices",
+    [
+        ("1,0,0.6,1,0,0",),
+        ("2,0,0,1,3,4", TURN),
+        (TURN, "2,0,0,1,3,4"),
+        ("-1,0.2,0,3,200,0", TURN, "1,0,0.6,1,0,0"),
+    ],
+)
+def test_circles_stay_ellipses_under_any_transform(shape, matrices):
+    chained = np.eye(3)
+    for text in reversed(matrices):
+        shape = f'<g transform="matrix({text})">{shape}</g>'
+    for a, b, c, d, e, f in (map(float, text.split(",")) for text in matrices):
+        chained = chained @ [[a, c, e], [b, d, f], [0, 0, 1]]
+    (stroke,) = strokes_of(shape)
+    x, y, _ = np.linalg.solve(chained, np.insert(stroke, 2, 1, axis=1).T)
+    np.testing.assert_allclose(np.hypot(x - 50, y - 60), 20, rtol=1e-4)
+    assert np.ptp(x) == pytest.approx(40, rel=1e-3) and np.ptp(y) == pytest.approx(40, rel=1e-3)
+
+
 def test_strokes_keep_their_order_and_begin_at_moves():
     body = (
         '<path id="1" d="M10 10 h30 v-5 l1 1 m5 5 H99"/><polyline points="1,2 3,4 5,6"/>'
@@ -140,6 +172,11 @@ def test_a_quadratic_curve_is_the_parabola():
         ('viewBox="10 20 100 50" width="200" height="100"', (0, 0, 200, 100), (40, 20)),
         ('width="60px" height="80"', (0, 0, 60, 80), (30, 30)),
         ('viewBox="10 20 100 50" width="100%" height="100%"', (0, 0, 100, 50), (20, 10)),
+        # A side that is not said follows from the other one and the viewBox.
+        ('viewBox="10 20 100 50" width="200px"', (0, 0, 200, 100), (40, 20)),
+        ('viewBox="10 20 100 50" height="200"', (0, 0, 400, 200), (80, 40)),
+        ('viewBox="10 20 100 50" width="100%" height="25"', (0, 0, 50, 25), (10, 5)),
+        ('viewBox="10 20 100 50" style="width:1in"', (0, 0, 96, 48), (19.2, 9.6)),
     ],
 )
 def test_the_box_is_what_a_viewer_shows(size, box, end):
@@ -157,6 +194,50 @@ def test_what_is_not_inked_is_left_out():
     )
     (stroke,) = strokes_of(body)
     np.testing.assert_allclose(stroke, [[2, 2], [3, 3]])
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        'visibility="hidden"',
+        'visibility="collapse"',
+        'stroke="transparent"',
+        'stroke="rgba(0,0,0,0)"',
+        'stroke="rgba(0,0,0,0)" stroke-opacity="0.5"',
+        'stroke-opacity="0"',
+        'stroke-opacity="0%"',
+        'opacity="0"',
+        'opacity="0.0"',
+        'stroke-width="0"',
+        'stroke-width="0px"',
+        'style="opacity:0 !important"',
+        'style="visibility:hidden"',
+    ],
+)
+def test_what_cannot_be_seen_is_no_ink(attribute):
+    seen, hidden = '<path d="M2 2L3 3"/>', '<path d="M1 1L9 9" {}/>'
+    for body in (hidden.format(attribute), f"<g {attribute}><g>{hidden.format('')}</g></g>"):
+        (stroke,) = strokes_of(body + seen)
+        np.testing.assert_allclose(stroke, [[2, 2], [3, 3]])
+    with pytest.raises(BadFile, match="nothing drawn"):
+        strokes_of(hidden.format(attribute))
+
+
+def test_what_its_group_hides_may_be_seen_again_or_not():
+    path = '<path d="M1 1L9 9" opacity="1" visibility="visible" stroke-opacity="1"/>'
+    for seen in (
+        'visibility="hidden"',
+        'stroke-opacity="0"',
+        'opacity="0.01"',
+        'stroke-width="inherit"',
+        'stroke-width="1px"',
+        'stroke="rgb(9,9,9)"',
+    ):
+        assert len(strokes_of(f"<g {seen}>{path}</g>")) == 1
+    with pytest.raises(BadFile, match="nothing drawn"):
+        strokes_of(f'<g opacity="0">{path}</g>')
+    with pytest.raises(BadFile, match="nothing drawn"):
+        strokes_of(path, size='viewBox="0 0 800 800" opacity="0"')
 
 
 def test_another_renderer_sees_the_same_drawing():
@@ -210,7 +291,10 @@ HOSTILE = {
     "damaged path": (document('<path d="M0 0 C 1 1"/>'), "a shape or transform"),
     "no path": (document('<path d="hello"/>'), "a shape or transform"),
     "no move": (document('<path d="L5 5"/>'), "a shape or transform"),
-    "no size": (document(LINE, size=""), "neither a viewBox nor a size"),
+    "no size": (document(LINE, size=""), "has no size; give it a viewBox"),
+    "no height": (document(LINE, size='width="60"'), "has no size; give it a viewBox"),
+    "no width": (document(LINE, size='height="60"'), "has no size; give it a viewBox"),
+    "a share of what": (document(LINE, size='width="60" height="50%"'), "has no size"),
     "flat": (document(LINE, size='viewBox="0 0 0 100"'), "size that is not above 0|nothing drawn"),
     "no ink": (document('<path stroke="none" d="M0 0L1 1"/>'), "nothing drawn"),
     "no shape": (document(""), "nothing drawn"),
