@@ -7,6 +7,7 @@ huge_pages               starts a command again with huge pages, which make larg
 export.load              reads an exported model, and travels along as load.py; the digest of parameters
 images.thinning          ink -> its centre lines
 images.enlarging         a coarse drawing, enlarged while it is grey
+images.clipping          lines and strokes -> the parts of them that lie in a box
 images.points            a drawing -> points on the canvas lattice, each with its darkness
 images.resize            points, drawn with a pen -> a small map, and the interpolating resizes beside it
 images.hand              points, drawn as hands differ, for training

@@ -13,6 +13,7 @@ from dsf_jax.images.points import (
     Polarity,
     points_from_image,
     points_from_strokes,
+    strokes_inside,
 )
 from dsf_jax.images.scan import SCANNED, is_blank, looks_drawn, scanned, shrunk
 
@@ -22,6 +23,7 @@ RequestedKind = Literal["auto", "drawing", "photo"]
 FILLED = 0.78  # of the canvas's side, by the drawing's longer one, as TU-Berlin's sketches fill it
 FAINT = 0.1  # darkness that is left to the paper's grain
 MIN_EXTENT = 0.25  # of the surface: a dot is not blown up to fill the canvas
+_WHOLE = (0.0, 0.0, float(CANVAS), float(CANVAS))
 
 
 class Query(NamedTuple):
@@ -77,7 +79,8 @@ def framed_points(
     strokes: Sequence[np.ndarray], box: tuple[float, float, float, float]
 ) -> np.ndarray:
     """Lists the canvas points of pen strokes; the drawing is moved to the middle and scaled to the size of
-    the sketches that networks are trained on, wherever and however small it was drawn.
+    the sketches that networks are trained on, wherever and however small it was drawn. Of strokes that
+    leave the box, what lies inside is the drawing.
 
     Args:
       strokes: see `points_from_strokes`.
@@ -89,17 +92,14 @@ def framed_points(
     Raises:
       ValueError: when nothing is drawn inside of the box, or as `points_from_strokes` does.
     """
-    drawn = points_from_strokes(strokes, box)  # checks every point
+    seen = strokes_inside(strokes, box)
+    drawn = points_from_strokes(seen, _WHOLE)[:, :2]
     if not len(drawn):
         raise ValueError("nothing is drawn inside of the box; draw a stroke")
-    left, top, width, height = box
-    unit = max(width, height) / CANVAS  # the box lies in the middle of the canvas
-    corner = np.array([left + width / 2, top + height / 2]) - CANVAS * unit / 2
-    places = drawn[:, :2]
-    low, high = places.min(axis=0) * unit, (places.max(axis=0) + 1.0) * unit
-    side = max(*(high - low), MIN_EXTENT * CANVAS * unit) / FILLED
-    x, y = corner + (low + high - side) / 2
-    return points_from_strokes(strokes, (x, y, side, side))
+    low, high = drawn.min(axis=0), drawn.max(axis=0) + 1.0
+    side = max(*(high - low), MIN_EXTENT * CANVAS) / FILLED
+    x, y = (low + high - side) / 2
+    return points_from_strokes(seen, (x, y, side, side))
 
 
 def _framed(values: np.ndarray, ink: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from dsf_jax.images.clipping import clipped_segments, clipped_stroke
 from dsf_jax.images.enlarging import enlarged, with_firm_lines
 from dsf_jax.images.thinning import centre_lines, inked, inside_of_areas, largest_around, recentred
 
@@ -186,7 +187,7 @@ def points_from_strokes(
         starts, ends = (vertices, vertices) if len(vertices) == 1 else (vertices[:-1], vertices[1:])
         for first in range(0, len(starts), _SEGMENTS_AT_ONCE):
             some = slice(first, first + _SEGMENTS_AT_ONCE)
-            x, y, pressure = _line_cells(*_clipped(starts[some], ends[some], low, high)).T
+            x, y, pressure = _line_cells(*clipped_segments(starts[some], ends[some], low, high)).T
             dark = np.clip(np.round(DARKEST * pressure), 1, DARKEST).astype(np.uint8)
             np.maximum.at(darkness, (y.astype(np.intp), x.astype(np.intp)), dark)
     return _listed(darkness)
@@ -226,6 +227,29 @@ def canvas_strokes(
             )
         moved.append(vertices)
     return moved
+
+
+def strokes_inside(
+    strokes: Sequence[np.ndarray], box: tuple[float, float, float, float]
+) -> list[np.ndarray]:
+    """Cuts strokes down to what is seen of them in their box; one that leaves it and comes back is two.
+
+    Args:
+      strokes: see `points_from_strokes`.
+      box: see `points_from_strokes`.
+
+    Returns:
+      The pieces in canvas units, see `canvas_strokes`.
+
+    Raises:
+      ValueError: see `points_from_strokes`.
+    """
+    low = _corner(box)
+    return [
+        piece
+        for stroke in canvas_strokes(strokes, box)
+        for piece in clipped_stroke(stroke, low, CANVAS - low)
+    ]
 
 
 def check_pressure(stroke: np.ndarray, number: int) -> None:
@@ -332,35 +356,6 @@ def _checked_stroke(stroke: np.ndarray, number: int) -> np.ndarray:
         )
     check_pressure(stroke, number)
     return stroke.astype(np.float64)
-
-
-def _clipped(
-    starts: np.ndarray, ends: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts line segments down to an upright box and drops those that miss it.
-
-    Args:
-      starts: [n, d] float64; a segment holds the points `start + t (end - start)`, t in [0, 1].
-      ends: [n, d] float64.
-      low: [d] the rectangle's corner nearest to the origin; it belongs to the box.
-      high: [d] the opposite one; it belongs to it too.
-
-    Returns:
-      The starts and ends [m, d] of what is left.
-    """
-    delta = ends - starts
-    still = delta == 0
-    slope = np.where(still, 1.0, delta)
-    # A coordinate that stands still bounds t not at all, or leaves nothing.
-    with np.errstate(over="ignore"):  # one that hardly moves reaches no edge: infinity is right
-        one = np.where(still, -np.inf, (low - starts) / slope)
-        other = np.where(still, np.inf, (high - starts) / slope)
-    inside = (starts >= low) & (starts <= high)
-    enter = np.maximum(np.minimum(one, other).max(axis=1), 0.0)[:, None]
-    leave = np.minimum(np.maximum(one, other).min(axis=1), 1.0)[:, None]
-    seen = (enter <= leave)[:, 0] & (inside | ~still).all(axis=1)
-    starts, delta, enter, leave = starts[seen], delta[seen], enter[seen], leave[seen]
-    return starts + enter * delta, starts + leave * delta
 
 
 def _line_cells(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:

@@ -5,7 +5,8 @@ import pytest
 import scipy.spatial
 from PIL import Image, ImageDraw
 
-from dsf_jax.data.drawings import query_from_pixels
+from dsf_jax.data.drawings import FILLED, framed_points, query_from_pixels
+from dsf_jax.images.points import CANVAS
 
 SIZE = WIDTH, HEIGHT = 800, 600
 BLUE, GREY = (170, 190, 230), (190, 190, 190)
@@ -159,3 +160,30 @@ def test_a_photo_is_told_from_a_drawing():
 def test_where_on_the_paper_it_lies_makes_no_difference(plain):
     picture = pixels(np.roll(PAPERS["plain"], (-100, 150), axis=(0, 1)))
     assert np.array_equal(query_from_pixels(picture).points[:, :2], plain)
+
+
+PAGE = (0.0, 0.0, 100.0, 80.0)
+
+
+@pytest.mark.parametrize(
+    ("strokes", "on_page"),
+    [
+        ([[[50, 50], [150, 50]]], [[[50, 50], [100, 50]]]),
+        ([[[20, 40], [20, -40], [60, -40], [60, 40]]], [[[20, 40], [20, 0]], [[60, 0], [60, 40]]]),
+        ([[[-900, 10], [900, 70]]], [[[0, 40], [100, 130 / 3]]]),
+        ([[[10, 10], [99, 30]], [[102, 10], [104, 70]]], [[[10, 10], [99, 30]]]),
+        ([[[50, 40, 1.0], [150, 40, 0.0]]], [[[50, 40, 1.0], [100, 40, 0.5]]]),
+    ],
+)
+def test_only_what_lies_on_the_page_is_drawn(strokes, on_page):
+    drawn, expected = (
+        framed_points([np.array(stroke, float) for stroke in some], PAGE).astype(int)
+        for some in (strokes, on_page)
+    )
+    away = scipy.spatial.cKDTree(expected).query(drawn)[0]
+    back = scipy.spatial.cKDTree(drawn).query(expected)[0]
+    assert max(away.max(), back.max()) < 2  # cells, and steps of darkness
+    extent = np.ptp(drawn[:, :2], axis=0) + 1
+    assert extent.max() == pytest.approx(FILLED * CANVAS, abs=3)
+    middle = (drawn[:, :2].max(axis=0) + drawn[:, :2].min(axis=0) + 1) / 2
+    np.testing.assert_allclose(middle, CANVAS / 2, atol=2)
