@@ -28,9 +28,9 @@ def by_class(
 ) -> Order:
     """Draws some classes for each batch, and as many examples of each from every domain.
 
-    A class that a domain lacks gives its place there to another one. All classes are shown equally
-    often, however many examples they have; those of one class are shown twice in a batch only where
-    there are too few.
+    A class that a domain lacks gives its place there to another one, one that is not in the batch yet
+    where there is such a class with enough examples. All classes are shown equally often, however many
+    examples they have; those of one class are shown twice in a batch only where there are too few.
 
     Args:
       labels: [n] int32.
@@ -53,9 +53,7 @@ def by_class(
     def order(step: int) -> np.ndarray:
         rng = np.random.default_rng([seed, step])
         drawn = rng.choice(classes, number, replace=False).tolist()
-        return np.concatenate(
-            [_some(rng, rows[name], label, per_class) for name in present for label in drawn]
-        )
+        return np.concatenate([_of_domain(rng, rows[name], drawn, per_class) for name in present])
 
     return order
 
@@ -84,9 +82,26 @@ def _rows_by_class(labels: np.ndarray, of_domain: np.ndarray) -> dict[int, np.nd
     return dict(zip(names.tolist(), np.split(own, starts[1:]), strict=True))
 
 
-def _some(
-    rng: np.random.Generator, rows: dict[int, np.ndarray], label: int, count: int
+def _of_domain(
+    rng: np.random.Generator, rows: dict[int, np.ndarray], drawn: list[int], per_class: int
 ) -> np.ndarray:
-    """Draws examples of a class, or of another one where this one has none."""
-    own = rows[label if label in rows else int(rng.choice(list(rows)))]
-    return rng.choice(own, count, replace=len(own) < count)
+    """Draws as many examples of each class, or of another one where the domain lacks it."""
+    classes = list(rows)
+    number = {label: place for place, label in enumerate(classes)}
+    shown = np.array([number.get(label, -1) for label in drawn])
+    taken = np.bincount(
+        shown[shown >= 0], minlength=len(classes)
+    )  # times that each is in the batch
+    left = np.array([len(rows[label]) for label in classes]) - per_class * taken
+    for place in np.flatnonzero(shown < 0):
+        cost = np.where(left >= per_class, taken, taken + len(drawn))
+        shown[place] = rng.choice(np.flatnonzero(cost == cost.min()))
+        taken[shown[place]] += 1
+        left[shown[place]] -= per_class
+    # One draw per class, in its own order again and again where there are too few.
+    some = {
+        label: iter(np.resize(rng.permutation(rows[classes[label]]), (times, per_class)))
+        for label, times in enumerate(taken.tolist())
+        if times
+    }
+    return np.concatenate([next(some[label]) for label in shown.tolist()])

@@ -42,6 +42,49 @@ def test_a_batch_holds_as_many_of_each_class_from_each_domain(data):
         np.testing.assert_array_equal(rows, order(step))
 
 
+@hypothesis.given(st.data())
+@hypothesis.settings(max_examples=60, derandomize=True)
+def test_an_example_is_shown_twice_only_where_there_are_too_few(data):
+    n = data.draw(st.integers(8, 80))
+    labels = np.int32(data.draw(st.lists(st.integers(0, 6), min_size=n, max_size=n)))
+    domains = DOMAINS[data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))]
+    per_class = data.draw(st.integers(1, 3))
+    number = data.draw(st.integers(1, len(np.unique(labels))))
+    present = np.unique(domains)
+    size = number * per_class * len(present)
+    order = by_class(labels, domains, per_class=per_class, batch_size=size, seed=3)
+    for rows in map(order, range(4)):
+        shown = collections.Counter(rows.tolist())
+        for name in present:
+            for label in np.unique(labels[rows]):
+                own = np.flatnonzero((labels == label) & (domains == name))
+                times = [shown[row] for row in own.tolist()]
+                assert max(times, default=0) <= -(-sum(times) // max(len(own), 1))
+
+
+def test_a_class_stands_in_that_is_not_in_the_batch_yet():
+    # Of 20 classes of sketches 5 have photos, 40 each: enough for 20 places whatever is drawn.
+    labels = np.int32([*np.repeat(np.arange(20), 40), *np.repeat(np.arange(5), 40)])
+    domains = DOMAINS[np.repeat([0, 1], [800, 200])]
+    order = by_class(labels, domains, per_class=2, batch_size=40, seed=0)
+    for rows in map(order, range(50)):
+        photos = rows[rows >= 800]
+        assert len(photos) == len(set(photos.tolist())) == 20
+        assert np.bincount(labels[photos]).tolist() == [4] * 5  # evenly
+    order = by_class(labels, domains, per_class=2, batch_size=12, seed=0)
+    for rows in map(order, range(50)):
+        assert sorted(np.bincount(labels[rows[rows >= 800]], minlength=5)) in ([0, 0, 2, 2, 2],)
+
+
+def test_a_class_with_too_few_stands_in_for_none_while_another_has_enough():
+    labels = np.int32([*np.repeat(np.arange(6), 9), 0, *[1] * 30])
+    domains = DOMAINS[np.repeat([0, 1], [54, 31])]
+    order = by_class(labels, domains, per_class=2, batch_size=24, seed=0)
+    for rows in map(order, range(20)):
+        shown = collections.Counter(rows[rows >= 54].tolist())
+        assert shown.pop(54) == 2 and set(shown.values()) == {1}
+
+
 def test_classes_are_shown_equally_often_and_steps_differ():
     labels = np.int32([0] * 50 + [1] * 2 + [2] * 5)
     domains = np.array(["sketch"] * 57)
