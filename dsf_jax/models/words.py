@@ -34,11 +34,12 @@ class Words(NamedTuple):
           [1, d] float32 of length 1, to be compared with the default features of the image tower.
 
         Raises:
-          ValueError: for a text without any word.
+          ValueError: for a text without any word, or of which the tokenizer leaves nothing.
         """
-        if not text.strip():
-            raise ValueError("the words are empty; name what you look for")
-        return np.asarray(embed_tokens(self.encoder, self.tokenizer([text])))
+        ids, nothing = self.tokenizer([text, ""])  # [length] each
+        if not text.strip() or np.array_equal(ids, nothing):
+            raise ValueError("the words are empty, or punctuation alone; name what you look for")
+        return np.asarray(embed_tokens(self.encoder, ids[None]))
 
 
 def has_text(folder: HuggingFaceFolder) -> bool:

@@ -18,8 +18,13 @@ def test_tokens_go_through_the_tower(tmp_path):
     ids = read_tokenizer(folder)(["A hat, a cat"])
     np.testing.assert_array_equal(features, embed_tokens(read_text_encoder(folder), ids))
     assert np.any(words.embed("a cat") != features)
-    with pytest.raises(ValueError, match="the words are empty"):
-        words.embed(" ")
+
+
+@pytest.mark.parametrize("text", ["", " ", "?!", " . ", "\n", "--"])
+def test_a_text_of_which_the_tower_sees_nothing_is_refused(tmp_path, text):
+    words = read_words(read_folder(speaking_folder(tmp_path / "siglip", "siglip")))
+    with pytest.raises(ValueError, match=r"the words are empty.*; name what you look for"):
+        words.embed(text)
 
 
 def test_which_folders_have_words(tmp_path):
