@@ -5,10 +5,11 @@ Python allocate is looked at before it is unpickled.
 """
 
 import dataclasses
+import io
 import math
 import pickle
 import pickletools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -51,19 +52,33 @@ def _new_dtype(code: str, *_: object) -> _DtypeRecord:
     return _DtypeRecord(code)
 
 
-def _latin1(text: str, encoding: str) -> bytes:
-    """Python 3 writes bytes in pickle protocol 2 as a call of this function."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it asks for the codec {encoding!r}")
-    return text.encode("latin1")
+def _latin1(most: int) -> Callable[[str, str], bytes]:
+    """Makes the function that pickles of Python 3, protocol 2, call for bytes: for at most so many.
 
+    Every call copies its text, and a pickle may call it with the same one for eight bytes a time.
+    """
+    left = most
+
+    def encode(text: str, encoding: str) -> bytes:
+        nonlocal left
+        if encoding != "latin1":
+            raise pickle.UnpicklingError(f"it asks for the codec {encoding!r}")
+        left -= len(text)
+        if left < 0:
+            raise pickle.UnpicklingError(f"its pickle asks for more bytes than its own {most}")
+        return text.encode("latin1")
+
+    return encode
+
+
+_ENCODE = "_codecs.encode"
 
 NUMPY_NAMES: dict[str, object] = {
     "numpy.core.multiarray._reconstruct": _new_array,
     "numpy._core.multiarray._reconstruct": _new_array,
     "numpy.ndarray": "ndarray",
     "numpy.dtype": _new_dtype,
-    "_codecs.encode": _latin1,
+    _ENCODE: "encode",  # each unpickling gets its own
 }
 
 
@@ -108,7 +123,10 @@ def unpickle(stream: BinaryIO, names: Mapping[str, object]) -> tuple[Any, dict[s
     for opcode, argument, _ in pickletools.genops(stream):
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > _MAX_MEMO:
             raise pickle.UnpicklingError(f"its pickle asks for {argument} memo entries")
+    length = stream.seek(0, io.SEEK_END)
     stream.seek(start)
+    if _ENCODE in names:
+        names = {**names, _ENCODE: _latin1(length)}
     unpickler = _Unpickler(stream, names)
     return unpickler.load(), unpickler.storages
 

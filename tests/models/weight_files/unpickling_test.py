@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from dsf_jax.models.weight_files.reading import read_weights
+from dsf_jax.models.weight_files.unpickling import NUMPY_NAMES, unpickle
 from tests.models.weight_files.encoders import TORCH_MAGIC, object_npy, written
 
 
@@ -61,6 +63,23 @@ def test_a_huge_memo_index_allocates_nothing(tmp_path: Path) -> None:
     for file, data in containers(b"\x80\x02}r\xff\xff\xff\xff."):
         with pytest.raises(ValueError, match="asks for 4294967295 memo entries"):
             read_weights(written(tmp_path, file, data))
+
+
+def test_one_text_is_not_encoded_again_and_again() -> None:
+    text = b"X" + struct.pack("<I", 10_000) + b"a" * 10_000 + b"q\x00"
+    encode, codec = b"0c_codecs\nencode\nq\x01", b"0X\x06\0\0\0latin1q\x02"
+    call = b"h\x01h\x00h\x02\x86R"
+    for copies, fits in ((1, True), (2, False), (50, False)):
+        stream = io.BytesIO(b"\x80\x02" + text + encode + codec + b"0](" + call * copies + b"e.")
+        for _ in range(2):  # what one unpickling asked for does not count for the next
+            stream.seek(0)
+            if fits:
+                assert unpickle(stream, NUMPY_NAMES)[0] == [b"a" * 10_000]
+            else:
+                with pytest.raises(
+                    pickle.UnpicklingError, match="asks for more bytes than its own"
+                ):
+                    unpickle(stream, NUMPY_NAMES)
 
 
 def test_object_pointers_are_never_made_from_bytes(tmp_path: Path) -> None:
