@@ -30,6 +30,7 @@ models.embedding         an embedding above any backbone, and classes by their c
 models.model_card        what a network was trained on and how well it retrieves
 models.model             a network with its parameters: the one that preprocesses and applies
 models.weight_files.source_weights  the content of a weight file, whatever its format
+models.weight_files.zip_entries     a zip's entries, of the sizes that it says or refused
 models.weight_files.unpickling      pickles -> recorded arrays; they run nothing
 models.weight_files.caffemodel      Caffe's .caffemodel -> arrays by layer
 models.weight_files.numpy_arrays    NumPy's .npy and .npz -> arrays by layer

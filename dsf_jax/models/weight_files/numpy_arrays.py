@@ -22,6 +22,7 @@ from dsf_jax.models.weight_files.unpickling import (
     array_from_record,
     unpickle,
 )
+from dsf_jax.models.weight_files.zip_entries import read_entry
 
 
 def _npy_header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
@@ -109,7 +110,7 @@ def _npz_arrays(archive: zipfile.ZipFile) -> Iterator[tuple[str, str, np.ndarray
         layer, _, leaf = entry.filename.removesuffix(".npy").rpartition("/")
         if not layer:
             raise ValueError(f"key {leaf!r}; expected keys such as conv1/kernel and conv1/bias")
-        data = archive.read(entry)
+        data = read_entry(archive, entry)
         shape, fortran, dtype, start = _npy_header(data)
         name = f"{layer}/{leaf}"
         yield (

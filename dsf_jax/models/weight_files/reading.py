@@ -14,8 +14,8 @@ file             architecture    layout  row order  origin
 ===============  ==============  ======  =========  ==========================================
 
 Layer names stay as the file has them; `dsf_jax.models.weights_port` maps them. The files are not
-trusted: sizes are checked before memory is taken, and pickles are read by
-`dsf_jax.models.weight_files.unpickling`.
+trusted: sizes are checked before memory is taken, entries of zips are read by
+`dsf_jax.models.weight_files.zip_entries`, and pickles by `dsf_jax.models.weight_files.unpickling`.
 """
 
 import io

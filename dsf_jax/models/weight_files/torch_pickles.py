@@ -14,6 +14,7 @@ import numpy as np
 from dsf_jax.models.weight_files.efficientnet_lite import FIRST_CONVOLUTION, architecture_of, folded
 from dsf_jax.models.weight_files.source_weights import LEAVES, SourceWeights, collect
 from dsf_jax.models.weight_files.unpickling import Storage, unpickle
+from dsf_jax.models.weight_files.zip_entries import read_entry
 
 COUNTS = "i8"
 STEPS = "num_batches_tracked"  # a batch norm's counter, the only integers that are no error
@@ -68,11 +69,15 @@ def read_torch_zip(path: Path, archive: zipfile.ZipFile, root: str) -> SourceWei
     Raises:
         ValueError: it holds no state dict, or a tensor leaves its storage.
     """
+
+    def read(name: str) -> bytes:
+        return read_entry(archive, archive.getinfo(f"{root}{name}"))
+
     order = "<"
     if f"{root}byteorder" in archive.namelist():
-        order = {b"little": "<", b"big": ">"}[archive.read(f"{root}byteorder")]
-    state, storages = unpickle(io.BytesIO(archive.read(f"{root}data.pkl")), _TORCH_NAMES)
-    raw = {key: archive.read(f"{root}data/{key}") for key in storages}
+        order = {b"little": "<", b"big": ">"}[read("byteorder")]
+    state, storages = unpickle(io.BytesIO(read("data.pkl")), _TORCH_NAMES)
+    raw = {key: read(f"data/{key}") for key in storages}
     return _torch_source(path, state, raw, order)
 
 
