@@ -44,7 +44,8 @@ def clipped_stroke(stroke: np.ndarray, low: np.ndarray, high: np.ndarray) -> lis
     Returns:
       The pieces in order, arrays [m, 2] or [m, 3]; none of a stroke without points.
     """
-    inside = ((stroke[:, :2] >= low) & (stroke[:, :2] <= high)).all(axis=1)
+    within = (stroke[:, :2] >= low) & (stroke[:, :2] <= high)
+    inside = within[:, 0] & within[:, 1]
     if inside.all() or len(stroke) == 1:
         return [stroke] if inside.any() else []
     # A segment that begins outside of the box begins a piece: its number stays the same along it.
