@@ -24,11 +24,12 @@ def listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(place)
         listening.listen()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         if listening is not None:
             listening.close()
+        reason = error.strerror if isinstance(error, OSError) else "that is no host name"
         raise OSError(
-            f"{host}, port {port}, cannot be listened on ({error.strerror}); choose another --port or --host"
+            f"{host}, port {port}, cannot be listened on ({reason}); choose another --port or --host"
         ) from error
     return listening
 

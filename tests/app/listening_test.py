@@ -30,6 +30,14 @@ def test_no_such_address():
         listen("203.0.113.1", 0)  # of a block that documents use: no machine has it
 
 
+@pytest.mark.parametrize("host", ["a..b", f"{'x' * 64}.org"])
+def test_no_host_name(host):
+    with pytest.raises(
+        OSError, match=r"port 0, cannot be listened on \(that is no host name\); choose"
+    ):
+        listen(host, 0)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_the_address(host):
     try:
