@@ -60,9 +60,7 @@ class SecurityMiddleware:
 
 
 class SubPathMiddleware:
-    """ASGI middleware that takes a path away from the front of all others; what lies elsewhere is not
-    there.
-    """
+    """ASGI middleware that puts all under a path; what lies elsewhere is not there."""
 
     def __init__(self, app: ASGIApp, *, base_path: str) -> None:
         """Wraps an application.
@@ -74,18 +72,18 @@ class SubPathMiddleware:
         self._app, self._base = app, base_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on without the path, or sends who asks for the path itself into it."""
+        """Passes a request on with the path as its root, or sends who asks for the path itself into it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         path: str = scope["path"]
         answer: ASGIApp = JSONResponse(
-            {"detail": f"nothing is at {path[:100]}; the page is at {self._base}/"}, 404
+            {"detail": f"nothing is at {path[:100]!r}; the page is at {self._base}/"}, 404
         )
         if path == self._base:
             answer = RedirectResponse(f"{self._base}/")
         elif path.startswith(f"{self._base}/"):
-            scope = {**scope, "path": path.removeprefix(self._base), "raw_path": None}
+            scope = {**scope, "root_path": self._base}
             answer = self._app
         await answer(scope, receive, send)
 

@@ -223,7 +223,7 @@ async def _in_turn(
 ) -> T:
     """Answers a request in a thread when its turn comes: see `Turns.answer`."""
     turns: dict[str, Turns] = request.app.state.turns
-    with query_errors():
+    with query_errors(request):
         return await turns[kind].answer(request, read, answer)
 
 

@@ -2,7 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, Tag, TypeAdapter
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    FailFast,
+    Field,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
 
 Point = Annotated[list[float], Field(min_length=2, max_length=3)]
 # Only the first error is reported: a list of a million would take seconds and a gigabyte.
@@ -15,10 +24,25 @@ HOUSE: dict[str, Any] = {
 }
 
 
-class DrawingQuery(BaseModel):
+class _Query(BaseModel):
+    """What all queries are: fields that are named, and no others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_unknown_field(cls, query: Any) -> Any:
+        """Leaves out unknown fields but the first: each would be an error, and one is reported."""
+        if not isinstance(query, dict):
+            return query
+        first = next((name for name in query if name not in cls.model_fields), None)
+        return {name: query[name] for name in query if name in cls.model_fields or name == first}
+
+
+class DrawingQuery(_Query):
     """Pen strokes, as a query."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [HOUSE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [HOUSE]})
 
     strokes: Annotated[list[Stroke], FailFast()] = Field(
         min_length=1,
@@ -30,22 +54,18 @@ class DrawingQuery(BaseModel):
     )
 
 
-class PictureQuery(BaseModel):
+class PictureQuery(_Query):
     """A picture of the gallery, as a query: more like this one."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"picture": "3f2a9c"}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"picture": "3f2a9c"}]})
 
     picture: str = Field(min_length=1, max_length=200, description="Id of the picture.")
 
 
-class WordsQuery(BaseModel):
+class WordsQuery(_Query):
     """Words, as a query."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"words": "a red umbrella"}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"words": "a red umbrella"}]})
 
     words: str = Field(min_length=1, max_length=MAX_WORDS, description="What pictures show.")
 
@@ -169,3 +189,6 @@ class ErrorResponse(BaseModel):
     """What is wrong with a request, in one line."""
 
     detail: str
+    code: Literal["unknown_label"] | None = Field(
+        None, description="Set where the gallery has no picture of a label that is asked for."
+    )

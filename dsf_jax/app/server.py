@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 
-from dsf_jax.app.errors import add_error_handlers
+from dsf_jax.app.errors import DESCRIPTION, add_error_handlers
 from dsf_jax.app.middleware import SecurityMiddleware, SubPathMiddleware, check_base_path
 from dsf_jax.app.routes import make_turns, router
 from dsf_jax.app.searcher import Searcher
@@ -43,7 +43,8 @@ def create_app(
         version="1",
         docs_url=None,  # both pages load scripts from elsewhere
         redoc_url=None,
-        openapi_url="/api/openapi.json",
+        openapi_url=DESCRIPTION,
+        redirect_slashes=False,  # a proxy's scheme and port would be lost
         lifespan=_refreshing(searcher),
     )
     app.state.searcher, app.state.turns = searcher, make_turns()

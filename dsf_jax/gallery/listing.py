@@ -34,6 +34,10 @@ class Picture(NamedTuple):
     height: int
 
 
+class UnknownLabelError(ValueError):
+    """A filter names a label that no picture has."""
+
+
 class Filter(NamedTuple):
     """Which pictures a search is for.
 
@@ -164,7 +168,7 @@ class Listing:
             if label not in known:
                 names = list(known)
                 more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-                raise ValueError(
+                raise UnknownLabelError(
                     f"label={label!r} is not in {self._uri}; choose one of "
                     f"{', '.join(names[:MAX_NAMED])}{more}"
                 )

@@ -169,11 +169,13 @@ def test_health_and_description(address):
         ({"strokes": [[[1, 1]]] * 1001, "box": BOX}, ["1001 strokes", "1000"]),
         ({"strokes": [[[1, 1]] * 20001], "box": BOX}, ["20001 points", "20000"]),
         (DRAWING | {"path": "/etc/passwd"}, ["path"]),
+        ({"words": "x", "path": "/etc/passwd", "other": 1}, ["path"]),
+        (DRAWING | {"a\nb\u2028" + 9000 * "c": 1}, ["a b c", "not permitted"]),
         ({"picture": ""}, ["picture"]),
     ],
 )  # fmt: skip
 def test_a_bad_drawing_is_one_line(address, body, words):
-    search(address, body).refused(422, *words)
+    assert len(search(address, body).refused(422, *words).splitlines()[0]) < 300
 
 
 @pytest.mark.parametrize(
@@ -202,7 +204,15 @@ def test_an_id_is_nothing_but_an_id(address, identity):
 
 
 @pytest.mark.parametrize(
-    "path", ["/nowhere", "/static/../server.py", "/static/..%2fserver.py", "/docs"]
+    "path",
+    [
+        "/nowhere",
+        "/static/../server.py",
+        "/static/..%2fserver.py",
+        "/docs",
+        "/static",
+        "/api/health/",
+    ],
 )
 def test_there_is_nothing_else(address, path):
     call(address, path).refused(404)
@@ -273,16 +283,25 @@ def test_no_json_breaks_the_server(address, value):
         reply.refused(reply.status)
 
 
+def test_a_label_that_the_gallery_lacks_is_marked(address):
+    known = search(address, {"strokes": [], "box": BOX}, label="no such label")
+    assert search(address, label="no such label").json["code"] == "unknown_label"
+    assert known.status == 422 and "code" not in known.json
+
+
 def test_of_a_million_errors_one_is_made(address, monkeypatch):
     made = []
     first = errors.first_error
     monkeypatch.setattr(
-        errors, "first_error", lambda found: (made.append(len(found)), first(found))[1]
+        errors, "first_error", lambda found, *given: (made.append(len(found)), first(found))[1]
     )
     for strokes in ([[0] * 300_000], [0] * 300_000):
         body = json.dumps({"strokes": strokes, "box": BOX}).encode()
         search(address, body).refused(422, "strokes.0", "valid")
-    assert made == [1, 1]
+    many = {f"{number:x}": 0 for number in range(150_000)}
+    for query in (DRAWING, {"words": "x"}, {"picture": "x"}):
+        search(address, query | many).refused(422, "0: Extra inputs are not permitted")
+    assert made == [1, 1, 1, 1, 1]
 
 
 # --- Who may ask ---
@@ -324,8 +343,16 @@ def test_under_a_path(searcher):
         assert b"Draw, and find" in call(address, "/tools/draw").data  # sent on to the one before
         assert call(address, "/tools/draw/static/page.js").status == 200
         assert ids(call(address, "/tools/draw/api/search", DRAWING))
-        for elsewhere in ("/", "/api/health", "/tools/drawing/", "/tools"):
+        for elsewhere in ("/", "/api/health", "/tools/drawing/", "/tools", "/tools%0A"):
             call(address, elsewhere).refused(404, "the page is at /tools/draw/")
+        described = "/tools/draw/api/openapi.json"
+        for nothing in ("/api/health/", "/static", "/static/none.js", "//evil.example/", "/none"):
+            path = f"/tools/draw{nothing}"
+            call(address, path).refused(404, f"{path!r}; {described}")
+        call(address, "/tools/draw/api/search").refused(405, "'/tools/draw/api/search'", described)
+        call(address, "/tools/draw/api/search", {}).refused(422, described)
+        call(address, "/tools/draw/api/search?count=x", DRAWING).refused(422, described)
+        assert call(address, described).json["servers"] == [{"url": "/tools/draw"}]
     for wrong in ("draw", "/draw/", "/", "/a b", "/..//x"):
         with pytest.raises(ValueError, match="is no path to lie under"):
             create_app(searcher, base_path=wrong)
@@ -364,7 +391,9 @@ def test_many_at_once_get_their_own_answers(address):
 
 def test_a_fault_of_ours_is_told_as_one(address, searcher, monkeypatch):
     monkeypatch.setattr(searcher, "search", lambda *given, **options: 1 / 0)
-    search(address).refused(500, "the server failed")
+    failed = search(address)
+    failed.refused(500, "the server failed")
+    assert failed.headers["Content-Security-Policy"] and failed.headers["X-Content-Type-Options"]
 
 
 def test_what_others_add_is_seen(searcher, monkeypatch):
