@@ -189,3 +189,21 @@ def test_a_stroke_under_way_survives_a_reload(page):
     page.reload()
     page.wait_for_selector(".card[data-id]")
     assert kept(page) == [[[0.2, 0.2], [0.8, 0.2]]]
+
+
+@pytest.mark.parametrize("key", ["ArrowDown", "Space", "Enter"])
+def test_keys_leave_the_stroke_of_a_pointer_alone(page, key):
+    page.focus("#canvas")
+    pointers(page, "mouse", ("down", 0.2, 0.2, TIP), ("move", 0.4, 0.2, HELD))
+    page.keyboard.press(key)
+    pointers(page, "mouse", ("move", 0.8, 0.2, HELD), ("up", 0.8, 0.2, GONE))
+    assert kept(page) == [[[0.2, 0.2], [0.8, 0.2]]]
+    assert page.evaluate("() => scrollY") == 0
+
+
+def test_escape_ends_the_stroke_of_a_pointer(page):
+    page.focus("#canvas")
+    pointers(page, "mouse", ("down", 0.2, 0.2, TIP), ("move", 0.4, 0.2, HELD))
+    page.keyboard.press("Escape")
+    pointers(page, "mouse", ("move", 0.8, 0.2, HELD), ("up", 0.8, 0.2, GONE))
+    assert kept(page) == [[[0.2, 0.2], [0.4, 0.2]]]

@@ -99,6 +99,48 @@ def test_back_closes_a_dialog(page):
     assert board.settled() == before and page.locator("#picture").is_hidden()
 
 
+@pytest.mark.parametrize("way", ["reload", "forward"])
+def test_undo_takes_back_a_step_at_once_from_a_dialogs_entry(page, way):
+    board = Board(page)
+    before = board.draw(SQUARE)
+    board.press(f'[data-id="{before[2]}"] .alike')
+    page.click("#show-help")
+    if way == "reload":
+        page.reload()
+        page.wait_for_selector("#shown", state="visible")
+    else:
+        page.keyboard.press("Escape")
+        page.wait_for_function("() => !history.state.dialog")
+        page.go_forward()
+        page.wait_for_function("() => history.state.dialog")
+    board.press("#undo")
+    page.wait_for_selector("#shown", state="hidden")
+    assert board.settled() == before
+    board.press("#redo")
+    page.wait_for_selector("#shown", state="visible")
+    board.press("#undo")
+    page.wait_for_selector("#shown", state="hidden")
+    assert board.settled() == before
+
+
+def test_undo_right_after_a_dialog_takes_back_one_step(page):
+    board = Board(page)
+    before = board.draw(SQUARE)
+    liked = board.press(f'[data-id="{before[2]}"] .like')
+    board.press(f'[data-id="{liked[1]}"] .alike')
+    page.click("#show-help")
+    page.evaluate(
+        """() => new Promise((done) => {
+            const help = document.getElementById("help");
+            help.addEventListener("close", () => { document.getElementById("undo").click(); done(); });
+            help.close();
+        })"""
+    )
+    page.wait_for_selector("#shown", state="hidden")
+    page.wait_for_timeout(300)
+    assert board.settled() == liked and page.locator("#marks").is_visible()
+
+
 # --- The grid ---
 
 

@@ -4,10 +4,13 @@ import {rounded} from "./strokes.js";
 
 const SHRINK_FROM = 4e6, SHRINK_TO = 1600; // bytes; pixels of the longer side
 
+export const UNKNOWN_LABEL = "unknown_label"; // the code of such an error
+
 export class Refused extends Error {
-  constructor(message, status) {
+  constructor(message, status, code) {
     super(message);
     this.status = status;
+    this.code = code;
   }
 }
 
@@ -41,13 +44,19 @@ async function answer(request) {
   }
   if (AWAY.includes(response.status)) throw new Away();
   const content = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refused(content.detail ?? `The server answered ${response.status}.`, response.status);
+  if (!response.ok) throw new Refused(content.detail ?? `The server answered ${response.status}.`, response.status, content.code);
   return content;
 }
 
-// Photos of today's phones are larger than what is needed, and than what is taken.
+// A picture as it is now, in memory: its file may be another when it is sent. Throws where it cannot be read.
 export async function sendable(file) {
-  if (file.size <= SHRINK_FROM) return file;
+  const smaller = file.size > SHRINK_FROM ? await shrunk(file) : null;
+  return new File([smaller ?? await file.arrayBuffer()], file.name, {type: (smaller ?? file).type});
+}
+
+// Photos of today's phones are larger than what is needed, and than what is taken; null for a format that the
+// browser does not know: the server may.
+async function shrunk(file) {
   try {
     const bitmap = await createImageBitmap(file);
     const scale = Math.min(1, SHRINK_TO / Math.max(bitmap.width, bitmap.height));
@@ -58,6 +67,6 @@ export async function sendable(file) {
     brush.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     return await canvas.convertToBlob({type: "image/jpeg", quality: 0.92});
   } catch {
-    return file; // a format that the browser does not know; the server may
+    return null;
   }
 }

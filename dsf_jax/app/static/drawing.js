@@ -187,18 +187,20 @@ export class Surface extends EventTarget {
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const way = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key];
+    if (!way && ![" ", "Enter", "Escape"].includes(event.key)) return;
+    event.preventDefault();
+    if (this.#pointer && event.key !== "Escape") return; // the stroke is the pointer's
     if (way) {
       const step = event.shiftKey ? FINE_STEP : STEP;
       this.#cursor ??= [SIDE / 2, SIDE / 2];
       this.#cursor = this.#cursor.map((at, i) => Math.min(SIDE, Math.max(0, at + step * way[i])));
       if (this.#stroke || this.#erasing) this.#go(this.#cursor);
-    } else if (event.key === " " || event.key === "Enter") {
-      this.#cursor ??= [SIDE / 2, SIDE / 2];
-      if (this.#stroke || this.#erasing) this.#up(); else this.#hold();
-    } else if (event.key === "Escape") {
+    } else if (event.key === "Escape" || this.busy) {
       this.#up();
-    } else return;
-    event.preventDefault();
+    } else {
+      this.#cursor ??= [SIDE / 2, SIDE / 2];
+      this.#hold();
+    }
     this.#draw();
   }
 

@@ -13,7 +13,7 @@ const PATIENCE = 1000; // ms until a journey through the browser's history is gi
 
 // Fires "travel" when the current step is an earlier or a later one, "unkept" when it cannot be stored.
 export class Steps extends EventTarget {
-  #past; #future = []; #files = new Map(); #at; #timer = 0; #travelling = 0; #waiting = [];
+  #past; #future = []; #files = new Map(); #at; #timer = 0; #travelling = 0; #toward = 0; #waiting = [];
 
   constructor() {
     super();
@@ -64,6 +64,7 @@ export class Steps extends EventTarget {
     if (!from.length) return;
     if (isEntry(this.now, from.at(-1)) && (direction > 0 || this.#at > 0)) {
       this.#keep();
+      this.#toward = direction;
       this.#travelling = setTimeout(() => this.#rest(), PATIENCE);
       return history.go(direction); // and arrives
     }
@@ -83,7 +84,10 @@ export class Steps extends EventTarget {
   #arrive({step, at}) {
     const back = at < this.#at, [from, to] = back ? [this.#past, this.#future] : [this.#future, this.#past];
     this.#at = at;
-    if (step.id === this.now.id) return; // a dialog's entry
+    if (step.id === this.now.id) { // of a dialog's entry, and of the one before it: there is more to go
+      if (this.#travelling && !closing) { this.#waiting.unshift(this.#toward); this.#rest(); }
+      return;
+    }
     if (from.some((one) => one.id === step.id)) {
       to.push(this.now);
       while (from.at(-1).id !== step.id) to.push(from.pop());
@@ -116,6 +120,8 @@ export class Steps extends EventTarget {
   }
 }
 
+let closing = false; // a dialog closes, and takes its entry back by itself
+
 // A dialog is an entry too: Back closes it.
 export function dialogEntries(dialog) {
   const show = dialog.showModal.bind(dialog);
@@ -123,8 +129,11 @@ export function dialogEntries(dialog) {
     show();
     history.pushState({...history.state, dialog: true}, "");
   };
-  dialog.addEventListener("close", () => { if (history.state?.dialog) history.back(); });
-  addEventListener("popstate", ({state}) => { if (dialog.open && !state?.dialog) dialog.close(); });
+  dialog.addEventListener("close", () => {
+    closing = Boolean(history.state?.dialog);
+    if (closing) history.back();
+  });
+  addEventListener("popstate", ({state}) => { closing = false; if (dialog.open && !state?.dialog) dialog.close(); });
 }
 
 const newId = () => `${Date.now()}-${Math.random()}`;

@@ -1,14 +1,26 @@
 // Picture files that are opened, pasted or dropped, and what is said of everything else.
+import {sendable} from "./api.js";
 import {byId} from "./view.js";
 
 const OWN = /\/api\/pictures\/([^/?]+)/;
 
+let reading = null; // the picture that is being read
+
+// Something else was asked for meanwhile: what is being read is not opened.
+export const leaveUnread = () => { reading = null; };
+
 // Calls open(file, note), alike(id) or refuse(message).
 export function takeFiles({open, alike, refuse}) {
+  const read = async (file, note) => {
+    const own = reading = {}, picture = await sendable(file).catch(() => null);
+    if (own !== reading) return;
+    if (picture) open(picture, note); else refuse(`${named(file)} cannot be read; open it again.`);
+  };
+
   const take = (files, whence) => {
     const images = files.filter((file) => !file.type || file.type.startsWith("image/"));
     if (!images.length) return refuse(`${named(files[0])} is not a picture: ${whence} one, as JPEG, PNG or WebP.`);
-    open(images[0], files.length > 1 ? `Of ${files.length} files, one is searched with: ${named(images[0])}.` : "");
+    read(images[0], files.length > 1 ? `Of ${files.length} files, one is searched with: ${named(images[0])}.` : "");
   };
 
   byId("file").addEventListener("change", ({target}) => {

@@ -1,15 +1,17 @@
 // The page: what the person does -> a step -> an answer on the screen.
-import {Away, Refused, ask, health, sendable} from "./api.js";
+import {Away, Refused, UNKNOWN_LABEL, ask, health} from "./api.js";
 import {openDialog, openPicture, prepareDialogs, showAgain} from "./dialogs.js";
 import {Surface} from "./drawing.js";
 import {savePage, saveTable} from "./files.js";
 import {Steps, dialogEntries} from "./history.js";
-import {takeFiles} from "./intake.js";
+import {leaveUnread, takeFiles} from "./intake.js";
 import {prepareKeys} from "./keys.js";
 import {strokesOfAddress} from "./links.js";
+import {hush, notice, say} from "./notices.js";
 import {prepareDrawings, showDrawings} from "./saved.js";
 import {EXAMPLES} from "./strokes.js";
-import {absentClass, byId, nameOf, pictures, reloadThumbnails, showFacets, showOnPaper, showResults, showWaiting, tell} from "./view.js";
+import {byId, nameOf, pictures, reloadThumbnails, showGuesses, showMarks, showOnPaper, showResults, showWaiting, tell} from "./view.js";
+import {joined, offerWords, prepareWords, said, showWords, unsettled} from "./words.js";
 
 const FIRST = 24, MOST = 200; // results
 const MOST_MARKS = 50; // of each kind: the server takes no more
@@ -35,11 +37,6 @@ function query() {
   if (surface.visible.length) return {strokes: surface.visible};
   return said() ? {words: said()} : null;
 }
-
-const said = () => byId("words").value.trim();
-
-// Words that are joined to what is shown.
-const joined = (asked) => said() && !asked.words ? {words: said(), words_share: byId("share").value / 100} : {};
 
 // Soon is while the pen moves: such a search waits for the one before it; others replace it.
 function search({soon = false} = {}) {
@@ -97,16 +94,10 @@ function busy(is) {
   if (is) showWaiting(byId("results"));
 }
 
-function say(message, {retry = false} = {}) {
-  byId("error").hidden = !message;
-  byId("error-text").textContent = message;
-  byId("retry").hidden = !retry;
-}
-
 function show(milliseconds) {
   const {results, pictures: all} = answer, {liked} = steps.now;
   busy(false);
-  if (byId("error").dataset.kind === "error") say("");
+  hush("error");
   byId("results").classList.remove("stale");
   showResults(byId("results"), results, new Set(liked), acts);
   byId("gallery").textContent = pictures(all);
@@ -124,19 +115,11 @@ function show(milliseconds) {
 
 function facets() {
   const {labels, liked, disliked} = steps.now;
-  byId("guesses-title").textContent = {drawing: "You may have drawn", photo: "It may show", picture: "Labels", words: "Labels"}[answer.taken];
-  const some = showFacets(byId("facets"), guesses, answer.results, labels, (label) => {
+  showGuesses(answer, guesses, labels, (label) => {
     count = FIRST;
     act({labels: labels.includes(label) ? [] : [label]});
   });
-  const absent = absentClass(guesses);
-  byId("guesses").hidden = !some && !absent;
-  byId("guesses-title").hidden = !some;
-  byId("absent").hidden = !absent;
-  byId("absent").textContent = `The network takes it for “${absent}”, of which this gallery has no pictures.`;
-  const marked = [[liked, "right"], [disliked, "wrong"]].filter(([ids]) => ids.length).map(([ids, word]) => `${ids.length} ${word}`);
-  byId("marks").hidden = !marked.length;
-  byId("marks-text").textContent = `Ranked anew by ${marked.join(" and ")}.`;
+  showMarks(liked, disliked);
 }
 
 function queryBar() {
@@ -159,29 +142,27 @@ function fail(error) {
   if (away) byId("results").classList.add("stale");
   else nothingFound(); // what is there belongs to another query
   const about = steps.file && !isDrawing() ? `${steps.file.name || "The picture"}: ` : "";
-  say(error instanceof Refused ? about + error.message : error.message, {retry: !(error instanceof Refused) || error.status >= 500});
-  byId("error").dataset.kind = "error";
+  const refused = error instanceof Refused, change = without(error);
+  say(refused ? about + error.message : error.message, {kind: change ? "notice" : "error", retry: !refused || error.status >= 500});
   if (away) lookAgain();
-  // A picture, a mark or a label may be of a gallery that was served here before: go on without.
-  const without = error.status === 404 ? (steps.now.picture ? DRAWING : {liked: [], disliked: []})
-    : error.status === 422 && steps.now.labels.length ? {labels: []} : null;
-  if (!without) return;
-  byId("error").dataset.kind = "notice";
-  act(without);
+  if (change) step(change);
 }
 
-function notice(message) {
-  say(message);
-  byId("error").dataset.kind = "notice"; // stays when an answer comes
+// A picture, a mark or a label may be of a gallery that was served here before: the change that leaves it out.
+function without({status, code}) {
+  const {picture, liked, disliked, labels} = steps.now;
+  if (status === 404 && picture) return DRAWING;
+  if (status === 404 && liked.length + disliked.length) return {liked: [], disliked: []};
+  return code === UNKNOWN_LABEL && labels.length ? {labels: []} : null;
 }
 
 function lookAgain() {
   clearTimeout(looking);
   looking = setTimeout(async () => {
     try {
-      await health();
+      await meet();
       looking = 0;
-      say("");
+      hush();
       reloadThumbnails(byId("results"));
       showAgain();
       showQuery();
@@ -191,6 +172,15 @@ function lookAgain() {
       else fail(error);
     }
   }, LOOK_AGAIN);
+}
+
+// Another server than before may answer: another gallery, a network that knows no words, or does now.
+async function meet() {
+  const served = await health();
+  byId("gallery").textContent = pictures(served.pictures);
+  byId("expectation").textContent = served.expectation;
+  if (offerWords(served.words)) render();
+  if (!served.pictures) byId("status").textContent = "The gallery is empty: fill it with launch.index.";
 }
 
 function nothingFound() {
@@ -203,7 +193,7 @@ function nothingFound() {
 
 function reset() {
   busy(false);
-  if (byId("error").dataset.kind === "error") say("");
+  hush("error");
   nothingFound();
   count = FIRST;
   byId("status").textContent = "";
@@ -213,16 +203,28 @@ function reset() {
 
 // --- Steps ------------------------------------------------------------------------------------
 
-function act(change, {again = false} = {}) {
+function act(change, options) {
+  leaveUnread();
+  step(change, options);
+}
+
+function step(change, {again = false} = {}) {
+  settle();
   if (again) steps.amend(change); else steps.do(change);
   render();
+}
+
+// What was typed or slid and is no step yet becomes one; returns whether there was something.
+function settle() {
+  const change = unsettled(steps.now);
+  if (change) steps.do(change);
+  return Boolean(change);
 }
 
 // Shows the step that is the current one, and searches.
 function render() {
   if (surface.strokes !== steps.now.strokes) surface.show(steps.now.strokes);
-  byId("words").value = steps.now.words;
-  byId("share").value = steps.now.share;
+  showWords(steps.now);
   showQuery();
   tools();
   queryBar();
@@ -231,12 +233,16 @@ function render() {
 
 const showQuery = () => showOnPaper(isDrawing() ? {} : {file: steps.file, picture: steps.now.picture});
 
-async function openFile(file, note) {
-  const sent = await sendable(file);
+function openFile(file, note) {
   count = FIRST;
   notice(note);
-  act({...DRAWING, file: sent.name ? sent : new File([sent], file.name, {type: sent.type})});
+  act({...DRAWING, file});
   openDialog()?.close();
+}
+
+function refuse(message) {
+  openDialog()?.close();
+  notice(message);
 }
 
 const result = (id) => answer?.results.find((one) => one.id === id);
@@ -244,7 +250,7 @@ const result = (id) => answer?.results.find((one) => one.id === id);
 function alike(picture) {
   if (!picture) return;
   count = FIRST;
-  say("");
+  hush();
   act({...DRAWING, picture});
   openDialog()?.close();
 }
@@ -326,7 +332,7 @@ const deeds = {
   more: () => { count = Math.min(MOST, 2 * count); search(); },
   forget: () => act({liked: [], disliked: []}),
   retry: () => search(),
-  dismiss: () => say(""),
+  dismiss: () => hush(),
   "as-drawing": () => act({as: "drawing"}),
   "as-photo": () => act({as: "photo"}),
   keep: () => showDrawings(surface.strokes),
@@ -343,7 +349,8 @@ for (const button of document.querySelectorAll("[data-example]")) {
 }
 
 surface.addEventListener("change", ({detail}) => {
-  if (byId("error").dataset.kind === "notice") say("");
+  leaveUnread();
+  hush("notice");
   if (detail.settled) {
     const other = steps.file || steps.now.picture || !surface.strokes.length;
     const more = surface.strokes.length > steps.now.strokes.length;
@@ -352,7 +359,7 @@ surface.addEventListener("change", ({detail}) => {
   }
   tools();
   showQuery();
-  if (!isDrawing() && surface.strokes === steps.now.strokes) render(); // the pen is away again, and drew nothing
+  if (!isDrawing() && surface.strokes === steps.now.strokes) { settle(); render(); } // the pen is away again, and drew nothing
   else search({soon: true});
 });
 
@@ -362,19 +369,16 @@ surface.addEventListener("held", ({detail}) => {
 });
 
 // While one types or slides, searches follow; what is settled is a step.
-for (const id of ["words", "share"]) {
-  byId(id).addEventListener("input", () => { queryBar(); search({soon: true}); });
-  byId(id).addEventListener("change", () => act({words: said(), share: Number(byId("share").value)}));
-}
+prepareWords({typed: () => { queryBar(); search({soon: true}); }, settled: () => { if (settle()) render(); }});
 
-steps.addEventListener("travel", () => { count = FIRST; say(""); render(); tell(isDrawing() ? `Now ${counted()}` : byId("query-name").textContent); });
+steps.addEventListener("travel", () => { leaveUnread(); count = FIRST; hush(); render(); tell(isDrawing() ? `Now ${counted()}` : byId("query-name").textContent); });
 steps.addEventListener("unkept", () => notice("This browser keeps no drawings: a reload or a closed tab will lose it."), {once: true});
 addEventListener("away", lookAgain);
 
 takeFiles({
   open: openFile,
   alike: (id) => alike(result(id)),
-  refuse: (message) => { openDialog()?.close(); notice(message); },
+  refuse,
 });
 prepareDialogs({currentQuery: query, alike});
 prepareDrawings({show: putDown});
@@ -389,11 +393,7 @@ render();
 putDownLinked();
 if (steps.lost) notice(`${steps.lost.name || "The picture"} has to be opened again: a reload loses files.`);
 try {
-  const served = await health();
-  byId("gallery").textContent = pictures(served.pictures);
-  byId("expectation").textContent = served.expectation;
-  byId("saying").hidden = byId("help-words").hidden = !served.words;
-  if (!served.pictures) byId("status").textContent = "The gallery is empty: fill it with launch.index.";
+  await meet();
 } catch (error) {
   fail(error);
 }

@@ -133,8 +133,24 @@ export function showWaiting(list) {
   if (!list.children.length) list.replaceChildren(...Array.from({length: 8}, () => made("li", {class: "card waiting", "aria-hidden": "true"})));
 }
 
+// What the query may show; calls press(label) for one that is to filter.
+export function showGuesses({taken, results}, guesses, chosen, press) {
+  byId("guesses-title").textContent = {drawing: "You may have drawn", photo: "It may show", picture: "Labels", words: "Labels"}[taken];
+  const some = showFacets(byId("facets"), guesses, results, chosen, press), absent = absentClass(guesses);
+  byId("guesses").hidden = !some && !absent;
+  byId("guesses-title").hidden = !some;
+  byId("absent").hidden = !absent;
+  byId("absent").textContent = `The network takes it for “${absent}”, of which this gallery has no pictures.`;
+}
+
+export function showMarks(liked, disliked) {
+  const marked = [[liked, "right"], [disliked, "wrong"]].filter(([ids]) => ids.length).map(([ids, word]) => `${ids.length} ${word}`);
+  byId("marks").hidden = !marked.length;
+  byId("marks-text").textContent = `Ranked anew by ${marked.join(" and ")}.`;
+}
+
 // The guessed classes that can be found, then labels that several results have: they filter when pressed.
-export function showFacets(list, guesses, results, chosen, press) {
+function showFacets(list, guesses, results, chosen, press) {
   const facets = guesses.filter((guess) => guess.label !== null && guess.probability >= LEAST)
     .map((guess) => ({...guess, share: guess.probability, text: count.format(guess.pictures)}));
   const counts = new Map();
@@ -160,7 +176,7 @@ export function showFacets(list, guesses, results, chosen, press) {
 }
 
 // What the network takes the query for, where the gallery has no such pictures; "" where it has.
-export function absentClass(guesses) {
+function absentClass(guesses) {
   const likeliest = guesses.reduce((one, other) => other.probability > (one?.probability ?? 0) ? other : one, null);
   return likeliest && likeliest.label === null && likeliest.probability >= SURE ? likeliest.name.replaceAll("_", " ") : "";
 }
