@@ -42,6 +42,7 @@ def test_a_batch_holds_as_many_of_each_class_from_each_domain(data):
         np.testing.assert_array_equal(rows, order(step))
 
 
+@pytest.mark.slow
 @hypothesis.given(st.data())
 @hypothesis.settings(max_examples=60, derandomize=True)
 def test_an_example_is_shown_twice_only_where_there_are_too_few(data):

@@ -24,6 +24,7 @@ def sampled(stroke):
     return np.concatenate(parts)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(NUMBERS, NUMBERS, st.floats(0, 1, width=32)), max_size=6), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_the_pieces_are_the_part_inside(rows, pressed):
