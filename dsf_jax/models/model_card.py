@@ -1,10 +1,13 @@
 """What a network was trained on and how well it retrieves: what may be expected of it."""
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 _PLURALS = {"sketch": "sketches", "photo": "photos", "edge": "edge maps"}
 _ALL = "all"  # TFDS's name of all splits together
+_SLICE = re.compile(r"(?P<split>[^\[]+)\[(?P<first>\d*%?):(?P<last>\d*%?)\]")
 
 
 class TrainingSet(NamedTuple):
@@ -159,22 +162,38 @@ def _score(content: Sequence[Any]) -> RetrievalScore:
     )
 
 
-def _parts(sources: Sequence[str]) -> set[tuple[str, str]]:
-    """Cuts "NAME [SPLIT+SPLIT]" into names with one split each; of a slice, "train[:10%]", it is the
-    whole split.
-    """
+class _Part(NamedTuple):
+    """Records of a data set: a split, or what lies between two places of it, in `unit`s."""
+
+    name: str
+    split: str
+    first: float
+    last: float
+    unit: str
+
+
+def _parts(sources: Sequence[str]) -> set[_Part]:
+    """Cuts "NAME [SPLIT+SPLIT]" into parts of one split each."""
     cut = (source.removesuffix("]").partition(" [") for source in sources)
-    return {
-        (name, split.partition("[")[0].strip())
-        for name, _, splits in cut
-        for split in splits.split("+")
-    }
+    return {_part(name, split.strip()) for name, _, splits in cut for split in splits.split("+")}
 
 
-def _overlap(part: tuple[str, str], other: tuple[str, str]) -> bool:
-    """Returns whether a split of a data set may have records of another one."""
-    (name, split), (other_name, other_split) = part, other
-    return name == other_name and (split == other_split or _ALL in (split, other_split))
+def _part(name: str, split: str) -> _Part:
+    unit, found = "%" if "%" in split else "", _SLICE.fullmatch(split)
+    if not found or not all(bound.endswith(unit) for bound in found.groups()[1:] if bound):
+        return _Part(name, split.partition("[")[0], 0, math.inf, "")  # perhaps all of it
+    first, last = (found[name].removesuffix("%") for name in ("first", "last"))
+    return _Part(name, found["split"], float(first or 0), float(last or math.inf), unit)
+
+
+def _overlap(part: _Part, other: _Part) -> bool:
+    """Returns whether two parts may have records in common, as far as their names say."""
+    if part.name != other.name:
+        return False
+    if part.split != other.split:
+        return _ALL in (part.split, other.split)
+    between = max(part.first, other.first) < min(part.last, other.last)
+    return between or part.unit != other.unit
 
 
 def _number(value: float) -> str:

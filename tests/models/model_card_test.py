@@ -74,7 +74,13 @@ def test_a_score_of_the_same_data_takes_its_old_place():
     [
         ("train", "train[:10%]", False),
         ("train[:90%]", "train", False),
-        ("train[10%:]", "train[:10%]", False),  # which records these are, the name does not say
+        ("train[10%:]", "train[:10%]", True),
+        ("train[9%:]", "train[:10%]", False),
+        ("train[:500]", "train[500:]", True),
+        ("train[:500]", "train[499:]", False),
+        ("train[:500]", "train[90%:]", False),  # how many there are, the name does not say
+        ("train[:10%]", "train[-100:]", False),
+        ("train[10%:]", "all", False),
         ("fold0+fold1", "test+fold1[:5]", False),
         ("all", "test", False),
         ("train", "all", False),
