@@ -149,7 +149,7 @@ def _start_model(init: str, backbone: str | None, seed: int) -> Model:
     model = open_model(init)
     if backbone not in (None, model.config.backbone):
         raise ValueError(
-            f"{init} holds a {model.config.backbone} network, expected {backbone}; omit --backbone: the "
+            f"{init} holds parameters of {model.config.backbone}, expected {backbone}; omit --backbone: the "
             "checkpoint says what it holds"
         )
     return model

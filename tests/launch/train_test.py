@@ -410,7 +410,7 @@ def test_a_backbone_that_the_start_values_contradict_is_refused(
 ):
     given = tiny_training | {"init": tiny_run[1], "run_dir": tmp_path / "run", "steps": 1}
     launch("train", **given | {"backbone": "narrow"}).failed(
-        f"{tiny_run[1]} holds a tiny network, expected narrow", "omit --backbone"
+        f"{tiny_run[1]} holds parameters of tiny, expected narrow", "omit --backbone"
     )
     assert not (tmp_path / "run").exists()
     del given["backbone"]

@@ -65,7 +65,9 @@ def test_a_backbone_is_of_random_values_or_what_the_checkpoint_holds(tmp_path):
     save_model(tmp_path, start("two_layers", "softmax", None))
     for backbone in (None, "two_layers"):
         assert start(backbone, "softmax", None, str(tmp_path)).config.backbone == "two_layers"
-    with pytest.raises(ValueError, match="holds a two_layers network, expected tiny; omit --back"):
+    with pytest.raises(
+        ValueError, match="holds parameters of two_layers, expected tiny; omit --back"
+    ):
         start("tiny", "softmax", None, str(tmp_path))
 
 
