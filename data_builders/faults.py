@@ -6,6 +6,8 @@ import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
+from dsf_jax.data.picture_folders import is_utf8
+
 OnError = Literal["raise", "skip"]
 _SHOWN = 5  # files named in a summary; all of them would fill the screen
 
@@ -186,19 +188,6 @@ def check_classes(class_names: Sequence[str], where: str) -> None:
             raise ValueError(
                 f"{where}: class name {name!r} is repeated, empty, longer than a line or not UTF-8; rename it"
             )
-
-
-def is_utf8(name: str) -> bool:
-    r"""Returns whether a name, perhaps of a file, is text that can be written.
-
-    >>> is_utf8("caf\udce9")  # as Python has the bytes of another encoding
-    False
-    """
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _as_bad_file(error: ValueError | OSError, where: str) -> BadFile:

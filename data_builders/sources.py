@@ -22,9 +22,9 @@ from data_builders.archives import (
     tar_entries,
     zip_entries,
 )
-from data_builders.faults import BadFile, Skip, is_utf8
+from data_builders.faults import BadFile, Skip
 from dsf_jax.data.files import decode_text
-from dsf_jax.data.picture_folders import is_system_folder, printable
+from dsf_jax.data.picture_folders import is_system_folder, is_utf8, printable
 from dsf_jax.data.pictures import SUFFIXES
 
 MAX_FILE_BYTES = 512 * 2**20

@@ -16,9 +16,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from data_builders.faults import BadFile, is_utf8
+from data_builders.faults import BadFile
 from data_builders.pen import stroke_record
 from data_builders.sources import SourceFile
+from dsf_jax.data.picture_folders import is_utf8
 
 # TU-Berlin's sketches fill 78 % of their canvas: 87.52 of 800 units are free at both ends of the
 # longer extent. The same look, and room to turn a drawing without losing its corners.

@@ -89,9 +89,8 @@ def _of_domain(
     classes = list(rows)
     number = {label: place for place, label in enumerate(classes)}
     shown = np.array([number.get(label, -1) for label in drawn])
-    taken = np.bincount(
-        shown[shown >= 0], minlength=len(classes)
-    )  # times that each is in the batch
+    # How many times each is in the batch, and how many of its examples that leaves.
+    taken = np.bincount(shown[shown >= 0], minlength=len(classes))
     left = np.array([len(rows[label]) for label in classes]) - per_class * taken
     for place in np.flatnonzero(shown < 0):
         cost = np.where(left >= per_class, taken, taken + len(drawn))

@@ -141,6 +141,19 @@ def is_excluded(path: pathlib.PurePath, patterns: Sequence[str]) -> bool:
     return False
 
 
+def is_utf8(name: str) -> bool:
+    r"""Returns whether a name, perhaps of a file, is text that can be written.
+
+    >>> is_utf8("caf\udce9")  # as Python has the bytes of another encoding
+    False
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def printable(path: str | os.PathLike[str]) -> str:
     """Formats a path, whose name need not be text everywhere, for a message."""
     return os.fsencode(path).decode(errors="backslashreplace")

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from dsf_jax.data.mixtures import LEAST_SIDE, square_photo
-from dsf_jax.data.picture_folders import Kind, list_pictures, printable
+from dsf_jax.data.picture_folders import Kind, is_utf8, list_pictures, printable
 from dsf_jax.data.picture_formats import MissingLibraryError
 from dsf_jax.data.pictures import decode_shrunk
 
@@ -186,13 +186,11 @@ def read_file(
     file: PictureFile, is_known: Callable[[str], bool]
 ) -> PictureContent | UnreadableFile:
     """Reads one file; whatever is wrong with it becomes a result."""
+    if not is_utf8(file.path):
+        reason = f"{printable(file.path)}: its name is not UTF-8; rename it"
+        return UnreadableFile(file, reason, is_gone=False)
     try:
-        file.path.encode()  # not all bytes that Linux takes for a name are text
         return _read(file, is_known)
-    except UnicodeEncodeError:
-        return UnreadableFile(
-            file, f"{printable(file.path)}: its name is not UTF-8; rename it", is_gone=False
-        )
     except FileNotFoundError:
         # Perhaps with its whole disk: what becomes of its row is for the next crawl to say.
         reason = f"{file.path} vanished before it was read; run again, which looks where it is"

@@ -43,9 +43,8 @@ FILE_COLUMNS = ("path", "id", "label", "folder", "bytes", "mtime_ns")
 LISTED_COLUMNS = ("path", "id", "label", "folder", "width", "height")
 READ_ROWS = 1024  # at a time
 SMALL_FRAGMENTS = 32  # from this number of commits on, they are merged into one file
-RETENTION = timedelta(
-    hours=1
-)  # versions made longer ago go when it is tidied up, but for the latest
+# Versions that were made longer ago go when a gallery is tidied up, but for the latest.
+RETENTION = timedelta(hours=1)
 RETRIES = 10
 PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
 PROBES, EF = 20, 200  # partitions that a search looks into, and candidates within each
@@ -92,9 +91,8 @@ class Store:
     def _move_on(self) -> None:
         self._pictures.checkout_latest()
         now = _config(self._pictures.schema, self.uri)
-        if not now.holds_the_same(
-            self.config
-        ):  # what is computed for the old one must not get into it
+        # What was computed for the old one must not get into the new one.
+        if not now.holds_the_same(self.config):
             raise made_again(self.uri, now)
 
     def __len__(self) -> int:
@@ -232,9 +230,8 @@ class Store:
             found = self._database.open_table(PROJECTION).to_arrow()
         except ValueError as error:
             if len(self):
-                raise damaged(
-                    self.uri, f"its projection, {PROJECTION}.lance, is missing"
-                ) from error
+                missing = f"its projection, {PROJECTION}.lance, is missing"
+                raise damaged(self.uri, missing) from error
             return None
         return Projection.from_bytes(found["content"][0].as_py())
 

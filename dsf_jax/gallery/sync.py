@@ -31,10 +31,10 @@ def sync_folder(
     synchroniser.write(found.files)
     # Looked for again: writing may have taken hours, and a file that was missing may be back.
     missing.intersection_update(synchroniser.known)  # another process may have deleted some
-    void = _void(found)
-    lost = {path for path in missing if _is_lost(pathlib.Path(path), found, void)}
-    absent = {} if prune else _absent(lost, found, void, synchroniser)
-    synchroniser.delete(lost.difference(*absent.values()))
+    unwanted = _unwanted(missing, found)
+    lost = {path for path in missing - unwanted if _is_lost(pathlib.Path(path), found)}
+    absent = {} if prune else _absent(lost, found, synchroniser)
+    synchroniser.delete(unwanted | lost.difference(*absent.values()))
     synchroniser.compact()
     changes = synchroniser.changes(unreadable_line(path) for path in found.unreadable)
     folders = (AbsentFolder(name, len(paths)) for name, paths in sorted(absent.items()))
@@ -69,22 +69,33 @@ def remove_folder(store: Store, folder: str | os.PathLike[str]) -> int:
     return len(paths)
 
 
-def _void(found: CrawlResult) -> frozenset[pathlib.Path]:
-    """Returns what the crawl saw to be no picture, and links to folders that it read by another path."""
-    return frozenset(
+def _unwanted(paths: Iterable[str], found: CrawlResult) -> set[str]:
+    """Chooses the known files of a folder that are not to be shown, though they may be there: what is
+    excluded, what the crawl saw to be no picture, what it read by another path, and what lies where
+    systems keep their own, which earlier versions indexed.
+    """
+    void = {
         path
-        for kind, paths in found.passed_over.items()
+        for kind, passed_over in found.passed_over.items()
         if not kind.remedy and kind != DANGLING  # where a link leads may come back
-        for path in paths
-    )
+        for path in passed_over
+    }
+
+    def is_unwanted(path: pathlib.Path) -> bool:
+        if not path.is_relative_to(found.root):
+            return False
+        place = path.relative_to(found.root)
+        if is_excluded(place, found.exclude) or any(map(is_system_folder, place.parts[:-1])):
+            return True
+        return not void.isdisjoint((path, *path.parents))
+
+    return {path for path in paths if is_unwanted(pathlib.Path(path))}
 
 
-def _is_lost(path: pathlib.Path, found: CrawlResult, void: frozenset[pathlib.Path]) -> bool:
+def _is_lost(path: pathlib.Path, found: CrawlResult) -> bool:
     """Returns whether a known file of a folder is there no more, as far as can be seen."""
     if not path.is_relative_to(found.root):
         return False
-    if _is_unwanted(path, found, void):
-        return True
     if any(path.is_relative_to(folder) for folder in found.unreadable):
         return False
     try:
@@ -93,21 +104,8 @@ def _is_lost(path: pathlib.Path, found: CrawlResult, void: frozenset[pathlib.Pat
         return False
 
 
-def _is_unwanted(path: pathlib.Path, found: CrawlResult, void: frozenset[pathlib.Path]) -> bool:
-    """Returns whether a file is excluded or void, or lies where systems keep their own, which earlier
-    versions indexed.
-    """
-    place = path.relative_to(found.root)
-    if is_excluded(place, found.exclude) or any(map(is_system_folder, place.parts[:-1])):
-        return True
-    return not void.isdisjoint((path, *path.parents))
-
-
 def _absent(
-    lost: Iterable[str],
-    found: CrawlResult,
-    void: frozenset[pathlib.Path],
-    synchroniser: Synchroniser,
+    lost: Iterable[str], found: CrawlResult, synchroniser: Synchroniser
 ) -> dict[str, list[str]]:
     """Returns the lost files of folders that hold no picture any more: {uppermost such folder: paths}.
 
@@ -122,7 +120,7 @@ def _absent(
     }
     absent: dict[str, list[str]] = {}
     for path in sorted(lost):
-        if synchroniser.known[path][0] in ids or _is_unwanted(pathlib.Path(path), found, void):
+        if synchroniser.known[path][0] in ids:
             continue
         folders = [
             str(folder) for folder in pathlib.Path(path).parents if str(folder) not in in_use

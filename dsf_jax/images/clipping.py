@@ -53,10 +53,8 @@ def clipped_stroke(stroke: np.ndarray, low: np.ndarray, high: np.ndarray) -> lis
     ends = np.insert(stroke[1:], stroke.shape[1], rows[:, -1], axis=1)
     beyond = np.full(stroke.shape[1] - 1, np.inf)  # pressure and number are not bounded
     starts, ends = clipped_segments(rows, ends, np.append(low, -beyond), np.append(high, beyond))
-    least, most = (
-        stroke.min(axis=0),
-        stroke.max(axis=0),
-    )  # rounding passes neither these nor the box
+    # Rounding is to pass neither the stroke's own extent nor the box.
+    least, most = stroke.min(axis=0), stroke.max(axis=0)
     least[:2], most[:2] = np.maximum(least[:2], low), np.minimum(most[:2], high)
     first = np.flatnonzero(np.diff(starts[:, -1], prepend=-1.0))
     return [

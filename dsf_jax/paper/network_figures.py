@@ -63,10 +63,7 @@ def activations(inputs: FigureInputs, *, pairs: int) -> PaperFigure:
     classes = len(np.unique(labels))
     similarities = _similarities(inputs, sketches, photos, labels) if classes > 1 else {}
     gaps = {
-        _named(when, network): {
-            layer: _class_mean(of.same - of.different, labels)
-            for layer, of in similarities[when].items()
-        }
+        _named(when, network): _gaps(similarities[when], labels)
         for when, network in _by_time(inputs).items()
         if when in similarities
     }
@@ -146,6 +143,13 @@ def _named(when: str, network: NamedModel) -> str:
         if layer != model.backbone.classifier and np.ndim(model.params[layer]["kernel"]) == 2
     ]
     return f"{when} fine-tuning" + (f" ({' and '.join(fresh)} random)" if fresh else "")
+
+
+def _gaps(similarities: Mapping[str, PairSimilarity], labels: np.ndarray) -> dict[str, Measure]:
+    """By how much pairs of one class are more alike than others, {layer: mean over classes}."""
+    return {
+        layer: _class_mean(of.same - of.different, labels) for layer, of in similarities.items()
+    }
 
 
 def _similarity_row(
