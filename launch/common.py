@@ -238,7 +238,7 @@ def _print_unraisable(unraisable: Any) -> None:
     if "orbax" in getattr(code, "co_filename", ""):
         return
     if str(unraisable.exc_value) != "Event loop is closed":
-        sys.__unraisablehook__(unraisable)
+        streams.print_unraisable(unraisable)
 
 
 def _print_warning(

@@ -7,8 +7,10 @@ its encoding may lack the characters of a name.
 import contextlib
 import os
 import select
+import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -58,6 +60,7 @@ def prepare() -> None:
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
     sys.excepthook = _report
+    sys.unraisablehook = print_unraisable
 
 
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -68,6 +71,26 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
         print(f"error: {line}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
+
+
+def print_unraisable(unraisable: Any) -> None:
+    """Prints an exception that nobody can catch, as Python does, except an interrupt: Ctrl-C may come
+    while something is deleted, where Python would go on as if it had not come. It comes once more then.
+    """
+    thread = threading.main_thread().ident
+    if unraisable.exc_type is not KeyboardInterrupt or thread is None or sys.is_finalizing():
+        sys.__unraisablehook__(unraisable)
+    elif hasattr(signal, "pthread_kill"):  # wakes a thread that waits
+        _soon(signal.pthread_kill, thread, signal.SIGINT)
+    else:  # Windows
+        _soon(signal.raise_signal, signal.SIGINT)
+
+
+def _soon(function: Callable[..., None], *values: int) -> None:
+    """Calls a function in another thread, a moment later."""
+    timer = threading.Timer(0.02, function, values)
+    timer.daemon = True
+    timer.start()
 
 
 def missing_package(error: ImportError) -> str | None:

@@ -82,6 +82,23 @@ def test_an_interrupt_during_the_imports_is_one_line():
     assert done.stderr == b"error: interrupted; run the command again\n" and done.returncode
 
 
+@pytest.mark.parametrize("waits", ["time.sleep(9)", "threading.Event().wait()"])
+def test_an_interrupt_while_something_is_deleted_is_not_lost(waits):
+    code = f"""
+        import launch, os, signal, threading, time, weakref
+        class Thing: pass
+        thing = Thing()
+        seen = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
+        del thing
+        {waits}
+    """
+    done = run(f"import signal; signal.alarm(30)\n{textwrap.dedent(code)}")
+    assert (
+        done.stderr == b"error: interrupted; run the command again\n"
+        and done.returncode == -signal.SIGINT
+    )
+
+
 @pytest.mark.parametrize("module", ["lancedb", "no_such_library"])
 def test_a_missing_package_is_one_line(module):
     done = run(f"import launch, sys; sys.modules[{module!r}] = None; import {module}.part")
