@@ -33,6 +33,7 @@ class Watchdog:
           end: called with what is wrong, in another thread than the run's; it ends the process.
         """
         self._seconds, self._end = seconds, end
+        self._changing = threading.RLock()  # what is watched: both threads do
         self._under_way: collections.deque[tuple[int, Any]] = collections.deque()
         self._what, self._slow, self._longest = "the start", True, 0.0
         self._since = math.inf  # what is prepared before the first step may take hours
@@ -75,7 +76,8 @@ class Watchdog:
         self._told.close()
 
     def _enter(self, what: str, *, slow: bool) -> None:
-        self._what, self._slow, self._since = what, slow, time.monotonic()
+        with self._changing:
+            self._what, self._slow, self._since = what, slow, time.monotonic()
 
     def _watch(self) -> None:
         while not self._closed.is_set():
@@ -85,7 +87,9 @@ class Watchdog:
                     if number in (signal.SIGTERM, signal.SIGINT):
                         self._signal = self._signal or (number, time.monotonic())
             self._note_steps()
-            if wrong := self._wrong(time.monotonic()):
+            with self._changing:
+                wrong = self._wrong(time.monotonic())
+            if wrong:
                 self._end(wrong)
                 return
 
@@ -93,11 +97,12 @@ class Watchdog:
         """Takes the time of the steps that have been computed since."""
         while self._under_way and self._under_way[0][1].is_ready():
             number, _ = self._under_way.popleft()
-            now = time.monotonic()
-            if not self._slow:
-                self._longest = max(self._longest, now - self._since)
-            if not self._slow or self._what == "the start":
-                self._enter(f"the step after {number}", slow=False)
+            with self._changing:
+                now = time.monotonic()
+                if not self._slow:
+                    self._longest = max(self._longest, now - self._since)
+                if not self._slow or self._what == "the start":
+                    self._enter(f"the step after {number}", slow=False)
 
     def _wrong(self, now: float) -> str | None:
         """Describes what lasts too long; None while nothing does."""
