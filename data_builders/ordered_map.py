@@ -84,13 +84,16 @@ def _results(
     """Yields results in order, with `ahead` chunks under way."""
     chunks = (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
     under_way: collections.deque[Future[list[Result]]] = collections.deque()
-    with _interrupts_later():
-        for chunk in itertools.islice(chunks, ahead):  # starts all workers
-            under_way.append(pool.submit(_map_chunk, function, chunk))
+
+    def submit(number: int) -> None:
+        with _interrupts_later():  # a chunk that finds no idle worker starts one
+            for chunk in itertools.islice(chunks, number):
+                under_way.append(pool.submit(_map_chunk, function, chunk))
+
+    submit(ahead)
     while under_way:
         results = under_way.popleft().result()
-        for chunk in itertools.islice(chunks, 1):
-            under_way.append(pool.submit(_map_chunk, function, chunk))
+        submit(1)
         yield from results
 
 

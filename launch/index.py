@@ -11,6 +11,7 @@ Pictures of a sub-folder that holds none any more stay, for its disk may be off,
 that --exclude names leave the gallery.
 """
 
+import contextlib
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -132,7 +133,8 @@ def _index() -> None:
             "be read; see above"
         )
     if _WATCH.value:
-        _keep_current(gallery, [one.root for one in found])
+        with contextlib.suppress(KeyboardInterrupt):  # whether it comes in a sync or between two
+            _keep_current(gallery, [one.root for one in found])
 
 
 def _crawled() -> list[CrawlResult]:

@@ -33,6 +33,13 @@ POINTERS = """steps => {
 }"""
 
 
+def new_context(browser, **options):
+    """Pages that wait as long as a busy machine takes."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(PATIENCE)
+    return context
+
+
 def stroke_on(canvas, stroke):
     """Draws by the mouse; places are fractions of the canvas."""
     box, mouse = canvas.bounding_box(), canvas.page.mouse

@@ -8,7 +8,7 @@ from dsf_jax.app.searcher import Searcher
 from dsf_jax.app.server import create_app
 from dsf_jax.models.model import init_model
 from tests.app import made
-from tests.app.browsing import CHROMIUM, PATIENCE, sync_api
+from tests.app.browsing import CHROMIUM, new_context, sync_api
 
 
 @pytest.fixture(scope="session")
@@ -60,10 +60,9 @@ def open_page(browser, address):
         wrong = []
 
         def open_it(*, at=address, expected=(), **options):
-            context = browser.new_context(viewport={"width": 1280, "height": 800}, **options)
+            context = new_context(browser, viewport={"width": 1280, "height": 800}, **options)
             stack.callback(context.close)
             page = context.new_page()
-            page.set_default_timeout(PATIENCE)
             page.on("pageerror", lambda error: wrong.append(str(error)))
             page.on(
                 "console", lambda message: message.type == "error" and wrong.append(message.text)

@@ -14,7 +14,7 @@ pytest.importorskip("anywidget", reason="anywidget is not installed: pip install
 
 from dsf_jax.app.notebook import BOX, STATIC, DrawingWidget, joined_modules
 from dsf_jax.app.query import query_from_strokes
-from tests.app.browsing import LINES, PATIENCE, SQUARE, ink, needs_browser, stroke_on
+from tests.app.browsing import LINES, SQUARE, ink, needs_browser, new_context, stroke_on
 
 STROKES = [[[20, 20], [600, 20], [600, 600]], [[50, 300], [400, 310, 0.5]]]
 
@@ -143,11 +143,10 @@ class Cell:
 @pytest.fixture
 def open_cell(browser):
     """A function that shows a widget; nothing may go wrong on it unnoticed."""
-    wrong, context = [], browser.new_context(viewport={"width": 900, "height": 500})
+    wrong, context = [], new_context(browser, viewport={"width": 900, "height": 500})
 
     def open_it(widget):
         page = context.new_page()
-        page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
         return Cell(page, widget)

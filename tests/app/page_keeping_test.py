@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from dsf_jax.app.server import create_app
-from tests.app.browsing import LINES, SQUARE, Board, ink, needs_browser
+from tests.app.browsing import LINES, SQUARE, Board, ink, needs_browser, new_context
 from tests.app.made import serving
 
 pytestmark = needs_browser
@@ -99,7 +99,7 @@ HOSTILE = {
 
 @pytest.fixture(scope="module")
 def one_page(browser, address):
-    with contextlib.closing(browser.new_context()) as context:
+    with contextlib.closing(new_context(browser)) as context:
         page = context.new_page()
         page.goto(address)
         page.wait_for_selector("html[data-ready]", state="attached")
@@ -302,7 +302,7 @@ def test_a_restarted_server_finds_the_drawing_where_it_was(browser, searcher):
     with socket.socket() as place:
         place.bind(("127.0.0.1", 0))
         port = place.getsockname()[1]
-    with contextlib.closing(browser.new_context()) as context:
+    with contextlib.closing(new_context(browser)) as context:
         page = context.new_page()
         with serving(create_app(searcher), port):
             page.goto(f"http://127.0.0.1:{port}")

@@ -6,21 +6,25 @@ from tests.app.browsing import LINES, POINTERS, SQUARE, Board, ink, needs_browse
 
 pytestmark = needs_browser
 
+SOON = "() => new Promise(done => setTimeout(done, 60))"  # after the 50 ms until they are kept
 STROKES = "() => JSON.parse(localStorage.getItem('dsf_jax.drawing') ?? '[]')"
 TIP, OTHER_END, BARREL = ({"button": b, "buttons": bs} for b, bs in ((0, 1), (5, 32), (2, 2)))
 HELD, GONE = {"button": -1, "buttons": 1}, {"button": 0, "buttons": 0}
 
 
-def pointers(page, kind, *steps, id=1, primary=True):
-    """Steps are (name, x, y), and how its buttons are."""
-    rows = [(name, id, kind, primary, x, y, 0, *more) for name, x, y, *more in steps]
-    page.evaluate(POINTERS, rows)
+def events(kind, *steps, id=1):
+    """What a pointer does; steps are (name, x, y), and how its buttons are."""
+    return [(name, id, kind, True, x, y, 0, *more) for name, x, y, *more in steps]
+
+
+def pointers(page, kind, *steps, id=1):
+    page.evaluate(POINTERS, events(kind, *steps, id=id))
 
 
 def kept(page):
     """The strokes that the browser keeps, as fractions of the paper."""
     Board(page).settled()
-    page.wait_for_timeout(120)  # they are kept soon
+    page.evaluate(SOON)
     return [
         [[round(at / 681, 2) for at in point] for point in stroke]
         for stroke in page.evaluate(STROKES)
@@ -121,13 +125,17 @@ def test_what_is_broken_off_does_not_go_on_when_it_was_lifted_or_another_has_beg
 def test_a_hand_that_was_there_before_the_pen_leaves_nothing(page, near, broken):
     board = Board(page)
     board.draw(LINES[0])
-    pointers(page, "touch", ("down", 0.5, 0.7), ("move", 0.5, 0.72), *broken, id=7)
-    pointers(page, "pen", (near, 0.4, 0.1, GONE if near == "move" else TIP), id=9)
-    pointers(page, "touch", ("move", 0.5, 0.9), ("up", 0.5, 0.9), id=7)
-    pointers(page, "touch", ("down", 0.7, 0.9), ("move", 0.9, 0.9), ("up", 0.9, 0.9), id=8)  # again
-    if near == "move":
-        pointers(page, "pen", ("down", 0.4, 0.1, TIP), id=9)
-    pointers(page, "pen", ("move", 0.4, 0.9, HELD), ("up", 0.4, 0.9, GONE), id=9)
+    down = [("down", 0.4, 0.1, TIP)]
+    before = [(near, 0.4, 0.1, GONE)] if near == "move" else down
+    done = [
+        *events("touch", ("down", 0.5, 0.7), ("move", 0.5, 0.72), *broken, id=7),
+        *events("pen", *before, id=9),
+        *events("touch", ("move", 0.5, 0.9), ("up", 0.5, 0.9), id=7),
+        *events("touch", ("down", 0.7, 0.9), ("move", 0.9, 0.9), ("up", 0.9, 0.9), id=8),  # again
+        *events("pen", *(down if near == "move" else []), id=9),
+        *events("pen", ("move", 0.4, 0.9, HELD), ("up", 0.4, 0.9, GONE), id=9),
+    ]
+    page.evaluate(POINTERS, done)  # at once: a second later the hand would be another
     assert kept(page) == [LINES[0], LINES[1]]
     board.press("#undo")
     assert kept(page) == [LINES[0]]
@@ -136,8 +144,9 @@ def test_a_hand_that_was_there_before_the_pen_leaves_nothing(page, near, broken)
 
 
 def test_a_finger_draws_again_when_the_pen_has_gone(page):
-    pointers(page, "pen", ("down", 0.2, 0.1, TIP), ("move", 0.2, 0.9, HELD), ("up", 0.2, 0.9, GONE))
-    pointers(page, "touch", ("down", 0.4, 0.1), ("move", 0.4, 0.9), ("up", 0.4, 0.9), id=2)
+    pen = events("pen", ("down", 0.2, 0.1, TIP), ("move", 0.2, 0.9, HELD), ("up", 0.2, 0.9, GONE))
+    touch = events("touch", ("down", 0.4, 0.1), ("move", 0.4, 0.9), ("up", 0.4, 0.9), id=2)
+    page.evaluate(POINTERS, pen + touch)  # at once
     assert len(kept(page)) == 1
     page.wait_for_timeout(1050)
     pointers(page, "touch", ("down", 0.4, 0.1), ("move", 0.4, 0.9), ("up", 0.4, 0.9), id=3)
@@ -154,7 +163,7 @@ def test_a_pens_first_events_may_feel_no_pressure(page):
     ]
     page.evaluate(POINTERS, [(name, 1, "pen", True, x, 0.5, p) for name, x, p in rows])
     Board(page).settled()
-    page.wait_for_timeout(120)
+    page.evaluate(SOON)
     (stroke,) = page.evaluate(STROKES)
     assert [point[2] for point in stroke] == [0.5, 0.5, 0.9]
 

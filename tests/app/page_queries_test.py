@@ -8,7 +8,7 @@ import pytest
 
 from dsf_jax.app.query import query_from_strokes
 from dsf_jax.app.server import create_app
-from tests.app.browsing import LINES, SQUARE, Board, needs_browser, stroke_on
+from tests.app.browsing import LINES, SQUARE, Board, needs_browser, new_context, stroke_on
 from tests.app.made import BARS, BOX, drawn, png, serving
 
 pytestmark = needs_browser
@@ -91,7 +91,7 @@ def test_words_that_the_tab_kept_are_not_said_to_a_network_that_knows_none(
     with socket.socket() as place:
         place.bind(("127.0.0.1", 0))
         port = place.getsockname()[1]
-    with contextlib.closing(browser.new_context()) as context:
+    with contextlib.closing(new_context(browser)) as context:
         page = context.new_page()
         board = Board(page)
         with serving(create_app(speaking), port):

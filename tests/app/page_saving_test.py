@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.app.browsing import LINES, SQUARE, Board, ink, needs_browser
+from tests.app.browsing import LINES, SQUARE, Board, ink, needs_browser, new_context
 
 pytestmark = needs_browser
 
@@ -158,7 +158,7 @@ def test_results_as_a_page_that_needs_no_server(page, open_page, tmp_path):
     ids = Board(page).draw(SQUARE)
     file = tmp_path / "found.html"
     file.write_bytes(downloaded(page, "#files-html"))
-    context = page.context.browser.new_context(offline=True)
+    context = new_context(page.context.browser, offline=True)
     saved = context.new_page()
     saved.goto(file.as_uri())
     loaded = saved.eval_on_selector_all("img", "all => all.map(one => one.naturalWidth > 0)")

@@ -397,4 +397,4 @@ def test_what_others_add_is_seen(searcher, monkeypatch):
     monkeypatch.setattr(server, "REFRESH_SECONDS", 0.01)
     monkeypatch.setattr(searcher.gallery, "refresh", looks.set)
     with serving(create_app(searcher)):
-        assert looks.wait(10)
+        assert looks.wait(60)

@@ -20,6 +20,7 @@ CONTENT = bytes(range(256)) * 40
 
 class _Server(http.server.SimpleHTTPRequestHandler):
     asked: list[str] = []  # noqa: RUF012
+    ended = threading.Event()
 
     def do_GET(self):
         self.asked.append(self.path)
@@ -33,7 +34,7 @@ class _Server(http.server.SimpleHTTPRequestHandler):
             self.send_response(200)
             self.send_header("Content-Length", str(len(CONTENT)))
             self.end_headers()
-            threading.Event().wait(1.0)
+            self.ended.wait(60)
             return
         super().do_GET()
 
@@ -49,6 +50,7 @@ def address(tmp_path_factory):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
+        _Server.ended.set()
         server.shutdown()
 
 

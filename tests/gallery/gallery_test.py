@@ -605,7 +605,7 @@ def test_killed_in_the_middle_then_two_at_once(tmp_path, monkeypatch):
     gallery.refresh()
     kept = listed(gallery)
     assert 2 * BATCH <= len(kept) < total
-    other = indexer(tmp_path / "photos", uri, 0.1)
+    other = indexer(tmp_path / "photos", uri, 0.5)
     end = time.monotonic() + 60
     while gallery._snapshot.store.latest().version == gallery._snapshot.store.version:
         assert other.poll() is None and time.monotonic() < end, other.communicate()

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 import types
 
 import pytest
@@ -10,7 +9,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from launch import distributed
-from tests.launch.scripts import ROOT
+from tests.launch.scripts import ROOT, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -207,7 +206,7 @@ def test_a_worker_that_a_signal_ends_early_is_told_from_one_that_died():
 def test_those_who_do_not_come_where_jax_counts(joined, monkeypatch):
     ended = []
     monkeypatch.setattr(distributed, "exit_with", ended.append)
-    joined.fake.distributed.initialize = lambda *_, **__: time.sleep(2)
+    joined.fake.distributed.initialize = lambda *_, **__: wait_for(lambda: ended)
     joined(coordinator="auto", join_timeout=1)
     (line,) = ended
     assert "have not all come within 1 s; see" in line and "--join_timeout" in line

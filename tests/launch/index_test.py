@@ -169,7 +169,7 @@ def test_watching_keeps_a_gallery_current(launch, small):
     process = launch.start("index", "--watch", "--exclude=raw", **small)
 
     def has(words):
-        wait_for(lambda: words in launch.out.read_text(), 60)
+        wait_for(lambda: words in launch.out.read_text())
 
     has("; Ctrl-C ends it")
     Image.new("RGB", (40, 30), "black").save(small["photos"] / "sub" / "black.png")
@@ -177,10 +177,23 @@ def test_watching_keeps_a_gallery_current(launch, small):
     (small["photos"] / "red.png").unlink()
     has("3 pictures; files added 0, changed 0, deleted 1, unchanged 3")
     small["photos"].rename(small["photos"].with_name("off"))
-    wait_for(lambda: "error: " in launch.err.read_text(), 60)
+    wait_for(lambda: "error: " in launch.err.read_text())
     os.kill(process, signal.SIGINT)
     result = launch.wait()
     assert result.status == 0 and any("is not a folder; name" in line for line in result.lines)
+
+
+def test_ctrl_c_ends_watching_in_the_middle_of_a_sync_too(launch, small, tmp_path):
+    pytest.importorskip("watchfiles", reason="needs watchfiles, of the extra `watch`")
+    Image.effect_noise((7000, 7000), 50).save(tmp_path / "large.png", compress_level=1)
+    process = launch.start("index", "--watch", **small)
+    wait_for(lambda: "; Ctrl-C ends it" in launch.out.read_text())
+    before = len(launch.err.read_text())
+    (tmp_path / "large.png").rename(small["photos"] / "large.png")
+    wait_for(lambda: "gallery:" in launch.err.read_text()[before:])  # it has begun to read
+    os.kill(process, signal.SIGINT)
+    launch.wait().succeeded()
+    assert "3 pictures" in launch("index", "--info", gallery=small["gallery"]).succeeded()
 
 
 def test_watching_is_for_folders(launch, given):

@@ -87,6 +87,8 @@ class Launcher:
         if self._running:  # a test failed before it waited
             os.kill(self._running, signal.SIGKILL)
             self.wait()
+        for path in (self.out, self.err):
+            path.write_text("")  # who waits for words does not find those of the script before
         job = {
             "arguments": list(map(str, arguments)),
             "folder": str(folder),

@@ -13,6 +13,7 @@ import pytest
 
 from dsf_jax.training import checkpoints, metrics_log
 from dsf_jax.training.run_directory import read_config
+from tests.launch.scripts import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -158,7 +159,9 @@ def test_when_one_process_hangs_all_end_with_a_line(tmp_path, signalled):
     processes = start(run_dir, processes=2, more=["--step_timeout=4"], last=["--stuck_at=8"])
     wait_for_checkpoint(run_dir, processes)
     if signalled:
-        time.sleep(2)  # the two steps before take milliseconds
+        # The last step for which all batches have come.
+        wait_for(lambda: metrics_log.read_metrics(run_dir)[-1]["step"] == 8)
+        time.sleep(2)
         processes[0].send_signal(signal.SIGTERM)
     for number, process in enumerate(processes):
         _, errors = process.communicate(timeout=120)
