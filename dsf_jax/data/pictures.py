@@ -15,6 +15,7 @@ from typing import BinaryIO, Literal, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from dsf_jax.data import jpeg_xl
 from dsf_jax.data.picture_formats import HEAD_BYTES, MissingLibraryError, format_of, remedy
@@ -42,6 +43,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_WHITE_IS_ZERO = 0  # photometric interpretation of a TIFF
 _ON_THEIR_SIDE = (5, 6, 7, 8)  # the orientations whose width is the upright picture's height
 
 
@@ -176,7 +178,11 @@ def _decode(file: BinaryIO, least_side: int | None, paper: Paper) -> SizedPictur
 
 def _decode_plain(file: BinaryIO, paper: Paper, *, name: str) -> np.ndarray:
     """Decodes a format by Pillow, or by what a library has added to it."""
-    with Image.open(file, formats=(name,)) as picture:
+    try:
+        opened = Image.open(file, formats=(name,))
+    except UnidentifiedImageError as error:  # its first bytes say what it is
+        raise ValueError(f"a {name} that is damaged, or of a kind that is not read") from error
+    with opened as picture:
         _check_size(*picture.size)
         picture.load()
         return _pixels(picture, paper)
@@ -274,15 +280,31 @@ def orientation(picture: Image.Image) -> int:
 def _pixels(picture: Image.Image, paper: Paper) -> np.ndarray:
     """Returns what a loaded picture shows, turned as EXIF says: [h, w, 3] uint8."""
     turn = _TURNS.get(orientation(picture))
-    return np.asarray(_in_rgb(picture if turn is None else picture.transpose(turn), paper))
+    shown = _in_rgb(picture, paper)  # before it is turned: what is turned has lost its TIFF's tags
+    return np.asarray(shown if turn is None else shown.transpose(turn))
 
 
 def _in_rgb(picture: Image.Image, paper: Paper) -> Image.Image:
     if picture.mode in ("I", "F"):
         raise ValueError("32 bits per value have no known white; save it with 8 or 16")
-    if picture.mode.startswith("I;16"):  # Pillow's own conversion cuts at 255
-        picture = Image.fromarray((np.asarray(picture) / 257).round().astype(np.uint8))
+    if picture.mode.startswith("I;16"):
+        picture = _in_bytes(picture)
     return _on_paper(picture, paper).convert("RGB")
+
+
+def _in_bytes(picture: Image.Image) -> Image.Image:
+    """Returns grey of more than 8 bits with 8: Pillow's own conversion cuts at 255, and knows neither how
+    many bits a TIFF has, nor that its 0 may be white, nor a transparent level.
+    """
+    values, most = np.asarray(picture), 2**16 - 1
+    level = picture.info.get("transparency")
+    opaque = np.full(values.shape, True) if level is None else values != level
+    if isinstance(picture, TiffImageFile):
+        most = 2 ** picture.tag_v2[BITSPERSAMPLE][0] - 1
+        if picture.tag_v2[PHOTOMETRIC_INTERPRETATION] == _WHITE_IS_ZERO:
+            values = most - values
+    grey = np.round(values / (most / 255)).astype(np.uint8)
+    return Image.fromarray(np.stack([grey, 255 * opaque.astype(np.uint8)], axis=-1))
 
 
 def _on_paper(picture: Image.Image, paper: Paper) -> Image.Image:

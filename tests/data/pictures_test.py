@@ -86,6 +86,40 @@ def test_sixteen_bits_keep_their_brightness(tmp_path, name):
     np.testing.assert_allclose(read, np.repeat(deep[..., None] / 257, 3, axis=2), atol=1)
 
 
+def grey_tiff(values, bits, *, white_is_zero):
+    """A TIFF [h, w] of so many bits per value, tags in order, unpacked rows behind them."""
+    height, width = values.shape
+    rows = ["".join(f"{value:0{bits}b}" for value in row) for row in values]
+    packed = b"".join(int(row, 2).to_bytes(len(row) // 8) for row in rows)
+    content = values.astype("<u2").tobytes() if bits == 16 else packed
+    tags = [
+        (256, width), (257, height), (258, bits), (259, 1), (262, 0 if white_is_zero else 1),
+        (273, 122), (277, 1), (278, height), (279, len(content)),
+    ]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + content
+
+
+@pytest.mark.parametrize(
+    ("bits", "white_is_zero"),
+    [(1, False), (1, True), (4, True), (8, False), (8, True), (12, False), (16, False), (16, True)],
+)
+def test_a_grey_tiff_is_as_bright_as_its_tags_say(tmp_path, bits, white_is_zero):
+    most = 2**bits - 1
+    values = np.linspace(0, most, 8 * 16).round().astype(int).reshape(8, 16)
+    (tmp_path / "a.tif").write_bytes(grey_tiff(values, bits, white_is_zero=white_is_zero))
+    expected = 255 * values / most
+    if white_is_zero:
+        expected = 255 - expected
+    np.testing.assert_allclose(read_picture(tmp_path / "a.tif")[..., 1], expected, atol=0.5)
+
+
+def test_a_tiff_of_a_kind_that_is_not_read_is_not_said_to_be_no_picture(tmp_path):
+    content = grey_tiff(np.zeros((8, 16), int), 12, white_is_zero=True)
+    (tmp_path / "a.tif").write_bytes(content)
+    assert_named(tmp_path / "a.tif", r"read as a picture \(a TIFF that is damaged, or of a kind")
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_cameras_orientation_is_undone(tmp_path, orientation):
     # What EXIF asks a viewer to do, by number; the stored picture is the inverse of it.
@@ -139,6 +173,16 @@ def test_a_transparent_palette_entry_is_paper(tmp_path, name):
 def test_grey_with_a_transparent_level_is_paper(tmp_path):
     Image.fromarray(np.array([[0, 90]], np.uint8)).save(tmp_path / "a.png", transparency=0)
     np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), [[(255,) * 3, (90,) * 3]])
+
+
+@pytest.mark.parametrize(("paper", "shown"), [("white", 255), ("black", 0)])
+def test_a_transparent_level_of_sixteen_bits_is_paper(paper, shown):
+    file = io.BytesIO()
+    deep = np.array([[1000, 1001, 40_000]], np.uint16)
+    Image.fromarray(deep).save(file, "PNG", transparency=1000)
+    file.seek(0)
+    read = decode_picture(file, "a.png", paper=paper)
+    np.testing.assert_array_equal(read, [[(shown,) * 3, (4,) * 3, (156,) * 3]])
 
 
 def encoded(suffix):
