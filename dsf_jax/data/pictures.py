@@ -296,15 +296,17 @@ def _in_bytes(picture: Image.Image) -> Image.Image:
     """Returns grey of more than 8 bits with 8: Pillow's own conversion cuts at 255, and knows neither how
     many bits a TIFF has, nor that its 0 may be white, nor a transparent level.
     """
-    values, most = np.asarray(picture), 2**16 - 1
-    level = picture.info.get("transparency")
-    opaque = np.full(values.shape, True) if level is None else values != level
+    values, most, is_negative = np.asarray(picture), 2**16 - 1, False
     if isinstance(picture, TiffImageFile):
         most = 2 ** picture.tag_v2[BITSPERSAMPLE][0] - 1
-        if picture.tag_v2[PHOTOMETRIC_INTERPRETATION] == _WHITE_IS_ZERO:
-            values = most - values
+        is_negative = (
+            picture.tag_v2.get(PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
+        )
     grey = np.round(values / (most / 255)).astype(np.uint8)
-    return Image.fromarray(np.stack([grey, 255 * opaque.astype(np.uint8)], axis=-1))
+    level = picture.info.get("transparency")
+    if level is not None:
+        grey = np.stack([grey, np.where(values == level, 0, 255).astype(np.uint8)], axis=-1)
+    return Image.fromarray(255 - grey if is_negative else grey)
 
 
 def _on_paper(picture: Image.Image, paper: Paper) -> Image.Image:
