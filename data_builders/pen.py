@@ -43,12 +43,16 @@ def stroke_record(
       `points`, `strokes` and `image`, which is drawn from the points.
 
     Raises:
-      BadFile: when nothing lies in the box, or there are more strokes than can be numbered.
-      ValueError: see `points_from_strokes`.
+      BadFile: when nothing lies in the box, there are more strokes than can be numbered, or as
+        `points_from_strokes` raises ValueError.
     """
     if len(strokes) > _MAX_STROKES:
         raise BadFile(where, f"more than {_MAX_STROKES} strokes", "join strokes or remove it")
-    points = points_from_strokes(strokes, box)
+    try:
+        points = points_from_strokes(strokes, box)
+    except ValueError as error:
+        reason, _, remedy = str(error).rpartition("; ")
+        raise BadFile(where, reason, remedy) from error
     if not len(points):
         raise BadFile(where, "nothing drawn")
     return {

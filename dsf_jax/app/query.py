@@ -12,10 +12,10 @@ from dsf_jax.data.drawings import (
     PictureKind,
     Query,
     RequestedKind,
+    decode_shown,
     framed_points,
     query_from_pixels,
 )
-from dsf_jax.data.pictures import decode_picture
 from dsf_jax.images.points import check_pressure
 
 Box = tuple[float, float, float, float]
@@ -55,7 +55,8 @@ def query_from_strokes(strokes: Sequence[Sequence[Sequence[float]]], box: Box) -
     arrays = [_array(stroke, number) for number, stroke in enumerate(strokes)]
     hardest = max((float(stroke[:, 2].max()) for stroke in arrays if len(stroke)), default=0.0)
     for stroke in arrays:  # a hand that presses lightly draws as dark as any other
-        stroke[:, 2] = LIGHTEST + (1.0 - LIGHTEST) * stroke[:, 2] / (hardest or 1.0)
+        pressed = stroke[:, 2] / hardest if hardest else 1.0  # a pen may feel no pressure and say 0
+        stroke[:, 2] = LIGHTEST + (1.0 - LIGHTEST) * pressed
     return Query(points=framed_points(arrays, (left, top, width, height)))
 
 
@@ -70,10 +71,10 @@ def query_from_picture(data: bytes, kind: RequestedKind = "auto") -> tuple[Query
       Points or photo, and which it was taken for.
 
     Raises:
-      ValueError: when it cannot be read (`decode_picture`), or shows no strokes as a drawing.
+      ValueError: when it cannot be read (`decode_shown`), or shows no strokes as a drawing.
     """
     with DECODING:
-        picture = decode_picture(io.BytesIO(data), "the file")
+        picture = decode_shown(io.BytesIO(data), "the file")
         query = query_from_pixels(picture, kind)
     return query, "drawing" if query.photo is None else "photo"
 

@@ -3,11 +3,12 @@ line and of the page.
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
 from dsf_jax.data.mixtures import square_photo
+from dsf_jax.data.pictures import decode_picture
 from dsf_jax.images.points import (
     CANVAS,
     Polarity,
@@ -15,7 +16,7 @@ from dsf_jax.images.points import (
     points_from_strokes,
     strokes_inside,
 )
-from dsf_jax.images.scan import SCANNED, is_blank, looks_drawn, scanned, shrunk
+from dsf_jax.images.scan import MIN_CONTRAST, SCANNED, is_blank, looks_drawn, scanned, shrunk
 
 PictureKind = Literal["drawing", "photo"]
 RequestedKind = Literal["auto", "drawing", "photo"]
@@ -41,6 +42,30 @@ class Query(NamedTuple):
     photo: np.ndarray | None = None
     drawing: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+
+
+def decode_shown(file: BinaryIO, where: str, polarity: Polarity | None = None) -> np.ndarray:
+    """Reads a picture to search by as `decode_picture` does, whose transparent parts are white or, where
+    strokes are light and so cannot be seen on it, black.
+
+    Args:
+      file: see `decode_picture`.
+      where: see `decode_picture`.
+      polarity: strokes on paper; None finds out.
+
+    Returns:
+      [h, w, 3] uint8.
+
+    Raises:
+      ValueError: see `decode_picture`.
+    """
+    picture = decode_picture(
+        file, where, paper="black" if polarity == "white_on_black" else "white"
+    )
+    if polarity is None and picture.min() > 255 * (1 - MIN_CONTRAST):
+        file.seek(0)
+        picture = decode_picture(file, where, paper="black")
+    return picture
 
 
 def query_from_pixels(

@@ -74,17 +74,18 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
       FileNotFoundError: when there is no such file.
       ValueError: see `decode_picture`.
     """
-    with _opened(path) as file:
+    with open_picture(path) as file:
         return decode_picture(file, str(path))
 
 
 def read_shrunk(path: str | os.PathLike[str], *, least_side: int) -> SizedPicture:
     """Reads a picture as `decode_shrunk` does; FileNotFoundError when there is no such file."""
-    with _opened(path) as file:
+    with open_picture(path) as file:
         return decode_shrunk(file, str(path), least_side=least_side)
 
 
-def _opened(path: str | os.PathLike[str]) -> BinaryIO:
+def open_picture(path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a file for reading; FileNotFoundError when there is no such file."""
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f"{path} is not a file; name an existing picture")
     return pathlib.Path(path).open("rb")

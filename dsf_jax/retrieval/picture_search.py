@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dsf_jax.data.batches import collate, content
-from dsf_jax.data.drawings import Query, query_from_pixels
+from dsf_jax.data.drawings import Query, decode_shown, query_from_pixels
 from dsf_jax.data.mixtures import EDGE_PRESERVING, LEAST_SIDE, small_drawing, square_photo
 from dsf_jax.data.picture_folders import printable
-from dsf_jax.data.pictures import read_picture, read_shrunk
+from dsf_jax.data.pictures import open_picture, read_shrunk
 from dsf_jax.images.points import Polarity
 from dsf_jax.images.views import QueryViews
 from dsf_jax.models.model import Model
@@ -102,7 +102,8 @@ def read_sketch(path: str | os.PathLike[str], polarity: Polarity | None = None) 
       FileNotFoundError: when there is no such file.
       ValueError: when it cannot be read, or shows no strokes.
     """
-    image = read_picture(path)
+    with open_picture(path) as file:
+        image = decode_shown(file, str(path), polarity)
     try:
         query = query_from_pixels(image, "drawing" if polarity else "auto", polarity)
     except ValueError as error:

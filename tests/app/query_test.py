@@ -88,6 +88,8 @@ def test_the_hardest_stroke_is_the_darkest_and_a_light_one_is_seen():
     assert (alone[:, 2] == 255).all()  # a hand that presses lightly throughout
     plain = query_from_strokes([[(10, 20), (90, 20)]], BOX).points
     np.testing.assert_array_equal(alone, plain)
+    unfelt = query_from_strokes([[(10, 20, 0), (90, 20, 0)]], BOX).points
+    np.testing.assert_array_equal(unfelt, plain)
 
 
 @pytest.mark.parametrize("pressure", [-0.1, 1.5, float("nan")])

@@ -50,6 +50,14 @@ def test_more_strokes_than_can_be_numbered_are_a_fault():
         stroke_record(strokes, BOX, "a.svg")
 
 
+@pytest.mark.parametrize(
+    ("far", "box"), [(1e30, BOX), (np.inf, BOX), (1.0, (0.0, 0.0, np.inf, np.inf))]
+)
+def test_a_drawing_out_of_all_proportion_is_named(far, box):
+    with pytest.raises(BadFile, match=r"^a\.svg: .*; \w+"):
+        stroke_record([np.array([[far, 1.0], [2.0, 3.0]])], box, "a.svg")
+
+
 def test_nothing_in_the_box_is_a_fault():
     with pytest.raises(BadFile, match=r"a\.svg: nothing drawn"):
         stroke_record([np.array([[-9.0, -9.0]])], BOX, "a.svg")

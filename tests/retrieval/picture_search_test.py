@@ -114,6 +114,21 @@ def test_both_polarities_of_one_drawing_are_alike(drawing_file, tmp_path, resizi
         np.testing.assert_allclose(dark, sketch_features(model, light, layer="L7"), atol=1e-6)
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_light_strokes_on_nothing_are_as_dark_ones(drawing_file, tmp_path, mode):
+    alpha = Image.fromarray(255 - np.asarray(Image.open(drawing_file)))
+    for colour in ("black", "white"):
+        picture = Image.new("L", alpha.size, colour).convert(mode)
+        picture.putalpha(alpha)
+        picture.save(tmp_path / f"{colour}.png")
+    dark = read_sketch(tmp_path / "black.png").query
+    np.testing.assert_array_equal(dark.points, read_sketch(drawing_file).query.points)
+    for polarity in ("white_on_black", None):
+        light = read_sketch(tmp_path / "white.png", polarity)
+        np.testing.assert_array_equal(light.query.points, dark.points)
+        assert light.image.max() == 255 and light.image.min() == 0
+
+
 def test_no_strokes_and_no_such_feature(drawing_file, tmp_path):
     Image.new("L", (50, 50), "white").save(tmp_path / "blank.png")
     with pytest.raises(
