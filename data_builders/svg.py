@@ -195,7 +195,15 @@ def _controls(shape: "svgelements.Shape") -> Iterator[np.ndarray]:
 
 
 def _pieces(segments: Iterable["svgelements.PathSegment"]) -> Iterator[np.ndarray]:
-    """Yields control points: [1, 2] begins a stroke, [2, 2] is a line, [4, 2] a cubic."""
+    """Yields control points: [1, 2] begins a stroke, [2, 2] is a line, [4, 2] a cubic.
+
+    A smooth curve goes on as one of its own degree before it, else its first control point is its start
+    (SVG 1.1, 8.3.6 and 8.3.7); svgelements goes on as any curve.
+    """
+    before, bend = (
+        None,
+        np.zeros(2),
+    )  # the kind of the last segment, the control point of a quadratic
     for segment in segments:
         if isinstance(segment, svgelements.Move):
             yield _array(segment.end)
@@ -203,11 +211,18 @@ def _pieces(segments: Iterable["svgelements.PathSegment"]) -> Iterator[np.ndarra
             yield from _arc(segment)
         elif isinstance(segment, svgelements.QuadraticBezier):
             start, middle, end = _array(segment.start, segment.control, segment.end)
+            if segment.smooth:
+                middle = 2 * start - bend if before is svgelements.QuadraticBezier else start
+            bend = middle
             yield np.stack([start, (start + 2 * middle) / 3, (2 * middle + end) / 3, end])
         elif isinstance(segment, svgelements.CubicBezier):
-            yield _array(segment.start, segment.control1, segment.control2, segment.end)
+            control = _array(segment.start, segment.control1, segment.control2, segment.end)
+            if segment.smooth and before is not svgelements.CubicBezier:
+                control[1] = control[0]
+            yield control
         else:
             yield _array(segment.start, segment.end)
+        before = type(segment)
 
 
 def _arc(arc: "svgelements.Arc") -> Iterator[np.ndarray]:

@@ -166,6 +166,24 @@ def test_a_quadratic_curve_is_the_parabola():
 
 
 @pytest.mark.parametrize(
+    ("smooth", "plain"),
+    [
+        ("M0 0Q0 90 90 90S180 0 180 90", "M0 0Q0 90 90 90C90 90 180 0 180 90"),
+        ("M0 0C0 50 40 90 90 90T180 60T200 0", "M0 0C0 50 40 90 90 90Q90 90 180 60Q270 30 200 0"),
+        ("M0 0q0 90 90 90t90 0t90 0", "M0 0Q0 90 90 90Q180 90 180 90Q180 90 270 90"),
+        ("M0 0C0 50 40 90 90 90s50 -90 90 0", "M0 0C0 50 40 90 90 90C140 90 140 0 180 90"),
+        ("M0 0A50 50 0 0 1 90 90S180 0 180 90", "M0 0A50 50 0 0 1 90 90C90 90 180 0 180 90"),
+        ("M0 0L90 90T180 60", "M0 0L90 90L180 60"),
+    ],
+)
+def test_a_smooth_curve_goes_on_as_one_of_its_own_degree(smooth, plain):
+    (drawn,), (expected,) = (strokes_of(f'<path d="{path}"/>') for path in (smooth, plain))
+    if len(expected) != len(drawn):  # a straight curve has samples, a line its ends
+        drawn = drawn[[0, 1, -1]]
+    np.testing.assert_allclose(drawn, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(
     ("size", "box", "end"),
     [
         ('viewBox="10 20 100 50"', (0, 0, 100, 50), (20, 10)),
