@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 MAX_BYTES = 32 << 20  # of an SVG, unpacked
 LONGER_SIDE = 1024  # pixels that an SVG is drawn with
+PIXELS_PER_INCH = 96  # CSS's; resvg-py takes 0 for it, by which millimetres and points are nothing
 TIME, MEMORY = 10, 2 << 30  # seconds and bytes that drawing one may take
 _PICTURE_WITHIN = re.compile(r"\s*(#|data:image/(png|jpe?g|gif|webp);)", re.IGNORECASE)
 _GZIP = b"\x1f\x8b"
@@ -82,7 +83,10 @@ def _draw() -> None:
     _limit()
     svg = _without_references(_unpacked(sys.stdin.buffer.read()))
     png = resvg_py.svg_to_bytes(
-        svg_string=ElementTree.tostring(svg, "unicode"), width=LONGER_SIDE, height=LONGER_SIDE
+        svg_string=ElementTree.tostring(svg, "unicode"),
+        width=LONGER_SIDE,
+        height=LONGER_SIDE,
+        dpi=PIXELS_PER_INCH,
     )
     sys.stdout.buffer.write(png)
 

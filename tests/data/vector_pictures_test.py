@@ -39,6 +39,23 @@ def test_it_is_drawn_on_white():
     np.testing.assert_array_equal(plain, packed)
 
 
+@pytest.mark.parametrize(
+    ("size", "width"),
+    [
+        ('width="200mm" height="400mm" viewBox="0 0 200 400"', "100"),
+        ('width="4in" height="2in"', "2in"),
+        ('width="96pt" height="96pt"', "64px"),
+        ('viewBox="0 0 192 96"', "2.54cm"),
+    ],
+)
+def test_units_of_length_are_those_of_css(size, width):
+    content = svg(f'<rect width="{width}" height="100%"/>', size=size)
+    read = decode_picture(io.BytesIO(content), "a")
+    read = read[1:-1]  # at the borders a pixel may be drawn in part
+    half = read.shape[1] // 2
+    assert (read[:, : half - 1] == 0).all() and (read[:, half + 1 :] == 255).all()
+
+
 def test_it_shows_pictures_within_it_and_none_from_outside(tmp_path):
     png(tmp_path / "red.png")
     outside = [
