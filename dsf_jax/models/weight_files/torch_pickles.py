@@ -13,7 +13,7 @@ import numpy as np
 
 from dsf_jax.models.weight_files.efficientnet_lite import FIRST_CONVOLUTION, architecture_of, folded
 from dsf_jax.models.weight_files.source_weights import LEAVES, SourceWeights, collect
-from dsf_jax.models.weight_files.unpickling import Storage, unpickle
+from dsf_jax.models.weight_files.unpickling import Storage, are_numbers, unpickle
 from dsf_jax.models.weight_files.zip_entries import read_entry
 
 COUNTS = "i8"
@@ -23,7 +23,7 @@ STEPS = "num_batches_tracked"  # a batch norm's counter, the only integers that 
 STREAM_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)  # its parts may be anything
 class _TensorRecord:
     """Stands in for a torch tensor: a strided view of a storage, in elements."""
 
@@ -39,7 +39,9 @@ def _new_tensor(
     return _TensorRecord(storage, offset, size, stride)
 
 
-def _same_tensor(tensor: _TensorRecord, *_: object) -> _TensorRecord:
+def _same_tensor(tensor: Any, *_: object) -> _TensorRecord:
+    if not isinstance(tensor, _TensorRecord):
+        raise ValueError(f"it has a {type(tensor).__name__} in place of a tensor")
     return tensor
 
 
@@ -139,8 +141,10 @@ def _torch_arrays(
 
 def _strided(tensor: _TensorRecord, raw: dict[str, bytes], order: str, where: str) -> np.ndarray:
     """Copies the tensor's elements out of its storage, whatever their order there."""
-    flat = np.frombuffer(raw[tensor.storage.key], dtype=order + tensor.storage.dtype)
     size, stride = tensor.size, tensor.stride
+    if not all(map(are_numbers, (size, stride, (tensor.offset,)))):
+        raise ValueError(f"layer {where}: its size, stride or offset is none")
+    flat = np.frombuffer(raw[tensor.storage.key], dtype=order + tensor.storage.dtype)
     last = tensor.offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     # No expanded views (stride 0): their size is not bounded by the file's.
     if (

@@ -1,7 +1,8 @@
 """Unpickling that resolves a handful of names to recorders of our own, and no other.
 
 Neither NumPy's nor torch's unpickling code sees the bytes of a file, and what a file could make
-Python allocate is looked at before it is unpickled.
+Python allocate is looked at before it is unpickled. What comes of it may be of any type, and is shown
+in no message: of lists that hold the same one twice, and so on, the text would fill the memory.
 """
 
 import dataclasses
@@ -15,6 +16,16 @@ from typing import Any, BinaryIO
 import numpy as np
 
 _MAX_MEMO = 1 << 20
+# An array takes five. Python hashes tuples in each other by recursion, and that many fit its stack.
+_MAX_TUPLES = 20_000
+_PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"})
+_GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
+# What makes an object that pickles of weights name twice: text, a class, what a call returns. Of tuples
+# that hold the same one twice, and so on, a hash would take years.
+_SHARED = frozenset({
+    "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
+    "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BINPERSID",
+})  # fmt: skip
 
 
 class _ArrayRecord:
@@ -29,11 +40,11 @@ class _ArrayRecord:
 class _DtypeRecord:
     """Stands in for numpy.dtype: keeps the type code ("f4") and the byte order."""
 
-    def __init__(self, code: str) -> None:
-        self.code, self.order = code, "="
+    def __init__(self, code: Any) -> None:
+        self.code, self.order = _text(code), "="
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.order = state[1]
+        self.order = _text(state[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +55,17 @@ class Storage:
     dtype: str
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise pickle.UnpicklingError(f"its pickle has a {type(value).__name__} in place of a text")
+    return value
+
+
 def _new_array(*_: object) -> _ArrayRecord:
     return _ArrayRecord()
 
 
-def _new_dtype(code: str, *_: object) -> _DtypeRecord:
+def _new_dtype(code: Any, *_: object) -> _DtypeRecord:
     return _DtypeRecord(code)
 
 
@@ -59,10 +76,10 @@ def _latin1(most: int) -> Callable[[str, str], bytes]:
     """
     left = most
 
-    def encode(text: str, encoding: str) -> bytes:
+    def encode(text: str, encoding: Any) -> bytes:
         nonlocal left
-        if encoding != "latin1":
-            raise pickle.UnpicklingError(f"it asks for the codec {encoding!r}")
+        if _text(encoding) != "latin1":
+            raise pickle.UnpicklingError(f"its pickle asks for the codec {encoding!r}")
         left -= len(text)
         if left < 0:
             raise pickle.UnpicklingError(f"its pickle asks for more bytes than its own {most}")
@@ -101,8 +118,8 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Storage:
         kind, dtype, key, _location, _numel, *view = pid
         if kind != "storage" or any(view):
-            raise pickle.UnpicklingError(f"its pickle refers to {pid!r}, which is no plain storage")
-        return self.storages.setdefault(key, Storage(key, dtype))
+            raise pickle.UnpicklingError("its pickle refers to what is no plain storage")
+        return self.storages.setdefault(_text(key), Storage(key, _text(dtype)))
 
 
 def unpickle(stream: BinaryIO, names: Mapping[str, object]) -> tuple[Any, dict[str, Storage]]:
@@ -119,16 +136,37 @@ def unpickle(stream: BinaryIO, names: Mapping[str, object]) -> tuple[Any, dict[s
         pickle.UnpicklingError: it asks for another name, or for more memory than a file needs.
     """
     start = stream.tell()
-    # The C unpickler allocates its memo up to the index asked for: four bytes can ask for 64 GB.
-    for opcode, argument, _ in pickletools.genops(stream):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > _MAX_MEMO:
-            raise pickle.UnpicklingError(f"its pickle asks for {argument} memo entries")
+    _check_size(stream)
     length = stream.seek(0, io.SEEK_END)
     stream.seek(start)
     if _ENCODE in names:
         names = {**names, _ENCODE: _latin1(length)}
     unpickler = _Unpickler(stream, names)
     return unpickler.load(), unpickler.storages
+
+
+def _check_size(stream: BinaryIO) -> None:
+    """Raises UnpicklingError for a pickle that makes more than its own length lets expect."""
+    tuples, last, made = 0, "", dict[int, str]()
+    for opcode, argument, _ in pickletools.genops(stream):
+        name = opcode.name
+        if name in _PUTS:
+            number = len(made) if name == "MEMOIZE" else int(argument or 0)
+            # The C unpickler allocates its memo up to the index asked for: four bytes can ask for 64 GB.
+            if number > _MAX_MEMO:
+                raise pickle.UnpicklingError(f"its pickle asks for {argument} memo entries")
+            made[number] = last
+        elif name == "DUP" or (name in _GETS and made.get(int(argument or 0)) not in _SHARED):
+            raise pickle.UnpicklingError("its pickle has a list, tuple or dict in several places")
+        if (
+            name not in _PUTS and name != "FRAME"
+        ):  # frames may begin between an object and its number
+            last = name
+        tuples += name.startswith("TUPLE")
+    if tuples > _MAX_TUPLES:
+        raise pickle.UnpicklingError(
+            f"its pickle has {tuples} tuples, and {_MAX_TUPLES} at most are read"
+        )
 
 
 def array_from_record(record: _ArrayRecord, where: str) -> np.ndarray:
@@ -144,8 +182,15 @@ def array_from_record(record: _ArrayRecord, where: str) -> np.ndarray:
     if not isinstance(record, _ArrayRecord):
         raise ValueError(f"layer {where}: expected an array, got {type(record).__name__}")
     _, shape, dtype, fortran, data = record.state
+    if not isinstance(dtype, _DtypeRecord) or not are_numbers(shape):
+        raise ValueError(f"layer {where}: its shape or its element type is none")
     raw = data.encode("latin1") if isinstance(data, str) else data
     return array_from_bytes(raw, dtype.order + dtype.code, shape, fortran=fortran, where=where)
+
+
+def are_numbers(values: Any) -> bool:
+    """Returns whether what was unpickled is a tuple of integers: a number times a text is a long one."""
+    return isinstance(values, tuple) and all(isinstance(value, int) for value in values)
 
 
 def array_from_bytes(

@@ -1,5 +1,7 @@
 """PyTorch's files, encoded by hand and, where it is installed, by torch itself."""
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +67,24 @@ def test_pth_views_stay_inside_their_storage(tmp_path: Path, view: Tensor) -> No
     data = torch_zip({"features.0.bias": view}, {"0": np.zeros(6, np.float32)})
     with pytest.raises(ValueError, match=r"size .* leave its storage of 6 numbers"):
         read_weights(written(tmp_path, "alexnet.pth", data))
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "offset"), [(b"I9\nt", b"Vx\nt", b"I0\n"), (b"t", b"t", b"(Vx\nI9\nt")]
+)
+def test_a_pth_with_other_sizes_than_numbers_is_refused(
+    tmp_path: Path, size: bytes, stride: bytes, offset: bytes
+) -> None:
+    storage = b"(Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nI6\ntQ"
+    tensor = (
+        b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + offset + b"(" + size + b"(" + stride
+    )
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("archive/data.pkl", b"}Vfeatures.0.bias\n" + tensor + b"tRs.")
+        archive.writestr("archive/data/0", bytes(24))
+    with pytest.raises(ValueError, match=r"features\.0\.bias: its size, stride or offset is none"):
+        read_weights(written(tmp_path, "alexnet.pth", stream.getvalue()))
 
 
 @pytest.mark.parametrize("writer", ["zip", "stream"])

@@ -82,6 +82,47 @@ def test_one_text_is_not_encoded_again_and_again() -> None:
                     unpickle(stream, NUMPY_NAMES)
 
 
+TWICE = b"q\x00" + b"0"  # names what was made, and puts it away
+NESTED_LISTS = b"]" + (TWICE + b"](h\x00h\x00e") * 40  # 2 ** 40 when it is shown
+NESTED_TUPLES = b")" + (TWICE + b"h\x00h\x00\x86") * 40  # as many steps when it is hashed
+DEEP_TUPLES = b")" + b"\x85" * 1_000_000  # Python's own hash of it overflows its stack
+COPIES = b"2" * 40  # of what is on top, by an opcode that no pickler writes
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"(" + NESTED_LISTS + b"K\x01K\x01K\x01K\x01tQ",  # a storage that is none
+        b"c_codecs\nencode\nX\x01\0\0\0a" + NESTED_LISTS + b"\x86R",  # nor a codec
+        b"}" + NESTED_TUPLES + b"K\x01s",
+        b"}" + DEEP_TUPLES + b"K\x01s",
+        b"](" + COPIES + b"e",
+    ],
+)
+def test_what_grows_beyond_its_length_is_refused_at_once(body: bytes) -> None:
+    with pytest.raises(pickle.UnpicklingError, match=r"in several places|tuples, and 20000 at mos"):
+        unpickle(io.BytesIO(b"\x80\x02" + body + b"."), NUMPY_NAMES)
+
+
+def test_deep_tuples_that_are_read_can_be_hashed() -> None:
+    body = b"}" + b")" + b"\x85" * 20_000 + b"K\x01s"
+    assert len(unpickle(io.BytesIO(b"\x80\x02" + body + b"."), {})[0]) == 1
+
+
+@pytest.mark.parametrize("shape", [(10**12, "x"), ["x"], 3, (2.0, 3.0)])
+def test_a_shape_of_anything_but_numbers_allocates_nothing(tmp_path: Path, shape: object) -> None:
+    array = np.ones((2, 3), np.float32)
+
+    class Forged:
+        def __reduce__(self) -> tuple[object, ...]:
+            function, arguments, (version, _, *rest) = array.__reduce__()[:3]
+            return function, arguments, (version, shape, *rest)
+
+    pickled = pickle.dumps({"AlexNet_0": {"Conv_0": {"kernel": Forged()}}}, 3)
+    with pytest.raises(ValueError, match="Conv_0/kernel: its shape or its element type is none"):
+        read_weights(written(tmp_path, "alexnet.ckpt", pickled))
+
+
 def test_object_pointers_are_never_made_from_bytes(tmp_path: Path) -> None:
     """An object dtype whose data is bytes would make pointers of the file's choice."""
     pickled = pickle.dumps({"AlexNet_0": {"Conv_0": {"bias": np.ones(2)}}}, 3)
