@@ -125,7 +125,7 @@ def _special_id(
     """Looks up a special token, which the configuration names as text or as {"content": text}."""
     own = config.get(name)
     token = own.get("content") if isinstance(own, dict) else own
-    number = None if token is None else tokenizer.token_to_id(token)
+    number = tokenizer.token_to_id(token) if isinstance(token, str) else None
     if number is None:
         raise ValueError(
             f"{folder.path}: {TOKENIZER_CONFIG} says {name}={token!r}, which {TOKENIZER} does not hold; "

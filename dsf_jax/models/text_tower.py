@@ -14,6 +14,7 @@ from dsf_jax.models.kernels import l2_normalise
 from dsf_jax.models.transformer import Encoder, Learned, block_name, encoder_block, layer_norm
 from dsf_jax.models.transformer_port import (
     CLIP_BLOCK,
+    PROJECTION,
     Origin,
     belongs,
     block_origins,
@@ -179,7 +180,7 @@ def _tower(folder: HuggingFaceFolder) -> tuple[TextTower, Origin]:
         end = config["eos_token_id"]
         pooling = "largest" if end == WRONG_END else "end"
         own = {"causal": True, "pooling": pooling, "end": end, "projection_bias": False}
-        features = folder.config.get("projection_dim", 512)
+        features = folder.completed(folder.config, PROJECTION)["projection_dim"]
         return _text_tower(config, features, own), Origin("text_projection.{}")
     raise ValueError(
         f"{folder.path}: config.json says model_type={kind!r}, and text towers are read of siglip and "

@@ -53,11 +53,17 @@ class Encoder:
 
     def __post_init__(self) -> None:
         """Refuses shapes that no encoder has."""
+        for name in ("width", "depth", "heads", "hidden"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f"{name}={value!r} must be a whole number of at least 1; correct the configuration"
+                )
         if self.activation not in ACTIVATIONS:
             raise ValueError(
                 f"activation={self.activation!r} is unknown; choose one of {', '.join(ACTIVATIONS)}"
             )
-        if self.heads < 1 or self.width % self.heads:
+        if self.width % self.heads:
             raise ValueError(
                 f"width={self.width} must be a multiple of heads={self.heads}; correct the configuration"
             )

@@ -12,6 +12,7 @@ from dsf_jax.models.weight_files.hugging_face import HuggingFaceFolder
 SHOWN = 20  # names in an error
 # What PyTorch calls our arrays.
 _LEAVES = {"kernel": "weight", "bias": "bias", "scale": "weight", "embedding": "weight"}
+PROJECTION = {"projection_dim": 512}  # of both CLIP's towers, by default
 # {part of a block: its name in CLIP's and SigLIP's encoders, image and text}
 CLIP_BLOCK = {
     "norm1": "layer_norm1.{}",
@@ -125,6 +126,8 @@ def _check(folder: HuggingFaceFolder, problems: list[str]) -> None:
 
 def _taken(array: np.ndarray, origin: Origin, leaf: str) -> np.ndarray:
     """Takes a layer's part of a tensor, in Flax's layout."""
+    if not array.size or not array.ndim:  # of another shape than any layer's
+        return array
     if origin.parts > 1 and array.shape[0] % origin.parts == 0:
         array = np.split(array, origin.parts)[origin.part]
     if leaf == "kernel":

@@ -78,9 +78,15 @@ class ImageTower(Encoder):
     def __post_init__(self) -> None:
         """Refuses what no picture fits."""
         super().__post_init__()
-        if not 0 < self.patch <= self.size:
+        if not 0 < self.patch <= self.size or self.grid < 1:
             raise ValueError(
-                f"patch={self.patch} must be from 1 to size={self.size}; correct the configuration"
+                f"patch={self.patch} must be from 1 to size={self.size}, and grid={self.grid} at least 1; "
+                "correct the configuration"
+            )
+        if not all(0 < divisor < math.inf for divisor in (self.scale, *self.deviation)):
+            raise ValueError(
+                f"scale={self.scale} and deviation={self.deviation} must be above 0; correct how the folder "
+                "has pictures prepared"
             )
         if self.pooling not in ("attention", "class_token"):
             raise ValueError(

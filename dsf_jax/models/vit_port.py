@@ -9,13 +9,14 @@ from dsf_jax.images.views import PHOTO_SIZE
 from dsf_jax.models.model import Model, ModelConfig, init_layer, init_model
 from dsf_jax.models.transformer_port import (
     CLIP_BLOCK,
+    PROJECTION,
     Origin,
     belongs,
     block_origins,
     ported_params,
 )
 from dsf_jax.models.vit import HEAD, ImageTower, architecture_of
-from dsf_jax.models.weight_files.hugging_face import HuggingFaceFolder
+from dsf_jax.models.weight_files.hugging_face import LARGEST, HuggingFaceFolder
 from dsf_jax.models.weights_port import PortReport
 
 # A model without classes: not every layer can be drawn for none.
@@ -23,6 +24,10 @@ NO_CLASSES = ("",)
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _CLIP_PIXELS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 _HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+_PREPARATION: dict[str, Any] = {
+    "do_center_crop": True, "do_rescale": True, "do_normalize": True, "rescale_factor": 1 / 255,
+}  # fmt: skip
+_SIDES = ("image_size", "patch_size")  # may be pairs: `_side` reads them
 # What transformers takes where config.json leaves a value out, as it does where it is this one.
 _SIGLIP_DEFAULTS: dict[str, Any] = {
     "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
@@ -32,10 +37,10 @@ _SIGLIP_DEFAULTS: dict[str, Any] = {
 _CLIP_DEFAULTS: dict[str, Any] = {
     "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
     "num_attention_heads": 12, "num_channels": 3, "image_size": 224, "patch_size": 32,
-    "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "projection_dim": 512,
+    "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, **PROJECTION,
 }  # fmt: skip
 _DINOV2_DEFAULTS: dict[str, Any] = {
-    "hidden_size": 768, "mlp_ratio": 4, "num_hidden_layers": 12, "num_attention_heads": 12,
+    "hidden_size": 768, "mlp_ratio": 4.0, "num_hidden_layers": 12, "num_attention_heads": 12,
     "num_channels": 3, "image_size": 224, "patch_size": 14, "hidden_act": "gelu",
     "layer_norm_eps": 1e-6, "qkv_bias": True, "use_swiglu_ffn": False,
 }  # fmt: skip
@@ -137,7 +142,7 @@ def _family(folder: HuggingFaceFolder) -> _Family:
 
 
 def _siglip(folder: HuggingFaceFolder) -> ImageTower:
-    config = folder.section("vision_config", _SIGLIP_DEFAULTS)
+    config = folder.section("vision_config", _SIGLIP_DEFAULTS, loose=_SIDES)
     if not config["vision_use_head"]:
         raise ValueError(
             f"{folder.path}: has no attention head (vision_use_head is false), which the feature is of; "
@@ -155,9 +160,9 @@ def _siglip(folder: HuggingFaceFolder) -> ImageTower:
 
 
 def _clip(folder: HuggingFaceFolder) -> ImageTower:
-    config = folder.section("vision_config", _CLIP_DEFAULTS)
+    config = folder.section("vision_config", _CLIP_DEFAULTS, loose=_SIDES)
     whole = folder.config.get("model_type") == "clip"
-    dimensions = folder.config.get("projection_dim", 512) if whole else config["projection_dim"]
+    own = folder.completed(folder.config, PROJECTION) if whole else config
     projected = "visual_projection.weight" in folder.tensors or whole
     return ImageTower(
         hidden=config["intermediate_size"],
@@ -165,13 +170,13 @@ def _clip(folder: HuggingFaceFolder) -> ImageTower:
         patch_bias=False,
         pre_norm=True,
         pooling="class_token",
-        projection=dimensions if projected else 0,
+        projection=own["projection_dim"] if projected else 0,
         **_common(folder, config, _CLIP_PIXELS),
     )
 
 
 def _dinov2(folder: HuggingFaceFolder) -> ImageTower:
-    config = _DINOV2_DEFAULTS | dict(folder.config)
+    config = folder.completed(folder.config, _DINOV2_DEFAULTS, loose=_SIDES)
     hidden = int(config["hidden_size"] * config["mlp_ratio"])
     gated = config["use_swiglu_ffn"]
     if gated:
@@ -219,15 +224,13 @@ def _prepared(
     """Reads how pictures become the input: as the folder says, or as its family does; they are no larger
     than photos are, and then hold whole patches.
     """
-    own = folder.preprocessing
-    mean, deviation = (
-        tuple(map(float, own.get(name) or usual))
-        for name, usual in zip(("image_mean", "image_std"), pixels, strict=True)
-    )
-    if own.get("do_normalize") is False:
+    usual = dict(zip(("image_mean", "image_std"), pixels, strict=True)) | _PREPARATION
+    own = folder.completed(folder.preprocessing, usual)
+    mean, deviation = (_of_channels(own[name]) for name in ("image_mean", "image_std"))
+    if not own["do_normalize"]:
         mean, deviation = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    scale = 1.0 if own.get("do_rescale") is False else 1 / own.get("rescale_factor", 1 / 255)
-    name = "size" if own.get("do_center_crop") is False or "crop_size" not in own else "crop_size"
+    scale = 1 / own["rescale_factor"] if own["do_rescale"] else 1.0
+    name = "crop_size" if own["do_center_crop"] and "crop_size" in own else "size"
     size = _side(folder, own.get(name) or image, name)
     return {
         "size": size if size <= PHOTO_SIZE else PHOTO_SIZE // patch * patch,
@@ -239,15 +242,21 @@ def _prepared(
 
 def _side(folder: HuggingFaceFolder, value: Any, name: str) -> int:
     """Reads h = w: a number, two equal ones, or {"height", "width"} or {"shortest_edge"}."""
-    numbers = value.values() if isinstance(value, Mapping) else value
-    sides = set(numbers) if not isinstance(numbers, int) else {numbers}
-    if len(sides) != 1 or not all(isinstance(side, int) and side > 0 for side in sides):
+    numbers = list(value.values()) if isinstance(value, Mapping) else value
+    sides = numbers if isinstance(numbers, list) else [numbers]
+    if not sides or not all(
+        isinstance(side, int) and 0 < side < LARGEST and side == sides[0] for side in sides
+    ):
         raise ValueError(
             f"{folder.path}: {name} is {value}, expected one side of a square; give a network of square "
             "pictures"
         )
-    (side,) = sides
-    return int(side)
+    return int(sides[0])
+
+
+def _of_channels(value: Any) -> tuple[float, ...]:
+    """Reads three numbers, or one for all."""
+    return tuple(map(float, value if isinstance(value, list | tuple) else [value] * 3))
 
 
 def _siglip_origins(tower: ImageTower, prefix: str) -> dict[str, Origin]:

@@ -164,6 +164,15 @@ def test_tensors_of_another_shape_are_listed(tmp_path):
         model_of(folder)
 
 
+@pytest.mark.parametrize("shape", [(), (1, 1, 0), (0,)])
+@pytest.mark.parametrize("name", ["head.probe", "head.attention.in_proj_bias"])
+def test_tensors_without_dimensions_or_values_are_listed(name, shape, tmp_path):
+    tensors = tensors_of("siglip") | {f"{VISION}{name}": np.ones(shape, np.float32)}
+    folder = write_folder(tmp_path / "folder", "siglip", tensors=tensors)
+    with pytest.raises(ValueError, match=rf"-\+ {VISION}{name}: expected .*Fetch the folder again"):
+        model_of(folder)
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -175,6 +184,17 @@ def test_tensors_of_another_shape_are_listed(tmp_path):
             r"image_size is \[24, 32\], expected one",
         ),
         ({"model_type": "dinov2", "hidden_act": "swish"}, "activation='swish' is unknown"),
+        ({"model_type": ["dinov2"]}, r"model_type is \['dinov2'\], expected a text; fetch"),
+        ({"model_type": "dinov2", "image_size": None}, "image_size is None, expected one side"),
+        ({"model_type": "dinov2", "image_size": 4}, "patch=8 must be from 1 to size=4, and grid=0"),
+        ({"model_type": "dinov2", "hidden_size": "16"}, "hidden_size is '16', expected a whole nu"),
+        ({"model_type": "dinov2", "num_hidden_layers": None}, "num_hidden_layers is None, expect"),
+        ({"model_type": "dinov2", "num_hidden_layers": 0}, "depth=0 must be a whole number of at"),
+        ({"model_type": "dinov2", "mlp_ratio": {}}, r"mlp_ratio is \{\}, expected a number above"),
+        ({"model_type": "dinov2", "layer_norm_eps": float("nan")}, "layer_norm_eps is nan, expect"),
+        ({"model_type": "dinov2", "qkv_bias": "no"}, "qkv_bias is 'no', expected true or false"),
+        ({"model_type": "clip", "vision_config": [1]}, r"has \[1\] in place of a section"),
+        ({"model_type": "clip", "projection_dim": None}, "projection_dim is None, expected a who"),
         (
             {"model_type": "dinov2", "num_attention_heads": 5},
             "width=16 must be a multiple of heads=5",
@@ -219,6 +239,35 @@ def test_preparation_as_the_folder_says(tmp_path):
 )
 def test_the_size_of_its_pictures(preprocessing, size, tmp_path):
     assert prepared(tmp_path, "siglip", preprocessing)[1] == size
+
+
+def test_what_is_null_is_as_if_it_were_not_there(tmp_path):
+    own = dict.fromkeys(
+        ("crop_size", "do_center_crop", "do_rescale", "rescale_factor", "image_std")
+    )
+    found, size = prepared(tmp_path, "dinov2", own | {"size": {"height": 16, "width": 16}})
+    assert (found.scale, found.deviation, size) == (255.0, (0.229, 0.224, 0.225), 16)
+
+
+def test_one_mean_of_all_channels(tmp_path):
+    assert prepared(tmp_path, "siglip", {"image_mean": 0.4})[0].mean == (0.4, 0.4, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"rescale_factor": 0}, "rescale_factor is 0, expected a number above 0; fetch"),
+        ({"rescale_factor": "1"}, "rescale_factor is '1', expected a number above 0; fetch"),
+        ({"image_mean": [0.5]}, r"image_mean is \[0\.5\], expected 3 numbers; fetch"),
+        ({"image_mean": [0.5, 0.5, "x"]}, "image_mean is .*, expected 3 numbers; fetch"),
+        ({"image_std": [0.5, 0, 0.5]}, r"deviation=\(0\.5, 0\.0, 0\.5\) must be above 0; correct"),
+        ({"do_normalize": "x"}, "do_normalize is 'x', expected true or false; fetch"),
+        ({"size": "x"}, "size is x, expected one side of a square; give"),
+    ],
+)
+def test_preparation_that_is_none(own, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        prepared(tmp_path, "siglip", own)
 
 
 def test_preparation_that_is_switched_off(tmp_path):

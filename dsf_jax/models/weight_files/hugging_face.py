@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ PROCESSING = "processor_config.json"  # what transformers 5 writes in its place
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 FLOATS = ("F64", "F32", "F16", "BF16")
+LARGEST = 1 << 24  # what no number of a configuration reaches
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _FILES = (".caffemodel", ".npy", ".npz", ".pth", ".ckpt")
 _FETCHED = ("*.json", "model*.safetensors")
@@ -46,7 +47,8 @@ class HuggingFaceFolder(NamedTuple):
     Attributes:
       path: the folder.
       config: content of config.json.
-      preprocessing: how pictures are prepared; empty where the folder does not say.
+      preprocessing: how pictures are prepared, what is null there omitted, as transformers takes it;
+        empty where the folder does not say.
       tensors: what its files hold, by name.
     """
 
@@ -55,16 +57,40 @@ class HuggingFaceFolder(NamedTuple):
     preprocessing: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
 
-    def section(self, name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    def section(
+        self, name: str, defaults: Mapping[str, Any], *, loose: Collection[str] = ()
+    ) -> dict[str, Any]:
         """Returns the configuration of one tower of a network, also where it is all that is there.
 
         Args:
           name: name of its part of config.json, "vision_config" or "text_config".
           defaults: values that config.json leaves out where they are these.
+          loose: names among them of values that may be of any type.
+
+        Raises:
+          ValueError: for a value of another type.
         """
         own = self.config.get(f"{name}_dict")  # what the first versions wrote, and it counts
         own = self.config.get(name) if own is None else own
-        return dict(defaults) | dict(self.config if own is None else own)
+        return self.completed(self.config if own is None else own, defaults, loose=loose)
+
+    def completed(
+        self, given: Any, defaults: Mapping[str, Any], *, loose: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """Completes what one of the folder's files says by defaults, and checks the types of their values."""
+        if not isinstance(given, Mapping):
+            raise ValueError(
+                f"{self.path}: has {given!r} in place of a section of its configuration; fetch the folder "
+                "again"
+            )
+        values = dict(defaults) | dict(given)
+        for name in defaults.keys() - set(loose):
+            expected = _expected(values[name], defaults[name])
+            if expected:
+                raise ValueError(
+                    f"{self.path}: {name} is {values[name]!r}, expected {expected}; fetch the folder again"
+                )
+        return values
 
     def read(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Reads tensors as float32.
@@ -147,13 +173,46 @@ def read_folder(path: str | Path) -> HuggingFaceFolder:
     """
     path = Path(path)
     config = read_json(path / CONFIG)
+    kind = config.get("model_type")
+    if not isinstance(kind, str | None):
+        raise ValueError(
+            f"{path / CONFIG}: model_type is {kind!r}, expected a text; fetch the folder again"
+        )
+    return HuggingFaceFolder(path, config, _preprocessing(path), _tensors(path))
+
+
+def _preprocessing(path: Path) -> dict[str, Any]:
+    """Reads how a folder's pictures are prepared."""
+    own: Any = {}
     if (path / PREPROCESSING).is_file():
-        preprocessing = read_json(path / PREPROCESSING)
+        own = read_json(path / PREPROCESSING)
     elif (path / PROCESSING).is_file():
-        preprocessing = read_json(path / PROCESSING).get("image_processor", {})
-    else:
-        preprocessing = {}
-    return HuggingFaceFolder(path, config, preprocessing, _tensors(path))
+        own = read_json(path / PROCESSING).get("image_processor") or {}
+    if not isinstance(own, dict):
+        raise ValueError(
+            f"{path / PROCESSING}: image_processor is {own!r}, expected an object; fetch the folder again"
+        )
+    return {name: value for name, value in own.items() if value is not None}
+
+
+def _expected(value: Any, usual: Any) -> str | None:
+    """Returns what is expected in place of a value, by its usual one; None where it is that."""
+    if isinstance(usual, bool):
+        return None if isinstance(value, bool) else "true or false"
+    if isinstance(usual, str):
+        return None if isinstance(value, str) else "a text"
+    if isinstance(usual, int | None):
+        fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST
+        return None if fits or (value is usual is None) else "a whole number"
+    if isinstance(usual, float):
+        return None if _is_number(value) and value > 0 else "a number above 0"
+    numbers = value if isinstance(value, list | tuple) else [value] * len(usual)
+    fits = len(numbers) == len(usual) and all(map(_is_number, numbers))
+    return None if fits else f"{len(usual)} numbers"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < LARGEST  # neither infinite nor NaN
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -165,7 +224,7 @@ def read_json(path: Path) -> dict[str, Any]:
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is damaged ({error}); fetch the folder again") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: holds no JSON object; fetch the folder again")
@@ -182,6 +241,10 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             "(pytorch_model.bin) are not read: save them with transformers' save_pretrained"
         )
     listed = read_json(path / INDEX).get("weight_map", {})
+    if not isinstance(listed, dict) or not all(isinstance(x, str) for x in listed.values()):
+        raise ValueError(
+            f"{path / INDEX}: weight_map is no object of names of files; fetch the folder again"
+        )
     if outside := sorted({name for name in listed.values() if Path(name).name != name}):
         raise ValueError(f"{path / INDEX}: names files outside of the folder ({outside})")
     tensors: dict[str, Tensor] = {}

@@ -68,6 +68,20 @@ def test_an_index_that_does_not_fit(tmp_path):
         read_folder(folder)
 
 
+@pytest.mark.parametrize("listed", [["a"], {"a": 1}, {"a": None}, "x", 5])
+def test_an_index_of_no_names(listed, tmp_path):
+    with pytest.raises(ValueError, match="weight_map is no object of names of files; fetch"):
+        read_folder(sharded(tmp_path / "folder", weight_map=listed))
+
+
+@pytest.mark.parametrize("own", [[1], "x"])
+def test_preparation_that_is_no_object(own, tmp_path):
+    with pytest.raises(ValueError, match=r"image_processor is .*, expected an object; fetch"):
+        read_folder(make(tmp_path / "folder", processor_config={"image_processor": own}))
+    absent = make(tmp_path / "folder", processor_config={"image_processor": None})
+    assert read_folder(absent).preprocessing == {}
+
+
 def test_folders_that_lack_a_file(tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"config\.json: there is no such file; give a folder"
@@ -79,7 +93,7 @@ def test_folders_that_lack_a_file(tmp_path):
         read_folder(make(tmp_path / "folder", {}))
 
 
-@pytest.mark.parametrize("content", ["{", "[1]"])
+@pytest.mark.parametrize("content", ["{", "[1]", pytest.param("[" * 99_999, id="deep")])
 def test_a_damaged_configuration(content, tmp_path):
     folder = make(tmp_path / "folder")
     (folder / "config.json").write_text(content)
