@@ -151,14 +151,11 @@ class ModelCard(NamedTuple):
 
 
 def _score(content: Sequence[Any]) -> RetrievalScore:
-    sketches, photos, queries, gallery, classes, features = content
-    return RetrievalScore(
-        tuple(sketches),
-        tuple(photos),
-        queries,
-        gallery,
-        classes,
-        tuple(FeatureScore(*own) for own in features),
+    score = RetrievalScore(*content)
+    return score._replace(
+        sketches=tuple(score.sketches),
+        photos=tuple(score.photos),
+        features=tuple(FeatureScore(*own) for own in score.features),
     )
 
 

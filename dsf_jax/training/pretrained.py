@@ -22,7 +22,8 @@ from dsf_jax.training.checkpoints import check_space
 
 CONFIG, WEIGHTS, README = "config.json", "model.safetensors", "README.md"
 FILES = (CONFIG, WEIGHTS, README)
-FORMAT = "dsf_jax model, version 1"
+FORMATS = "dsf_jax model, version "
+FORMAT = f"{FORMATS}1"
 OWN_MACHINE = ("127.0.0.1", "localhost", "::1")
 MAX_CONFIG, MAX_WEIGHTS = 16 << 20, 16 << 30  # bytes that are fetched
 
@@ -67,9 +68,9 @@ def save_pretrained(
 
 
 def is_pretrained(folder: str | os.PathLike[str]) -> bool:
-    """Returns whether a folder is one of `save_pretrained`."""
+    """Returns whether a folder is one of `save_pretrained`, of this version or another."""
     try:
-        return bool(_config(pathlib.Path(folder)).get("format") == FORMAT)
+        return str(_config(pathlib.Path(folder)).get("format")).startswith(FORMATS)
     except (OSError, ValueError):
         return False
 
@@ -88,22 +89,33 @@ def from_pretrained(folder: str | os.PathLike[str]) -> Model:
             f"{folder} is of the format {content.get('format')!r}, expected {FORMAT!r}; update dsf_jax, or "
             "name another folder"
         )
+    try:
+        return _described(folder, content)
+    except (KeyError, TypeError, AttributeError, SafetensorError) as error:
+        reason = " ".join(repr(error).split())
+        raise ValueError(f"{folder} is damaged ({reason}); fetch the folder again") from error
+
+
+def _described(folder: pathlib.Path, content: Mapping[str, Any]) -> Model:
+    """Reads the model that a folder's configuration describes."""
     digest, wanted = file_digest(folder / WEIGHTS), content["sha256"][WEIGHTS]
     if digest != wanted:
         raise ValueError(
             f"{folder / WEIGHTS} has the SHA-256 {digest}, and {CONFIG} says {wanted}; fetch the folder again"
         )
-    try:
-        config, card = ModelConfig.from_json(content["model"]), ModelCard.from_json(content["card"])
-        params = nested(load_file(folder / WEIGHTS))
-    except (KeyError, TypeError, SafetensorError) as error:
-        raise ValueError(f"{folder} is damaged ({error!r}); fetch the folder again") from error
+    config, card = ModelConfig.from_json(content["model"]), ModelCard.from_json(content["card"])
+    params = nested(load_file(folder / WEIGHTS))
     _check_shapes(folder, config, params)
     return Model(jax.device_put(params), config, card=card)
 
 
 def _config(folder: pathlib.Path) -> dict[str, Any]:
-    content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    try:
+        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError(
+            f"{folder / CONFIG} is damaged ({error}); fetch the folder again"
+        ) from error
     if not isinstance(content, dict):
         raise ValueError(f"{folder / CONFIG} is no JSON object; fetch the folder again")
     return content

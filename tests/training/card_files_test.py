@@ -74,7 +74,9 @@ def test_what_was_measured_of_other_parameters_is_not_taken(tmp_path):
     assert load_model(tmp_path).card == ModelCard()
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"DIGEST": {"retrieval": [1]}}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"DIGEST": {"retrieval": [1]}}', '{"DIGEST": {"retrieval": [[1, 2]]}}']
+)
 def test_a_damaged_file_is_named(tmp_path, content):
     model = start_model()
     save_model(tmp_path, model)

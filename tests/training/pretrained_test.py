@@ -92,10 +92,31 @@ def test_a_damaged_folder_is_named(folder, model):
     with pytest.raises(ValueError, match="is damaged"):
         from_pretrained(folder)
     rewritten(folder, format="dsf_jax model, version 2")
-    with pytest.raises(
-        ValueError, match=r"of the format 'dsf_jax model, version 2'.*update dsf_jax"
-    ):
-        from_pretrained(folder)
+    for read in (from_pretrained, open_model):
+        with pytest.raises(
+            ValueError, match=r"of the format 'dsf_jax model, version 2'.*update dsf_jax"
+        ):
+            read(folder)
+    assert kind_of(folder) == "pretrained"
+    (folder / CONFIG).write_text("[" * 99_999)
+    with pytest.raises(ValueError, match=r"config\.json: is damaged .*; fetch the folder again"):
+        open_model(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sha256": None}, {"sha256": {}}, {"card": None}, {"card": {"retrieval": [[1, 2]]}}, {"model": [1]},
+        {"model": {"size": "5"}}, {"model": {"size": -1}}, {"model": {"backbone": ["tiny"]}},
+        {"model": {"embedding": "x"}},
+    ],
+)  # fmt: skip
+def test_values_of_another_kind_are_one_line(changes, folder, model):
+    if isinstance(changes.get("model"), dict):
+        changes = {"model": model.config.to_json() | changes["model"]}
+    rewritten(folder, **changes)
+    with pytest.raises(ValueError, match=r"my model is damaged \(.*\); fetch the folder again$"):
+        open_model(folder)
 
 
 def test_kinds(folder, model, tmp_path):
