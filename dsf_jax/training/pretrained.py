@@ -158,7 +158,7 @@ def _text(name: str, model: Model, licence: str | None) -> Iterator[str]:
         f"{model.default_feature}; drawings are resized by {config.resizing}"
         + (f", drawn with a pen {config.pen:g} pixels wide." if config.pen else ".")
     )
-    sentence = card.sentence("This network")
+    sentence = card.sentence("this network")
     yield f"\n{sentence[0].upper()}{sentence[1:]}.\n"
     yield "```sh\npip install dsf_jax\ndsf search --checkpoint=THIS_FOLDER --sketch=drawing.png --photos=my_photos\n```"
     if card.training_sets:
@@ -197,6 +197,7 @@ def fetch_folder(address: str, digest: str) -> pathlib.Path:
       OSError: when it cannot be fetched.
       ValueError: for another kind of address, no digest, or files of another one.
     """
+    address, digest = address.rstrip("/"), digest.lower()
     where = urllib.parse.urlsplit(address)
     if where.scheme != "https" and (where.scheme != "http" or where.hostname not in OWN_MACHINE):
         raise ValueError(f"{address} is no https:// address; models are fetched from such alone")
