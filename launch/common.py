@@ -108,12 +108,13 @@ class Choice(NamedTuple):
 
 
 def chosen(arguments: Sequence[str], flag: str) -> str | None:
-    """Returns the value that a command line gives a flag, before flags are parsed; None for none.
+    """Returns the value that a command line gives a flag, before flags are parsed: the last; None for
+    none.
 
     Flags must be defined before they are parsed, and which there are may depend on one of them.
     """
-    found = re.search(rf"(?:^|\n)--?{flag}[=\n]([^\n]*)", "\n".join(arguments))
-    return found and found[1]
+    found = re.findall(rf"(?:^|\n)--?{flag}[=\n]([^\n]*)", "\n".join(arguments))
+    return found[-1] if found else None
 
 
 def given(flag: flags.FlagHolder[Value | None], choice: flags.FlagHolder[Any]) -> Value:
@@ -184,10 +185,22 @@ def _parse(arguments: Sequence[str]) -> list[str]:
             f"unexpected argument {rest[1]!r}: every option is a flag, --name=value; --help lists them",
             2,
         )
+    _refuse_empty()
     _expand_home()
     if flags.FLAGS["verbosity"].using_default_value:
         logging.set_verbosity(logging.FATAL)  # the errors that libraries log are raised as well
     return rest
+
+
+def _refuse_empty() -> None:
+    """Refuses texts without a character, as of a shell's variable that is not set: for a path, they would
+    be the folder that one is in.
+    """
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        values = flag.value if isinstance(flag, flags.MultiFlag) else [flag.value]
+        if flag.present and flag.default != "" and "" in values:
+            fail(f"--{name} is empty; give a value, or omit the flag", 2)
 
 
 def _expand_home() -> None:

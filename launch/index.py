@@ -125,8 +125,16 @@ def _index() -> None:
     )
     for one in found:
         _print_outcome(gallery, gallery.sync(one, report=print, prune=_PRUNE.value), one)
-    for line in _copy_lines(gallery.contents(), COPIES_NAMED):
+    contents = gallery.contents()
+    for line in _copy_lines(contents, COPIES_NAMED):
         print(line)
+    for folder, files in contents.folders.items():
+        if not pathlib.Path(folder).is_dir():
+            print(
+                f"{printable(folder)} is not there: {files} files of it stay in the gallery, for its disk may "
+                f"be off; if it was moved, --remove={printable(folder)} removes them",
+                file=sys.stderr,
+            )
     if not len(gallery):
         raise ValueError(
             f"{_GALLERY.value} holds no picture: none of {sum(len(one.files) for one in found)} files could "

@@ -200,6 +200,11 @@ def _search_gallery(query: Query | None) -> tuple[list[FoundPicture], bool]:
     (vector,) = gallery.project(_features(model, layer, query))
     finder = Finder(gallery, duplicates=_DUPLICATES.value)
     groups = finder.nearest(vector, _TOP.value, labels=_LABELS.value, folder=_FOLDER.value)
+    if not groups:  # there are pictures of each, or that had been said
+        raise ValueError(
+            f"--folder={_FOLDER.value} holds no picture of {uri} with one of --labels="
+            f"{','.join(_LABELS.value)}; omit one of the flags"
+        )
     paths = [[pathlib.Path(one.picture.path) for one in members] for members in groups]
     found = [
         FoundPicture(members[0].distance, first, tuple(others))

@@ -201,7 +201,7 @@ async def picture(
     """Shows a picture: its thumbnail, or with `full` the file, its longer side at most 2048 pixels."""
     if not full:
         return await run_in_threadpool(_thumbnail, searcher, identity)
-    return await _in_turn(request, "picture", lambda: _picture(searcher, identity), _full_picture)
+    return await _in_turn(request, "picture", lambda: _paths(searcher, identity), _full_picture)
 
 
 @router.get("/health")
@@ -233,15 +233,16 @@ def _thumbnail(searcher: Searcher, id: str) -> Response:
     return Response(searcher.gallery.thumbnail(id), 200, headers, "image/jpeg")
 
 
-def _full_picture(picture: Picture) -> Response:
-    try:
-        with DECODING:
-            jpeg = _jpeg(read_picture(picture.path))
-    except (OSError, ValueError) as error:
-        raise HTTPException(
-            404, f"{picture.path} can no longer be read; run launch.index again"
-        ) from error
-    return Response(jpeg, 200, {"Cache-Control": "private, no-cache"}, "image/jpeg")
+def _full_picture(paths: list[str]) -> Response:
+    """Shows the first of a picture's files that can be read: a folder may have been moved since."""
+    for path in paths:
+        try:
+            with DECODING:
+                jpeg = _jpeg(read_picture(path))
+        except (OSError, ValueError):
+            continue
+        return Response(jpeg, 200, {"Cache-Control": "private, no-cache"}, "image/jpeg")
+    raise HTTPException(404, f"{paths[0]} can no longer be read; run launch.index again")
 
 
 def _parse(
@@ -268,6 +269,12 @@ def _picture(searcher: Searcher, id: str) -> Picture:
         return searcher.gallery.get(id)
     except (KeyError, ValueError) as error:
         raise HTTPException(404, f"the gallery has no picture {id[:80]!r}; search again") from error
+
+
+def _paths(searcher: Searcher, id: str) -> list[str]:
+    """Looks up a picture's files; an unknown id is answered with 404."""
+    _picture(searcher, id)
+    return searcher.gallery.paths(id)
 
 
 def _result_schema(result: SearchResult) -> SearchResultSchema:

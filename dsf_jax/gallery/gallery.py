@@ -185,8 +185,7 @@ class Gallery:
         return changes
 
     def add(self, paths: Iterable[str | os.PathLike[str]]) -> Changes:
-        """Adds picture files, each as if the folder that it lies in had been synced, but without a
-        label; returns what has changed.
+        """Adds picture files as `sync` does, without labels; returns what has changed.
 
         Args:
           paths: paths of the files.
@@ -299,6 +298,10 @@ class Gallery:
     def get(self, id: str) -> Picture:
         """Returns a picture; ValueError for an unknown id."""
         return self._snapshot.listing.get(id)
+
+    def paths(self, id: str) -> list[str]:
+        """Returns the paths of a picture's files, sorted; ValueError for an unknown id."""
+        return self._snapshot.listing.paths(id)
 
     def thumbnail(self, id: str) -> bytes:
         """Returns a picture as a JPEG no side of which is longer than 256; ValueError for an unknown id."""

@@ -119,6 +119,12 @@ class Listing:
         """Returns a picture by its first file; ValueError for an unknown id."""
         return self.picture(int(self._first[self.rows([key])[0]]))
 
+    def paths(self, key: str) -> list[str]:
+        """Returns the paths of a picture's files, sorted; ValueError for an unknown id."""
+        files = np.flatnonzero(self._pictures == self.rows([key])[0])
+        paths: list[str] = self._files["path"].take(files).to_pylist()
+        return paths
+
     def labels(self) -> dict[str, int]:
         """Counts the pictures of each label, by name; one with files of several labels counts for each."""
         encoded = self._files["label"].combine_chunks().dictionary_encode()

@@ -14,8 +14,9 @@ from hypothesis import strategies
 from PIL import Image
 
 from dsf_jax.app import errors, request_body, server
+from dsf_jax.app.searcher import Searcher
 from dsf_jax.app.server import create_app
-from tests.app.made import BARS, BOX, SQUARE, call, drawn, jpeg, png, serving
+from tests.app.made import BARS, BOX, SQUARE, call, drawn, gallery, jpeg, png, serving
 
 pytestmark = pytest.mark.slow  # all ask networks over sockets
 
@@ -118,10 +119,24 @@ def test_pictures_are_shown_small_and_large(address, searcher):
 
 def test_a_file_that_is_gone_is_told(searcher, address, tmp_path, monkeypatch):
     one = ids(search(address))[0]
-    gone = searcher.gallery.get(one)._replace(path=str(tmp_path / "gone.png"))
-    monkeypatch.setattr(searcher.gallery, "get", lambda identity: gone)
+    gone = str(tmp_path / "gone.png")
+    monkeypatch.setattr(searcher.gallery, "paths", lambda identity: [gone])
     call(address, f"/api/pictures/{one}?full=1").refused(404, "gone.png", "launch.index")
     assert call(address, f"/api/pictures/{one}").status == 200  # its thumbnail stays
+
+
+def test_a_picture_is_shown_by_the_file_that_is_there(model, tmp_path):
+    """As after the folder was moved: the gallery keeps the old paths too, for a disk may be off."""
+    (tmp_path / "a").mkdir()
+    Image.fromarray(drawn("circle", 1)).save(tmp_path / "a" / "x.png")
+    made = gallery(tmp_path / "gallery", model, tmp_path / "a")
+    made.sync((tmp_path / "a").rename(tmp_path / "b"))
+    with serving(create_app(Searcher(model, made))) as address:
+        one = ids(search(address))[0]
+        assert made.get(one).path == str(tmp_path / "a" / "x.png")
+        assert call(address, f"/api/pictures/{one}?full=1").status == 200
+        (tmp_path / "b" / "x.png").unlink()
+        call(address, f"/api/pictures/{one}?full=1").refused(404, "x.png", "launch.index")
 
 
 def test_health_and_description(address):

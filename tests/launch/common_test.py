@@ -150,6 +150,8 @@ def test_which_flags_a_choice_takes():
     for arguments in (["x"], ["x", "--what=a"], ["x", "--what", "a"], ["x", "-what=a"]):
         assert choice.value(arguments) == "a"
     assert choice.value(["x", "--two=1", "--what=c"]) == "c"
+    for arguments in (["--what=a", "--what=b"], ["--what", "a", "-what", "b"]):
+        assert choice.value(["x", *arguments]) == "b"  # as absl takes the last
     assert choice.not_taken("a") == {}
     assert choice.not_taken("b") == {"one": "a"}
     assert choice.not_taken("c") == {"one": "a", "two": "a, b"}
@@ -316,6 +318,28 @@ def test_the_home_folder_of_nobody(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         common._with_home("photos", "~/x")
     assert "--photos=~/x: this user has no home folder; give the path" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [
+        ("search", "gallery"), ("search", "words"), ("index", "photos"), ("serve", "gallery"),
+        ("quickstart", "out"), ("train", "data_dir"), ("extract", "out"),
+    ],
+)  # fmt: skip
+def test_empty_values_are_refused(name, flag, launch):
+    """As of a shell's variable that is not set: it would be the folder that one is in, or nothing."""
+    values = REQUIRED[name] | {flag: ""}
+    launch(name, **values).failed(f"--{flag} is empty; give a value, or omit", status=2)
+
+
+def test_which_values_may_be_empty(monkeypatch):
+    own = flags.FlagValues()
+    flags.DEFINE_string("one", "", "", flag_values=own)
+    flags.DEFINE_list("several", ["a"], "", flag_values=own)
+    monkeypatch.setattr(flags, "FLAGS", own)
+    own(["x", "--one=", "--several="])
+    common._refuse_empty()
 
 
 @pytest.mark.parametrize("platform", ["gpuu", "cuda"])

@@ -145,6 +145,27 @@ def test_what_is_passed_over_is_counted_by_kind_and_pictures_are_named(launch, s
         assert words in "\n".join(result.lines)
 
 
+def test_filters_that_no_picture_passes_are_named(launch, small, sketch):  # noqa: F811
+    (small["photos"] / "other").mkdir()
+    Image.new("RGB", (40, 30), "grey").save(small["photos"] / "other" / "x.png")
+    launch("index", **small).succeeded()
+    flags = {"checkpoint": small["checkpoint"], "sketch": sketch, "gallery": small["gallery"]}
+    launch("search", "--folder=other", labels="sub", **flags).failed(
+        "--folder=other holds no picture of", "with one of --labels=sub"
+    )
+
+
+def test_a_folder_that_is_not_there_any_more_is_named(launch, small, tmp_path):
+    launch("index", **small).succeeded()
+    moved = small["photos"].rename(tmp_path / "moved")
+    result = launch("index", **(small | {"photos": moved}))
+    assert result.status == 0 and "files added 3," in result.out
+    (line,) = result.lines
+    assert line.startswith(f"{small['photos']} is not there: 3 files of it stay in the gallery")
+    launch("index", gallery=small["gallery"], remove=small["photos"]).succeeded()
+    assert launch("index", **(small | {"photos": moved})).succeeded().count("3 pictures; files")
+
+
 def test_several_folders_are_kept_in_one_gallery(launch, small, sketch, tmp_path):  # noqa: F811
     Image.new("RGB", (40, 30), "black").save(tmp_path / "black.png")
     more = tmp_path / "more"
