@@ -140,11 +140,19 @@ def _evaluate(checkpoint: str, out: pathlib.Path | None) -> list[ResultRecord]:
 
 
 def _record(checkpoint: str, model: Model, results: Mapping[str, ResultRecord]) -> None:
-    """Writes into the checkpoint's card how well it retrieves."""
+    """Writes into the checkpoint's card how well it retrieves; says when that decides what it is searched
+    by.
+    """
     try:
-        record_retrieval(checkpoint, model, retrieval_score(results))
+        now = record_retrieval(checkpoint, model, retrieval_score(results)).default_feature
     except OSError as error:
         common.note(f"{checkpoint} does not say how well it retrieves: {common.explain(error)}")
+        return
+    if now != model.default_feature:
+        common.note(
+            f"{checkpoint} is searched by {now} from now on, for that was best here, and no longer by "
+            f"{model.default_feature}; --layer chooses another, and galleries keep theirs"
+        )
 
 
 def _sketches() -> list[Records]:

@@ -55,6 +55,18 @@ def test_a_small_table_is_printed(launch, given, tmp_path):
     assert table.status == 0 and "accuracy/voting" in table.out and "per_class" not in table.out
 
 
+def test_a_new_feature_to_search_by_is_said_once(launch, given, run, tmp_path):
+    """The first comparison on held-out data decides it, and so what later searches find."""
+    checkpoint = shutil.copytree(run[1], tmp_path / "run")
+    before = checkpoints.load_model(checkpoint).default_feature
+    first, again = (launch("evaluate", **(given | {"checkpoint": checkpoint})) for _ in range(2))
+    now = checkpoints.load_model(checkpoint).default_feature
+    assert now != before  # as it happens
+    (note,) = [note for note in first.notes if "searched by" in note]
+    assert f"searched by {now} from now on" in note and f"no longer by {before};" in note
+    assert not any("searched by" in note for note in again.notes)
+
+
 def test_k_is_chosen(launch, given, tmp_path):
     """mAP@K comes with its denominator; results of other K are other results."""
     out = tmp_path / "scores"
