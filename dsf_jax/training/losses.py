@@ -89,7 +89,8 @@ def contrastive(
       weights: [b] float32, 0 for padding.
 
     Returns:
-      Sum over the examples that have another one of their class in the batch, and their count, both [].
+      Sum over the examples that have another one of their class in the batch, and their count, both [];
+      a batch without any has the mean 0, of a count of 1.
     """
     del logits
     present = weights > 0
@@ -101,7 +102,8 @@ def contrastive(
     # What is no anchor counts for nothing; compared with nothing, its gradient would not be finite.
     against = jax.nn.logsumexp(similarity, axis=1, where=others | ~anchors[:, None])
     mean = jnp.where(same, similarity, 0.0).sum(axis=1) / jnp.maximum(positives, 1)
-    return jnp.where(anchors, against - mean, 0.0).sum(), anchors.sum().astype(jnp.float32)
+    count = jnp.maximum(anchors.sum(), 1).astype(jnp.float32)
+    return jnp.where(anchors, against - mean, 0.0).sum(), count
 
 
 def softmax_and_contrastive(
@@ -114,7 +116,7 @@ def softmax_and_contrastive(
     """
     total, count = softmax(logits, features, labels, weights)
     compared, anchors = contrastive(logits, features, labels, weights)
-    return total + count * compared / jnp.maximum(anchors, 1.0), count
+    return total + count * compared / anchors, count
 
 
 LOSSES: dict[str, Loss] = {

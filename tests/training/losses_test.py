@@ -102,6 +102,14 @@ def test_gradients_are_finite_where_there_is_no_pair(name, weights):
         assert total(logits, features) == 0.0 and not np.any(gradients[1])
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_mean_of_a_batch_without_a_pair_is_finite(name):
+    # Of classes that a domain lacks, a batch may hold one example each: training goes on.
+    logits, features, labels, weights = some_examples((0, 1, 2, 3, 0, 1))
+    total, count = loss_named(name).function(logits, features, labels, weights)
+    assert np.isfinite(total / count) and count > 0
+
+
 def test_an_unknown_loss_is_named():
     with pytest.raises(ValueError, match="loss='hinge' is unknown; choose one of softmax"):
         loss_named("hinge")
