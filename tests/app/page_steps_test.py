@@ -57,6 +57,24 @@ def test_back_and_undo_take_back_the_last_thing_done(page):
     assert ink(page) == 0
 
 
+def test_keys_held_down_walk_all_the_way_and_what_is_too_much_does_nothing_later(page):
+    board = Board(page)
+    before = board.draw(SQUARE, *LINES[:2])
+    board.press(f'[data-id="{before[2]}"] .alike')
+    held = """([shiftKey, times]) => {
+        for (let i = 0; i < times; i++) dispatchEvent(new KeyboardEvent("keydown", {key: "z", ctrlKey: true, shiftKey}));
+    }"""
+    page.evaluate(held, [False, 9])  # before the browser has travelled once
+    page.wait_for_selector("#empty", state="visible")
+    assert ink(page) == 0
+    page.evaluate(held, [True, 4])
+    page.wait_for_selector("#shown", state="visible")
+    assert page.is_disabled("#redo") and page.is_enabled("#undo")
+    page.evaluate(held, [False, 1])
+    page.wait_for_selector("#shown", state="hidden")
+    assert board.settled() == before
+
+
 def test_a_reload_and_a_closed_tab_keep_the_drawing(page, address):
     board = Board(page)
     before = board.draw(SQUARE, *LINES)

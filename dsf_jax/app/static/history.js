@@ -77,8 +77,7 @@ export class Steps extends EventTarget {
   #rest() {
     clearTimeout(this.#travelling);
     this.#travelling = 0;
-    const next = this.#waiting.shift();
-    if (next) this.#travel(next);
+    while (this.#waiting.length && !this.#travelling) this.#travel(this.#waiting.shift()); // not every step is a journey
   }
 
   #arrive({step, at}) {
