@@ -194,6 +194,7 @@ async def why(
     return await _in_turn(request, "why", read, answer)
 
 
+@router.head("/pictures/{identity}", include_in_schema=False)
 @router.get("/pictures/{identity}", response_class=Response, responses=_JPEG)
 async def picture(
     request: Request, searcher: Searching, identity: str, full: bool = False
@@ -204,6 +205,7 @@ async def picture(
     return await _in_turn(request, "picture", lambda: _paths(searcher, identity), _full_picture)
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health")
 async def health(searcher: Searching) -> HealthResponse:
     """Reports that the server is up, and what it serves."""

@@ -5,9 +5,10 @@ import contextlib
 import logging
 import pathlib
 from collections.abc import AsyncIterator, Callable, Collection
+from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 
@@ -18,6 +19,7 @@ from dsf_jax.app.searcher import Searcher
 
 STATIC = pathlib.Path(__file__).with_name("static")
 LOCAL = ("localhost",)  # the names of a server that only this machine reaches
+ASK_AGAIN = {"Cache-Control": "no-cache"}
 REFRESH_SECONDS = 10.0  # between looks for what other processes have added to the gallery
 
 
@@ -54,13 +56,25 @@ def create_app(
     app.add_middleware(SecurityMiddleware, hosts=hosts)
     add_error_handlers(app)
     app.include_router(router)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    # Installers may make links of a package's files.
+    app.mount("/static", _PageFiles(directory=STATIC, follow_symlink=True), name="static")
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page() -> FileResponse:
-        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+        return FileResponse(STATIC / "index.html", headers=ASK_AGAIN)
 
     return app
+
+
+class _PageFiles(StaticFiles):
+    """The page's files. A browser that took some of them from an earlier version's visit would have a page
+    of two versions: it asks each time whether they are still the same.
+    """
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        response = super().file_response(*args, **options)
+        response.headers.update(ASK_AGAIN)
+        return response
 
 
 def _refreshing(

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import urllib.parse
+import urllib.request
 
 import hypothesis
 import numpy as np
@@ -325,6 +326,30 @@ def test_headers_let_a_page_use_this_server_alone(address):
         policy = headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
     assert "javascript" in call(address, "/static/page.js").headers["Content-Type"]
+
+
+def test_browsers_ask_whether_the_pages_files_are_still_the_same(address):
+    for path in ("/", "/static/page.js", "/static/style.css"):
+        headers = call(address, path).headers
+        assert headers["Cache-Control"] == "no-cache" and headers["ETag"]
+
+
+def test_files_that_an_installer_made_links_of_are_served(searcher, tmp_path, monkeypatch):
+    for file in server.STATIC.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    monkeypatch.setattr(server, "STATIC", tmp_path)
+    with serving(create_app(searcher)) as address:
+        assert call(address, "/static/page.js").status == 200
+        call(address, "/static/%2e%2e/server.py").refused(404)
+
+
+@pytest.mark.parametrize("path", ["/", "/static/page.js", "/api/health", "/api/pictures/{}"])
+def test_head_is_get_without_a_body(address, path):
+    path = path.format(ids(search(address, count=1))[0])
+    request = urllib.request.Request(address + path, method="HEAD")
+    with urllib.request.urlopen(request, timeout=60) as reply:
+        assert reply.status == 200 and reply.read() == b""
+        assert reply.headers["Content-Length"] == call(address, path).headers["Content-Length"]
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "localhost.evil.example", ""])
