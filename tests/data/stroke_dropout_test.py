@@ -95,6 +95,35 @@ def test_training_batches_leave_them_out():
         np.testing.assert_array_equal(some[1]["drawings"][name], some[1]["drawings"][name])
 
 
+def record_of(*strokes):
+    """A drawing in canvas units as builders write it."""
+    box = (0, 0, CANVAS, CANVAS)
+    points = points_from_strokes(strokes, box)
+    table = [[*cell, i] for i, stroke in enumerate(strokes) for cell in np.floor(stroke).tolist()]
+    rows = np.int16(table)
+    kept = np.concatenate([[True], np.any(np.diff(rows, axis=0) != 0, axis=1)])
+    return {"points": points, "strokes": rows[kept], "label": 0}
+
+
+def test_a_curve_has_the_points_that_it_had_without_another_stroke():
+    """Where it fell to the left, the corners of its steps were filled: it was bolder, of more points."""
+    turn = np.linspace(0, 2 * np.pi, 3000)
+    circle = np.stack([340.3 + 200 * np.cos(turn), 340.7 + 150 * np.sin(turn)], axis=1)
+    records = Records([record_of(circle, np.array([[20.5, 20.5]]))])
+    some = StrokeDropout(examples(records), share=0.5, seed=0)
+    seen = [some.read(0, step, 0)["points"].tolist() for step in range(20)]
+    circle, dot = (record_of(one)["points"].tolist() for one in (circle, np.array([[20.5, 20.5]])))
+    assert circle in seen and dot in seen
+
+
+def test_lists_fit_though_strokes_have_more_points_than_the_record():
+    drawing = record_of(np.array([[0.5, 9.5], [600.5, 9.5]]), np.array([[20.5, 20.5]]))
+    drawing["points"] = drawing["points"][:512]  # as many as a list of this length may have
+    mixture = Mixture(("a",), examples(Records([drawing])), Examples([], [], []), ())
+    batches = training_batches(mixture, batch_size=1, seed=0, strokes_left_out=0.5)
+    assert {batches[step]["drawings"]["points"].shape for step in range(9)} == {(1, 1024, 3)}
+
+
 def test_what_has_no_strokes_is_refused():
     with pytest.raises(
         ValueError, match="needs drawings of several strokes, and none of 2 has any"
