@@ -30,6 +30,7 @@ class Finder:
         self.gallery, self.duplicates = gallery, duplicates
         self._shrunk: dict[str, np.ndarray] = {}
         self._nearness: Nearness | None = None
+        self._made = ""  # of the gallery that it is of
 
     def nearest(
         self,
@@ -70,10 +71,12 @@ class Finder:
 
     def nearness(self) -> Nearness:
         """Returns the gallery's standard of what is near, calibrated again when the gallery has changed."""
-        count, nearness = len(self.gallery), self._nearness
-        if nearness is None or abs(count - nearness.gallery_size) > REDRAWN * nearness.gallery_size:
+        count, made, nearness = len(self.gallery), self.gallery.made, self._nearness
+        size = nearness.gallery_size if nearness else 0
+        if nearness is None or abs(count - size) > REDRAWN * size or made != self._made:
             vectors = self.gallery.sample(min(SAMPLE_SIZE, count), seed=0)
-            self._nearness = nearness = Nearness.calibrated(vectors, count, self._nearest_vectors)
+            nearness = Nearness.calibrated(vectors, count, self._nearest_vectors)
+            self._nearness, self._made = nearness, made
         return nearness
 
     def nothing_near(self, vector: np.ndarray, groups: Sequence[Sequence[Neighbour]]) -> bool:

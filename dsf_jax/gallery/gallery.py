@@ -279,7 +279,7 @@ class Gallery:
         if k < 1:
             raise ValueError(f"k is {k}, expected at least 1")
         vectors, filter = np.asarray(vectors, np.float32), Filter(tuple(labels), folder)
-        return self._read(lambda snapshot: _neighbours(snapshot, vectors, k, filter))
+        return self._read(lambda snapshot: snapshot.neighbours(vectors, k, filter))
 
     def search(
         self, features: np.ndarray, k: int, *, labels: Sequence[str] = (), folder: str | None = None
@@ -310,6 +310,11 @@ class Gallery:
     def thumbnails(self, ids: Sequence[str]) -> list[bytes]:
         """Returns pictures as `thumbnail` does; ValueError for an unknown id."""
         return self._read(lambda snapshot: snapshot.thumbnails(ids))
+
+    @property
+    def made(self) -> str:
+        """Returns what tells it from a gallery that is made in its place later."""
+        return self._snapshot.store.made
 
     def labels(self) -> dict[str, int]:
         """Counts the pictures of each label, by name; copies in folders of other names count for each."""
@@ -361,6 +366,8 @@ class Gallery:
         if self._sharded:
             version = multihost_utils.broadcast_one_to_all(np.int64(store.version))
             store = store.at(int(version))
+        if previous is not None and previous.store.made != store.made:
+            previous = self._projection = None  # of another gallery, whatever they have in common
         if previous is not None and previous.store.version == store.version:
             return previous
         # Processes together compare all.
@@ -385,16 +392,3 @@ class Gallery:
             f"as queries, {len(store)} to find)"
         )
         self.refresh()
-
-
-def _neighbours(
-    snapshot: Snapshot, vectors: np.ndarray, k: int, filter: Filter
-) -> list[list[Neighbour]]:
-    """Finds the k nearest pictures of each of the vectors [q, p] float32."""
-    if not len(snapshot):
-        return [[] for _ in vectors]
-    found = snapshot.search(vectors, k, filter)
-    return [
-        [Neighbour(snapshot.listing.picture(file), float(square**0.5)) for square, file in pairs]
-        for pairs in map(zip, found.squared_distances, found.indices)
-    ]

@@ -128,6 +128,16 @@ class Snapshot:
         found = within(vectors, shards, k)
         return Neighbours(found.squared_distances, files[found.indices])
 
+    def neighbours(self, vectors: np.ndarray, k: int, filter: Filter) -> list[list[Neighbour]]:
+        """Finds as `search` does; returns the pictures and their distances. There may be no picture at all."""
+        if not len(self):
+            return [[] for _ in vectors]
+        found = self.search(vectors, k, filter)
+        return [
+            [Neighbour(self.listing.picture(file), float(square**0.5)) for square, file in pairs]
+            for pairs in map(zip, found.squared_distances, found.indices)
+        ]
+
     def _at(self, rows: np.ndarray) -> Shard:
         """Returns vectors as they are stored; of consecutive rows, as of a folder, without a copy."""
         assert self._vectors is not None

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import importlib.util
 import pathlib
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ except ImportError as error:
     ) from error
 
 PICTURES, PROJECTION = "pictures", "projection"
-METADATA = "dsf_jax"  # of the schema
+METADATA, MADE = "dsf_jax", "dsf_jax_made"  # of the schema
 DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
 FILE_COLUMNS = ("path", "id", "label", "folder", "bytes", "mtime_ns")
 LISTED_COLUMNS = ("path", "id", "label", "folder", "width", "height")
@@ -59,6 +60,7 @@ class Store:
         self._database, self.uri = database, uri
         self._pictures = database.open_table(PICTURES)
         self.config = _config(self._pictures.schema, uri)
+        self.made = _made(self._pictures.schema)  # tells it from one that is made in its place
 
     def latest(self) -> "Store":
         """Opens the latest version; this one stays as it is."""
@@ -81,7 +83,7 @@ class Store:
         """Moves it to the latest version; returns whether others have committed since.
 
         Raises:
-          ValueError: when another process has made the gallery again, of other features.
+          ValueError: when another process has made the gallery again.
         """
         with storage_errors(self.uri):
             before = self._pictures.version
@@ -91,8 +93,8 @@ class Store:
     def _move_on(self) -> None:
         self._pictures.checkout_latest()
         now = _config(self._pictures.schema, self.uri)
-        # What was computed for the old one must not get into the new one.
-        if not now.holds_the_same(self.config):
+        # What was computed, and perhaps projected, for the old one must not get into the new one.
+        if not now.holds_the_same(self.config) or _made(self._pictures.schema) != self.made:
             raise made_again(self.uri, now)
 
     def __len__(self) -> int:
@@ -373,7 +375,7 @@ def _schema(config: StoreConfig) -> pa.Schema:
             pa.field("thumbnail", pa.binary()),
             pa.field("vector", vector),
         ],
-        metadata={METADATA: config.to_json()},
+        metadata={METADATA: config.to_json(), MADE: uuid.uuid4().hex},
     )
 
 
@@ -383,6 +385,11 @@ def _config(schema: pa.Schema, uri: str) -> StoreConfig:
     except KeyError as error:
         raise unknown_format(uri) from error
     return StoreConfig.from_json(text, uri)
+
+
+def _made(schema: pa.Schema) -> str:
+    """Returns what only this gallery has; empty for one of earlier versions."""
+    return (schema.metadata or {}).get(MADE.encode(), b"").decode()
 
 
 def _matrix(vectors: pa.FixedSizeListArray) -> np.ndarray:

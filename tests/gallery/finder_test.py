@@ -115,6 +115,8 @@ def test_the_standard_is_kept_until_the_gallery_changes(gallery, monkeypatch):
     assert np.isfinite(standard.spread_bound) and len(standard.centred) == len(gallery)
     finder._nearness = standard._replace(gallery_size=40)
     assert finder.nearness().gallery_size == len(gallery)
+    finder._made = "another that was made here"
+    assert finder.nearness() is not standard
 
 
 def test_no_picture_has_no_answer(gallery, vector):

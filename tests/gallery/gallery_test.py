@@ -270,6 +270,29 @@ def test_a_gallery_made_again_of_other_features_is_noticed(gallery, folder):
             method()
 
 
+@pytest.mark.parametrize("dimensions", [0, 3])
+def test_a_gallery_made_again_of_the_same_features_takes_its_place(folder, tmp_path, dimensions):
+    # As many commits as before: numbers of versions do not tell them apart.
+    uri = tmp_path / "gallery"
+    Gallery.create(uri, EMBEDDER, dimensions=dimensions).sync(folder)
+    reader = Gallery.open(uri, EMBEDDER)
+    reader.search(feature(1), 2)
+    first = reader.made
+    shutil.rmtree(uri)
+    (folder / NAMES[0]).unlink()
+    for seed in (60, 61):
+        save(folder / f"{seed}.png", seed)
+    Gallery.create(uri, EMBEDDER, dimensions=dimensions).sync(folder)
+    reader.refresh()
+    assert reader.made != first
+    fresh = Gallery.open(uri, EMBEDDER)
+    assert listed(reader) == listed(fresh) == sorted([*NAMES[1:], "60.png", "61.png"])
+    for seed in (1, 60):
+        found, wanted = (one.search(feature(seed), len(fresh))[0] for one in (reader, fresh))
+        assert found == wanted
+        assert reader.thumbnail(found[0].picture.id)
+
+
 def bomb(path):
     """A PNG that says it is 60,000 pixels wide and high."""
     Image.new("L", (1, 1)).save(path)

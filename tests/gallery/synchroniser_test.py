@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 from datetime import timedelta
 
 import numpy as np
@@ -64,6 +65,20 @@ def test_what_another_network_embeds_stays_out(tmp_path, folder):
     assert len(gallery) == 0
     assert gallery.sync(folder).added == N
     check_each_finds_itself(gallery, reversed_features)
+
+
+def test_what_was_embedded_for_a_gallery_that_was_deleted_stays_out_of_the_next(tmp_path, folder):
+    """Its vectors were reduced by another projection."""
+    uri = tmp_path / "gallery"
+
+    def again():
+        shutil.rmtree(uri)
+        Gallery.create(uri, EMBEDDER, dimensions=3)
+
+    first = Gallery.create(uri, meanwhile(again), dimensions=3)
+    with pytest.raises(ValueError, match="has been made again since it was opened"):
+        first.sync(folder)
+    assert len(Gallery.open(uri)) == 0
 
 
 def test_one_network_under_two_names_is_one(tmp_path, folder):
