@@ -200,10 +200,8 @@ def _pieces(segments: Iterable["svgelements.PathSegment"]) -> Iterator[np.ndarra
     A smooth curve goes on as one of its own degree before it, else its first control point is its start
     (SVG 1.1, 8.3.6 and 8.3.7); svgelements goes on as any curve.
     """
-    before, bend = (
-        None,
-        np.zeros(2),
-    )  # the kind of the last segment, the control point of a quadratic
+    before = None  # the kind of the last segment
+    bend = np.zeros(2)  # the control point of the last quadratic
     for segment in segments:
         if isinstance(segment, svgelements.Move):
             yield _array(segment.end)

@@ -198,7 +198,7 @@ def _refuse_empty() -> None:
     """
     for name in flags.FLAGS:
         flag = flags.FLAGS[name]
-        values = flag.value if isinstance(flag, flags.MultiFlag) else [flag.value]
+        values = (flag.value or []) if isinstance(flag, flags.MultiFlag) else [flag.value]
         if flag.present and flag.default != "" and "" in values:
             fail(f"--{name} is empty; give a value, or omit the flag", 2)
 

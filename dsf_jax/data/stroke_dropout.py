@@ -7,7 +7,7 @@ import numpy as np
 
 from dsf_jax.data.mixtures import Examples
 from dsf_jax.data.partial_drawings import strokes_of
-from dsf_jax.images.points import CANVAS, padded_length, points_from_strokes
+from dsf_jax.images.points import CANVAS, points_from_strokes
 
 # Strokes lie on the middles of cells: a bit closer to each other, those of touching cells are joined by
 # nothing but these cells. At a whole step a line would be looked at between them, where others touch it.
@@ -46,19 +46,6 @@ class StrokeDropout:
         table = self._table(row)
         return [] if table is None or not len(table) else strokes_of(table)
 
-    def points_length(self, least: int) -> int:
-        """Returns the length that the point lists of all drawings fit into, whatever is left out.
-
-        Args:
-          least: length that they fit into as their records have them. Drawn from strokes, whose places are
-            rounded, one may have more.
-        """
-        for row in range(len(self._drawings)):
-            strokes = self._strokes(row)
-            if _most_points(strokes) > least:
-                least = max(least, padded_length(len(_drawn(strokes))))
-        return least
-
     def read(self, row: int, step: int, number: int) -> dict[str, Any]:
         """Reads a drawing.
 
@@ -68,7 +55,8 @@ class StrokeDropout:
           number: number of the example within the batch.
 
         Returns:
-          {"points": [p, 3] uint16, "label": int}, a function of (seed, step, number).
+          {"points": [p, 3] uint16, "label": int}, a function of (seed, step, number); not more points than
+          the whole drawing has, and at least one.
         """
         example = self._drawings[row]
         strokes = self._strokes(row)
@@ -78,18 +66,16 @@ class StrokeDropout:
         left = some_strokes(strokes, self._share, rng)
         if len(left) == len(strokes):
             return example
-        return example | {"points": _drawn(left)}
+        points = _drawn(left)
+        # What is left may lie beyond the canvas. And of strokes, whose places are rounded, there may be a
+        # few points more than the record has, too many for a batch.
+        fits = 0 < len(points) <= len(example["points"])
+        return example | {"points": points} if fits else example
 
 
 def _drawn(strokes: Sequence[np.ndarray]) -> np.ndarray:
     """Lists the points of strokes as their records have them."""
     return points_from_strokes([_CLOSER * stroke for stroke in strokes], (0, 0, CANVAS, CANVAS))
-
-
-def _most_points(strokes: Sequence[np.ndarray]) -> int:
-    """Counts points of strokes, those twice that lie on each other: never less than `_drawn` has."""
-    steps = [np.abs(np.diff(stroke, axis=0)).max(axis=1, initial=0) for stroke in strokes]
-    return sum(1 + int(np.ceil(own).sum()) for own in steps)
 
 
 def some_strokes(

@@ -73,8 +73,7 @@ def training_batches(
     kinds = _kinds(mixture, {name: len(rows) for name, rows in order(0).items()})
     if strokes_left_out and "drawings" in kinds:
         some = StrokeDropout(mixture.drawings, share=strokes_left_out, seed=seed)
-        length = some.points_length(kinds["drawings"].points_length or 0)
-        kinds["drawings"] = kinds["drawings"]._replace(read=some.read, points_length=length)
+        kinds["drawings"] = kinds["drawings"]._replace(read=some.read)
     _check_shards(kinds, batch_size, processes)
 
     def read(step: int) -> TrainingBatch:

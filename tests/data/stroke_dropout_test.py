@@ -85,6 +85,31 @@ def test_drawings_without_strokes_and_of_one_stay_whole():
         np.testing.assert_array_equal(some.read(row, 0, 0)["points"], record["points"])
 
 
+def drawing(*strokes):
+    """A drawing of vertices anywhere in their cells, of which the record keeps the cells."""
+    records = Records()
+    table = [[*np.floor(vertex), i] for i, stroke in enumerate(strokes) for vertex in stroke]
+    points = points_from_strokes(strokes, (0, 0, CANVAS, CANVAS))
+    records.append({"points": points, "strokes": np.int16(table), "label": 0})
+    return records
+
+
+def test_a_drawing_with_strokes_left_out_has_no_more_points_than_the_whole_one():
+    steps = np.random.default_rng(0).normal(0, 40, (9, 30, 2))
+    for scribble in np.cumsum(steps, axis=1) % 600 + 20:
+        record = drawing(scribble, np.array([[650.5, 650.5]]))
+        some = StrokeDropout(examples(record), share=0.5, seed=0)
+        lengths = [len(some.read(0, step, 0)["points"]) for step in range(20)]
+        assert min(lengths) == 1 and max(lengths) <= len(record[0]["points"])
+
+
+def test_of_strokes_beyond_the_canvas_alone_nothing_would_be_seen():
+    record = drawing(np.array([[5.5, 5.5], [90.5, 90.5]]), np.array([[-9.5, 5.5], [-5.5, 9.5]]))
+    some = StrokeDropout(examples(record), share=0.9, seed=0)
+    for step in range(20):
+        np.testing.assert_array_equal(some.read(0, step, 0)["points"], record[0]["points"])
+
+
 def test_training_batches_leave_them_out():
     mixture = Mixture(("a",), examples(lines([9, 9])), Examples([], [], []), ())
     whole = training_batches(mixture, batch_size=2, seed=0)
@@ -121,7 +146,7 @@ def test_lists_fit_though_strokes_have_more_points_than_the_record():
     drawing["points"] = drawing["points"][:512]  # as many as a list of this length may have
     mixture = Mixture(("a",), examples(Records([drawing])), Examples([], [], []), ())
     batches = training_batches(mixture, batch_size=1, seed=0, strokes_left_out=0.5)
-    assert {batches[step]["drawings"]["points"].shape for step in range(9)} == {(1, 1024, 3)}
+    assert {batches[step]["drawings"]["points"].shape for step in range(9)} == {(1, 512, 3)}
 
 
 def test_what_has_no_strokes_is_refused():

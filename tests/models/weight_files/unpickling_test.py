@@ -115,7 +115,9 @@ def test_a_shape_of_anything_but_numbers_allocates_nothing(tmp_path: Path, shape
 
     class Forged:
         def __reduce__(self) -> tuple[object, ...]:
-            function, arguments, (version, _, *rest) = array.__reduce__()[:3]
+            reduced = array.__reduce__()
+            assert isinstance(reduced, tuple)
+            function, arguments, (version, _, *rest) = reduced[:3]
             return function, arguments, (version, shape, *rest)
 
     pickled = pickle.dumps({"AlexNet_0": {"Conv_0": {"kernel": Forged()}}}, 3)
