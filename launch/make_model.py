@@ -70,7 +70,7 @@ def main() -> None:
         raise ValueError(f"--recipe={recipe.name} needs start values; give --weights=FILE")
     out = pathlib.Path(_OUT.value)
     with directory_lock(out):
-        making.claim(out, recipe)
+        making.begin(out, recipe, licence=_LICENCE.value)
         for own in sets:
             wanted = [name for name in recipe.needed if name.startswith(f"{own.name}/")]
             obtain(

@@ -21,14 +21,37 @@ from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.evaluation.results import ResultRecord
 from dsf_jax.evaluation.summary import summary
 from dsf_jax.evaluation.zero_shot import ZeroShot
-from dsf_jax.models.model import with_classes
+from dsf_jax.models.model import Model, with_classes
 from dsf_jax.recipes.recipe import Recipe
 from dsf_jax.training import start
 from dsf_jax.training.checkpoints import load_model, record_retrieval
-from dsf_jax.training.pretrained import is_pretrained, save_pretrained
+from dsf_jax.training.pretrained import check_licence, is_pretrained, save_pretrained
 
 RECIPE, DATA, START, RUN = "recipe.json", "data", "start", "run"
 RESULTS, CLASS_MAP, MODEL = "results", "class_map.json", "model"
+
+
+def begin(folder: pathlib.Path, recipe: Recipe, *, licence: str | None = None) -> None:
+    """Begins a folder, or compares one that was begun: what a person gave that cannot be used is said
+    before anything is downloaded, and then nothing is written down that the next call would differ from.
+
+    Args:
+      folder: folder of all that is made.
+      recipe: what is made, its weights named.
+      licence: licence of the weights, see `make`.
+
+    Raises:
+      OSError: when the start values cannot be read, or something not be written.
+      ValueError: for start values that do not fit the recipe, a licence that is not a name; and see `claim`.
+    """
+    check_licence(licence)
+    if (folder / RECIPE).exists():
+        claim(folder, recipe)
+        return
+    model = _ported(recipe)
+    claim(folder, recipe)
+    if model is not None:
+        save_pretrained(folder / START, model)
 
 
 def claim(folder: pathlib.Path, recipe: Recipe) -> None:
@@ -144,21 +167,34 @@ def train(
 
 def _start_values(recipe: Recipe, folder: pathlib.Path) -> str:
     """Reads the weights into a folder, once; returns what `start.starting_point` takes."""
+    made = folder / START
+    if not is_pretrained(made):
+        model = _ported(recipe)
+        if model is None:
+            return start.RANDOM
+        save_pretrained(made, model)
+    return str(made)
+
+
+def _ported(recipe: Recipe) -> Model | None:
+    """Reads the weights; None where training starts from random values."""
     if recipe.weights is None:
         raise ValueError(f"recipe {recipe.name} needs start values; give --weights")
     if recipe.weights == start.RANDOM:
-        return start.RANDOM
-    made = folder / START
-    if not is_pretrained(made):
-        model, _ = start.ported(
-            recipe.weights,
-            recipe.backbone,
-            num_classes=None,
-            partial=recipe.partial,
-            seed=recipe.train.seed,
+        return None
+    model, _ = start.ported(
+        recipe.weights,
+        recipe.backbone,
+        num_classes=None,
+        partial=recipe.partial,
+        seed=recipe.train.seed,
+    )
+    if recipe.train.train_layers not in model.backbone.trainable:
+        raise ValueError(
+            f"recipe {recipe.name} trains {recipe.train.train_layers}, which {model.backbone.title} does not "
+            "have; give other --weights, or another --recipe"
         )
-        save_pretrained(made, model)
-    return str(made)
+    return model
 
 
 def measure(

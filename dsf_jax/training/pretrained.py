@@ -44,10 +44,7 @@ def save_pretrained(
       OSError: when the disk has too little space.
       ValueError: for values that are not finite, or a licence that is not a name.
     """
-    if licence is not None and not re.fullmatch(r"[\w.+-]+", licence):
-        raise ValueError(
-            f"licence={licence!r} is no SPDX name, as cc-by-4.0 or apache-2.0 is; correct it"
-        )
+    check_licence(licence)
     folder = pathlib.Path(folder).absolute()
     check_space(folder.parent, model.params)
     tensors = {name: np.ascontiguousarray(x) for name, x in flat(model.params).items()}
@@ -65,6 +62,14 @@ def save_pretrained(
         text = json.dumps(content, indent=1, ensure_ascii=False)
         (part / CONFIG).write_text(text + "\n", encoding="utf-8")
         (part / README).write_text(_readme(folder.name, model, licence), encoding="utf-8")
+
+
+def check_licence(licence: str | None) -> None:
+    """Raises ValueError for what is no SPDX name of a licence; None is none."""
+    if licence is not None and not re.fullmatch(r"[\w.+-]+", licence):
+        raise ValueError(
+            f"licence={licence!r} is no SPDX name, as cc-by-4.0 or apache-2.0 is; correct it"
+        )
 
 
 def is_pretrained(folder: str | os.PathLike[str]) -> bool:

@@ -9,8 +9,10 @@ from data_builders.registry import configurations
 from dsf_jax.data.mixtures import MIXTURES
 from dsf_jax.data.unseen import UNSEEN
 from dsf_jax.models.backbones import BACKBONES
-from dsf_jax.recipes.making import RECIPE, claim
+from dsf_jax.recipes.making import RECIPE, START, begin, claim
 from dsf_jax.recipes.recipe import RECIPES
+from dsf_jax.training.pretrained import is_pretrained
+from tests.models.hugging_face_folders import write_folder
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -33,3 +35,42 @@ def test_a_folder_is_of_one_recipe(tmp_path):
     ):
         claim(tmp_path, dataclasses.replace(recipe, weights="other"))
     assert (tmp_path / RECIPE).is_file()
+
+
+def with_weights(name, weights):
+    return dataclasses.replace(RECIPES[name], weights=str(weights), backbone=None, partial=False)
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return write_folder(tmp_path / "clip", "clip")
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "licence", "error", "message"),
+    [
+        ("paper", "none.npz", None, FileNotFoundError, "no such weight file"),
+        ("paper", "damaged.npz", None, ValueError, "not a usable"),
+        pytest.param(
+            "tiny", "clip", None, ValueError, "trains fc, which CLIP's .*; give other --weights",
+            marks=pytest.mark.slow,
+        ),
+        ("general", "clip", "CC BY", ValueError, "licence='CC BY' is no SPDX name"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_said_at_once_and_not_written_down(
+    name, weights, licence, error, message, clip, tmp_path
+):
+    (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04")
+    with pytest.raises(error, match=message):
+        begin(tmp_path / "out", with_weights(name, tmp_path / weights), licence=licence)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_weights_are_read_before_anything_else_and_once(clip, tmp_path):
+    recipe = with_weights("general", clip)
+    begin(tmp_path / "out", recipe, licence="cc-by-4.0")
+    assert is_pretrained(tmp_path / "out" / START)
+    (clip / "config.json").unlink()
+    begin(tmp_path / "out", recipe)
