@@ -158,10 +158,8 @@ def _check_size(stream: BinaryIO) -> None:
             made[number] = last
         elif name == "DUP" or (name in _GETS and made.get(int(argument or 0)) not in _SHARED):
             raise pickle.UnpicklingError("its pickle has a list, tuple or dict in several places")
-        if (
-            name not in _PUTS and name != "FRAME"
-        ):  # frames may begin between an object and its number
-            last = name
+        # A frame may begin between an object and its number.
+        last = last if name in _PUTS or name == "FRAME" else name
         tuples += name.startswith("TUPLE")
     if tuples > _MAX_TUPLES:
         raise pickle.UnpicklingError(
