@@ -187,8 +187,7 @@ def load_model(source: str | os.PathLike[str]) -> Model:
     Args:
       source: a checkpoint folder or a run directory that has one, whose latest checkpoint is read;
         FOLDER:best reads the one that scored best on held-out data, FOLDER:1500 that of step 1500,
-        as does that step's own folder. Where training replaces the checkpoint that is being read,
-        the newer one is read.
+        as does that step's own folder. Of one that training replaces meanwhile, the newer is read.
 
     Raises:
       FileNotFoundError: when there is no such complete checkpoint.
@@ -324,6 +323,8 @@ def _reading(checkpoints: ocp.CheckpointManager, step: int) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever orbax trips over, the files are at fault
+        if isinstance(error.__cause__, KeyboardInterrupt):  # it wraps this, too
+            raise KeyboardInterrupt from error
         reason = str(error.__cause__ or error).partition("\n")[0]
         raise ValueError(
             f"checkpoint {checkpoints.directory / str(step)} cannot be read ({reason}); "
@@ -346,8 +347,7 @@ def check_space(folder: pathlib.Path, tree: Any) -> None:
     if needed > free:
         raise OSError(
             errno.ENOSPC,
-            f"a checkpoint takes up to {needed >> 20} MiB, and {free >> 20} MiB are free; "
-            "free some and run the command again",
+            f"it takes up to {needed >> 20} MiB, and {free >> 20} MiB are free; free some and run the command again",
             str(folder),
         )
 

@@ -11,6 +11,7 @@ import shutil
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from dsf_jax.models.model import Model, ModelConfig, init_model
@@ -540,3 +541,15 @@ def test_a_checkpoint_that_is_replaced_while_it_is_read(tmp_path, monkeypatch, w
     else:
         model = checkpoints.load_model(f"{tmp_path}{which}")
         assert (model.params["fc8"]["bias"] == value).all()
+
+
+def test_an_interrupt_while_it_is_read_is_no_damage(tmp_path, monkeypatch):
+    """Orbax wraps whatever comes while it waits for an array; nobody is to remove a whole checkpoint."""
+    save_model(tmp_path / "model", odd_model())
+
+    def interrupted(*args, **options):
+        raise Exception("while an array was read") from KeyboardInterrupt()
+
+    monkeypatch.setattr(ocp.CheckpointManager, "restore", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_model(tmp_path / "model")
