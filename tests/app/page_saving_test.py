@@ -76,7 +76,8 @@ def test_a_link_opens_the_drawing_elsewhere_and_undo_brings_back_what_was_there(
     other.wait_for_function("!location.hash")  # what is drawn next is not what it would say
     Board(other).settled()
     assert ink(other) == drawn
-    Board(other).press("#undo")
+    other.click("#undo")
+    other.wait_for_function("() => document.getElementById('told').textContent === 'Now 1 stroke'")
     assert ink(other) == before
     assert ink(open_page(at=link)) == drawn
 

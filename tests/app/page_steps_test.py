@@ -159,6 +159,28 @@ def test_undo_right_after_a_dialog_takes_back_one_step(page):
     assert board.settled() == liked and page.locator("#marks").is_visible()
 
 
+@pytest.mark.parametrize("deed", ["clear", "undo", ".card:nth-child(3) .alike"])
+def test_what_is_done_right_after_a_dialog_stays(page, deed):
+    """The dialog's own way back took it for a way back before it."""
+    board = Board(page)
+    before = board.draw(SQUARE)
+    page.click("#show-help")
+    page.evaluate(
+        """selector => new Promise((done) => {
+            const help = document.getElementById("help");
+            addEventListener("popstate", () => setTimeout(done), {once: true});
+            help.addEventListener("close", () => document.querySelector(selector).click());
+            help.close();
+        })""",
+        deed if " " in deed else f"#{deed}",
+    )
+    after = board.settled()
+    assert after != before and (ink(page) == 0) == (" " not in deed)
+    page.click("#redo" if deed == "undo" else "#undo")
+    page.wait_for_function("() => document.getElementById('told').textContent === 'Now 1 stroke'")
+    assert board.settled() == before
+
+
 # --- The grid ---
 
 

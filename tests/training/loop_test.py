@@ -62,7 +62,7 @@ def assert_bit_equal(a, b):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_run_ends_as_if_it_had_never_stopped(number, launch, tmp_path, uninterrupted):
     run_dir, out = tmp_path / "run", tmp_path / "out.npz"
-    process = start(launch, run_dir, out, 0.3)
+    process = start(launch, run_dir, out, 1)  # up to 12 batches are read ahead
     metrics = run_dir / METRICS_FILE
     # Past the checkpoint of step 5 and, for SIGKILL, some steps beyond it.
     wait_for(lambda: complete_steps(run_dir) and metrics.read_text().count("\n") >= 2)
@@ -84,7 +84,7 @@ def test_killed_while_saving_resumes_from_the_last_whole_checkpoint(
     launch, tmp_path, uninterrupted
 ):
     run_dir, out = tmp_path / "run", tmp_path / "out.npz"
-    process = start(launch, run_dir, out, 0.2)
+    process = start(launch, run_dir, out, 1)
     wait_for(lambda: complete_steps(run_dir))
     os.kill(process, signal.SIGKILL)
     launch.wait()

@@ -112,7 +112,7 @@ def test_only_the_primary_process_writes(two):
 @pytest.mark.parametrize("victim", [0, 1])
 def test_when_one_process_is_killed_the_other_stops_and_a_restart_resumes(two, tmp_path, victim):
     run_dir = tmp_path / "run"
-    processes = start(run_dir, processes=2, devices=4, seconds=0.3)
+    processes = start(run_dir, processes=2, devices=4, seconds=1)
     wait_for_checkpoint(run_dir, processes)
     processes[victim].kill()  # the process that was started; its worker must end with it
     _, errors = processes[1 - victim].communicate(timeout=120)
@@ -129,7 +129,7 @@ def test_when_one_process_is_killed_the_other_stops_and_a_restart_resumes(two, t
 
 def test_sigterm_to_one_process_saves_and_ends_all(two, tmp_path):
     run_dir = tmp_path / "run"
-    processes = start(run_dir, processes=2, devices=4, seconds=0.3)
+    processes = start(run_dir, processes=2, devices=4, seconds=1)
     wait_for_checkpoint(run_dir, processes)
     processes[1].send_signal(signal.SIGTERM)
     for process in processes:

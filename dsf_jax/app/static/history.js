@@ -81,6 +81,8 @@ export class Steps extends EventTarget {
   }
 
   #arrive({step, at}) {
+    if (closing && !this.#travelling && step.id !== this.now.id) // of the entry before a dialog's: what was done meanwhile stays
+      return this.#keep(at < this.#at ? "pushState" : "replaceState");
     const back = at < this.#at, [from, to] = back ? [this.#past, this.#future] : [this.#future, this.#past];
     this.#at = at;
     if (step.id === this.now.id) { // of a dialog's entry, and of the one before it: there is more to go
