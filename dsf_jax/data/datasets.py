@@ -1,5 +1,6 @@
 """Which data sets a command names: NAME:SPLIT, folds, class lists, class maps."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -48,9 +49,10 @@ def open_datasets(
       Their records.
 
     Raises:
-      ValueError: when one is of another domain.
+      ValueError: when one is of another domain, or a record is in two of them, or twice in one.
     """
     opened = [DataSetSpec.parse(text).open(data_dir, split).read() for text in datasets]
+    check_once(opened)
     for records in opened:
         if records.domain not in domains:
             raise ValueError(
@@ -58,6 +60,18 @@ def open_datasets(
                 "name another data set"
             )
     return opened
+
+
+def check_once(sets: Sequence[DataSet]) -> None:
+    """Raises ValueError where a record is named twice: it would count twice in a score."""
+    parts = [(*part, one) for one in sets for part in one.parts()]
+    parts.sort(key=lambda part: part[:3])
+    for (file, _, end, one), (next_file, first, _, other) in itertools.pairwise(parts):
+        if file == next_file and first < end:
+            raise ValueError(
+                f"{one.name} [{one.split}] and {other.name} [{other.split}] have records in common, which would "
+                "count twice; name each part of a data set once"
+            )
 
 
 def all_classes(sets: Sequence[DataSet], class_map: ClassMap | None) -> list[str]:
@@ -136,8 +150,13 @@ def open_held_out(
     resizing: Resizing = EDGE_PRESERVING,
     size: int = SIZE,
 ) -> Mixture | None:
-    """Opens data sets that are scored while training goes on with others; None for none."""
+    """Opens data sets that are scored while training goes on with others; None for none.
+
+    Raises:
+      ValueError: when a record is in two of them, or twice in one.
+    """
     opened = [DataSetSpec.parse(text).open(data_dir, split) for text in datasets]
+    check_once(opened)
     if not opened:
         return None
     return mix(opened, class_names, class_map=class_map, resizing=resizing, size=size)

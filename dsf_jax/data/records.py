@@ -69,6 +69,10 @@ class DataSet:
         """Returns whether the records have a field."""
         return field in self._files.features
 
+    def parts(self) -> list[tuple[str, int, int]]:
+        """Returns where its records lie: file, number of the first there, and of the first behind the last."""
+        return self._files.parts
+
     def read(self, *fields: str) -> "Records":
         """Returns a reader of some fields; of all by default."""
         return Records(self.folder, self.split, fields=fields or None, files=self._files)
@@ -166,6 +170,8 @@ class _Files:
                 f"{', '.join(splits)}"
             )
         self.folder, self.split = folder, split
+        taken = splits[split].file_instructions
+        self.parts = [(own.filename, own.skip, own.skip + own.take) for own in taken]
         self.name = "/".join(filter(None, (builder.info.name, builder.info.config_name)))
         self.features = builder.info.features
         self._check_points()

@@ -115,6 +115,26 @@ def test_a_data_set_of_another_domain_is_refused(data_dir: str) -> None:
         open_datasets(data_dir, ["zoo/photo"], "train", ("sketch", "edge"))
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        ["zoo/photo", "zoo/photo:train"],
+        ["zoo/photo:train+train"],
+        ["zoo/photo:train[:2]", "zoo/edge", "zoo/photo:train[1:]"],
+    ],
+)
+def test_a_record_that_would_be_scored_twice_is_refused(named: list[str], data_dir: str) -> None:
+    with pytest.raises(ValueError, match=r"zoo/photo .* records in common, .*; name each part"):
+        open_datasets(data_dir, named, "train", ("photo", "edge"))
+    with pytest.raises(ValueError, match="records in common"):
+        open_held_out(data_dir, named, "train", class_names=("cat",))
+
+
+def test_parts_of_one_split_are_no_repetition(data_dir: str) -> None:
+    named = ["zoo/photo:train[1:]", "zoo/edge:train", "zoo/photo:train[:1]"]
+    assert len(open_datasets(data_dir, named, "train", ("photo", "edge"))) == 3
+
+
 def test_one_fold_is_held_out_of_the_data_sets_that_are_cut() -> None:
     folds = Folds(("a", "b", "c:train"), frozenset("a"), 3)
     assert folds.hold_out(1) == (["a:fold0+fold2", "b", "c:train"], ["a:fold1"])
