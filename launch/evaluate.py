@@ -46,7 +46,7 @@ from dsf_jax.data.mixtures import DRAWN
 from dsf_jax.data.records import Records
 from dsf_jax.data.unseen import read_unseen
 from dsf_jax.evaluation import evaluate
-from dsf_jax.evaluation.cards import retrieval_score
+from dsf_jax.evaluation.cards import SKETCH, retrieval_score
 from dsf_jax.evaluation.extractors import NamedModel
 from dsf_jax.evaluation.results import ResultRecord, as_dict
 from dsf_jax.evaluation.summary import summary
@@ -131,8 +131,9 @@ def _evaluate(checkpoint: str, out: pathlib.Path | None) -> list[ResultRecord]:
             query_views=_QUERY_VIEWS.value,
             results=out,
         )
-        # A card says what to expect of a search among all pictures, by what is its default.
+        # A card says what to expect of a search among all pictures, by sketches and by what is its default.
         usual = _WHAT.value == "retrieval" and not unseen and _QUERY_VIEWS.value == "one"
+        usual &= all(records.domain == SKETCH for records in sketches)
         if usual and kind_of(checkpoint) == "checkpoint":  # another folder is left as it is
             _record(checkpoint, network.model, made)
         return list(made.values())

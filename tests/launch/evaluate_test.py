@@ -94,6 +94,16 @@ def test_sketches_are_shown_by_several_views(launch, given, run, tmp_path):
     two.failed("--query_views=two", "one|mirrored|all", status=2)
 
 
+def test_edge_maps_as_queries_are_not_what_a_card_says(launch, given, run, tmp_path):
+    checkpoint = shutil.copytree(run[1], tmp_path / "run")
+    before = checkpoints.load_model(checkpoint).card
+    for sketches in ("openmoji/edge", "openmoji/sketch,openmoji/edge"):
+        launch("evaluate", sketches=sketches, **given | {"checkpoint": checkpoint}).succeeded()
+    assert checkpoints.load_model(checkpoint).card == before
+    launch("evaluate", **given | {"checkpoint": checkpoint}).succeeded()
+    assert checkpoints.load_model(checkpoint).card != before
+
+
 @pytest.mark.parametrize("at", ["0", "", "ten", "1,1", "1.5", "-3"])
 def test_a_k_that_is_none(at, launch, given):
     launch("evaluate", at=at, **given).failed("--at", "whole numbers", status=2)
