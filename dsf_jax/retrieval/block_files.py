@@ -72,7 +72,7 @@ def write_blocks(
 
     Raises:
       FileExistsError: when the folder holds something else.
-      ValueError: when it holds arrays of another configuration, or damaged ones.
+      ValueError: when it holds arrays of another configuration, or damaged ones, or a number is not finite.
       ConnectionError: when another process is gone.
       OSError: when another run writes to it, or the disk has too little space.
     """
@@ -91,6 +91,7 @@ def write_blocks(
         done = _open_array(folder / DONE, (count,), np.bool_)
         own = range(jax.process_index(), count, jax.process_count())
         for block in blocks(numbers=[number for number in own if not done[number]]):
+            _check_finite(block, source_ids)
             _write_block(folder, wanted, block, count)
         _barrier("written")
         if is_primary():
@@ -195,6 +196,17 @@ def _arrays(configuration: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...]
         f"{name}.npy": ((n, d), np.dtype(np.float32)) for name, d in configuration["layers"].items()
     }
     return arrays | {LABELS: ((n,), np.dtype(np.int32))}
+
+
+def _check_finite(block: Block, source_ids: Sequence[str]) -> None:
+    """Raises ValueError for numbers that nothing can be ranked or classified by."""
+    for name, x in block.outputs.items():
+        if (bad := np.flatnonzero(~np.isfinite(x).all(axis=1))).size:
+            example = source_ids[block.first + int(bad[0])]
+            raise ValueError(
+                f"{name} of the example {example!r} is not finite; look at its picture, and at where the "
+                "network came from"
+            )
 
 
 def _write_block(

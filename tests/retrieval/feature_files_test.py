@@ -250,3 +250,15 @@ def test_two_writers_are_one_too_many(tmp_path):
 
 def test_the_configuration_is_readable_json(whole):
     assert json.loads((whole / "features.json").read_text())["format"] == block_files.FORMAT
+
+
+def test_features_that_are_not_finite_are_refused_by_their_source(tmp_path):
+    """Files of them would be used in silence."""
+    first, *_ = jax.tree.leaves(MODEL.params)
+    broken = MODEL.replace(
+        params=jax.tree.map(lambda x: x * (np.nan if x is first else 1), MODEL.params)
+    )
+    with pytest.raises(ValueError, match=r"L7 of the example .*Äffchen.*0.* is not finite; look"):
+        extracted(tmp_path / "set", model=broken)
+    with pytest.raises(FileNotFoundError, match="not complete"):
+        open_features(tmp_path / "set")
