@@ -69,7 +69,7 @@ def bounded_average_precision(
     hits = jnp.cumsum(first, dtype=jnp.int32)
     ranks = jnp.arange(1, len(first) + 1, dtype=jnp.int32)
     if divisor == "possible":
-        best = jnp.minimum(k, jnp.sum(relevant))
+        best = jnp.minimum(len(first), jnp.sum(relevant))
     elif divisor == "retrieved":
         best = hits[-1]
     else:
@@ -98,7 +98,7 @@ def interpolated_average_precision(relevance: Array, k: int | None = None) -> ja
     ranks = jnp.arange(1, len(first) + 1, dtype=jnp.int32)
     precision = jnp.cumsum(first, dtype=jnp.int32) / ranks
     highest = jax.lax.cummax(precision, reverse=True)
-    best = jnp.minimum(len(relevant) if k is None else k, jnp.sum(relevant))
+    best = jnp.minimum(len(first), jnp.sum(relevant))
     return jnp.sum(jnp.where(first, highest, 0.0)) / jnp.maximum(best, 1)
 
 
@@ -267,7 +267,7 @@ def ranking_scores(
 
     Raises:
       ValueError: shapes that do not fit, an unknown metric, a K below 1, or one above n where the
-        metric has no meaning there, a row that is no permutation.
+        metric has no meaning there, a row that is no permutation, a grade that is NaN or below 0.
 
     Examples:
       >>> ranking = np.array([[2, 0, 1], [0, 1, 2]])
@@ -284,10 +284,14 @@ def ranking_scores(
     n = ranking.shape[1]
     for name in metrics:
         _check_cutoff(name, *_parsed(name), n)
-    scores, counted, complete = _scores(ranking, relevance, metrics=tuple(metrics))
+    scores, counted, complete, graded = _scores(ranking, relevance, metrics=tuple(metrics))
     if (broken := np.flatnonzero(~np.asarray(complete))).size:
         raise ValueError(
             f"ranking row {broken[0]} is not a permutation of 0..{n - 1}: rank the whole gallery"
+        )
+    if (wrong := np.flatnonzero(~np.asarray(graded))).size:
+        raise ValueError(
+            f"relevance row {wrong[0]} holds a grade that is NaN or below 0; give grades of at least 0"
         )
     values = {name: np.asarray(scores[name], np.float64) for name in metrics}
     return RankingScores(values, np.asarray(counted))
@@ -319,8 +323,10 @@ def _check_cutoff(name: str, metric: Metric, k: int | None, n: int) -> None:
 @functools.partial(jax.jit, static_argnames="metrics")
 def _scores(
     ranking: Array, relevance: Array, *, metrics: tuple[str, ...]
-) -> tuple[dict[str, jax.Array], jax.Array, jax.Array]:
-    """Returns each metric [q], whether anything is relevant [q], whether each row is a permutation [q]."""
+) -> tuple[dict[str, jax.Array], jax.Array, jax.Array, jax.Array]:
+    """Returns each metric [q], whether anything is relevant [q], whether each row is a permutation [q], and
+    whether its grades are numbers of at least 0 [q].
+    """
     n = ranking.shape[1]
     seen = jax.vmap(lambda row: jnp.zeros(n, bool).at[row].set(True, mode="drop").all())(ranking)
     complete = seen & (ranking >= 0).all(axis=1)  # a negative index would count from the end
@@ -330,4 +336,4 @@ def _scores(
         metric, k = _parsed(name)
         function = metric.function if k is None else functools.partial(metric.function, k=k)
         scores[name] = jax.vmap(function)(ordered)
-    return scores, (ordered > 0).any(axis=1), complete
+    return scores, (ordered > 0).any(axis=1), complete, (ordered >= 0).all(axis=1)

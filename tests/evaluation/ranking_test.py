@@ -151,6 +151,19 @@ def test_interpolated_average_precision_by_hand() -> None:
     assert float(ranking.interpolated_average_precision(relevant, 2)) == pytest.approx(1 / 2 / 2)
 
 
+def test_a_k_above_any_integer_of_the_device_is_as_good_as_n() -> None:
+    relevant = np.array([0, 1, 1], bool)
+    for function in (ranking.bounded_average_precision, ranking.interpolated_average_precision):
+        assert float(function(relevant, 5_000_000_000)) == float(function(relevant, 3))
+
+
+@pytest.mark.parametrize("grade", [np.nan, -1.0])
+def test_grades_that_are_none_are_refused(grade: float) -> None:
+    relevance = np.array([[1.0, 0.0], [2.0, grade]])
+    with pytest.raises(ValueError, match=r"relevance row 1 .* NaN or below 0; give grades"):
+        ranking.ranking_scores(np.array([[0, 1], [1, 0]]), relevance)
+
+
 def test_an_unknown_divisor_is_refused() -> None:
     with pytest.raises(ValueError, match="divisor='all' is unknown; choose possible or retrieved"):
         ranking.bounded_average_precision(np.ones(3, bool), 2, divisor="all")
