@@ -211,7 +211,6 @@ def _recognition(config: ReproductionConfig, run: str, sketches: str) -> Outcome
         test = open_records(config.data_dir, sketches, f"fold{fold}")
         check_unseen(config.runs / run / f"fold{fold}", test)
         named = _open_run(config, run, fold)
-        check_resizing(named, run)
         check_classes(named, test)
         records.append(evaluate.recognise(named, [test], results=config.results, fold=fold))
     return join_folds(records)
@@ -247,4 +246,7 @@ def _named(dataset: str, split: str) -> tuple[str, str]:
 
 
 def _open_run(config: ReproductionConfig, run: str, fold: int) -> NamedModel:
-    return NamedModel(f"{run}/fold{fold}", load_model(config.runs / run / f"fold{fold}"))
+    """Reads the model of a fold; ValueError when its sketches were resized otherwise than its run's name says."""
+    named = NamedModel(f"{run}/fold{fold}", load_model(config.runs / run / f"fold{fold}"))
+    check_resizing(named, run)
+    return named

@@ -95,9 +95,10 @@ def test_bilinear_sketches_are_resized_so_when_tested_too(launch, given, runs):
     assert resizings == {"bilinear", "edge_preserving"}
     shutil.rmtree(runs / "S" / "fold0")
     shutil.copytree(runs / "S-bilinear" / "fold0", runs / "S" / "fold0", copy_function=os.link)
-    launch("reproduce", table="1", **given | {"folds": "0"}).failed(
-        "S/fold0 was trained with resizing=bilinear, expected edge_preserving", "move the run"
-    )
+    for asked in ({"table": "1"}, {"table": "3"}, {"figure": "4"}):
+        launch("reproduce", **asked, **given | {"folds": "0"}).failed(
+            "S/fold0 was trained with resizing=bilinear, expected edge_preserving", "move the run"
+        )
 
 
 @pytest.mark.parametrize("split", ["fold0+fold1", "train", "fold0[:50%]+fold1"])
