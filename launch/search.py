@@ -89,6 +89,13 @@ def _check_query(values: dict[str, Any]) -> bool:
         raise flags.ValidationError("one of --sketch and --words must be given, or both")
     if values["figure"] and not values["sketch"]:
         raise flags.ValidationError("--figure shows the ranking of a --sketch; give one")
+    for flag in (_POLARITY, _QUERY_VIEWS):
+        if flag.present and not values["sketch"]:
+            raise flags.ValidationError(f"--{flag.name} is of a --sketch; give one, or omit it")
+    if _WORDS_SHARE.present and (not values["sketch"] or values["words"] is None):
+        raise flags.ValidationError(
+            "--words_share weighs --words against a --sketch; give both, or omit it"
+        )
     return True
 
 

@@ -126,6 +126,9 @@ def test_a_folder_is_a_network_as_it_is_and_finds_by_words(launch, tmp_path):
     assert launch("search", words="a red hat", words_share=1, **shown).succeeded() == said
     launch("search", **by).failed("one of --sketch and --words must be given", status=2)
     launch("search", words="x", figure="f.png", **by).failed("--figure shows", status=2)
+    for unused in ({"polarity": "white_on_black"}, {"query_views": "all"}, {"words_share": 0.2}):
+        failed = launch("search", words="x", **unused, **by)
+        failed.failed(f"--{next(iter(unused))}", "a --sketch; give", status=2)
 
 
 def test_a_checkpoint_has_no_words(launch, ported, gallery):
