@@ -33,7 +33,8 @@ def paired_distances(queries: Array, owner: Array, rows: Array) -> jax.Array:
       rows: [p, d] float32, float16 or bfloat16.
 
     Returns:
-      [p] float32, sum((queries[owner] - rows)**2): equal pairs have bit-equal distances in any place.
+      [p] float32, sum((queries[owner] - rows)**2): equal pairs of one call have bit-equal distances in any
+      place; of calls of other sizes, the last bit may differ.
 
     Examples:
       >>> queries = np.array([[0, 0], [3, 3]], np.float32)

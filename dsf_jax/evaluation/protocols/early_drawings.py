@@ -155,4 +155,4 @@ def early_curves(record: ResultRecord) -> dict[str, dict[str, Curve]]:
         what: [(percent, *record.numbers[f"{what}/{CHANCE}"]) for percent, *_ in curve]
         for what, curve in curves.items()
     }
-    return {str(record.configuration["layer"]): curves, CHANCE: chance}
+    return {str(record.configuration.get("layer", "")): curves, CHANCE: chance}

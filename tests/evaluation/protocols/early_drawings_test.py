@@ -1,5 +1,7 @@
 """Ranks of the first right photo against a plain loop, and what a record says of them."""
 
+import dataclasses
+
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
@@ -66,6 +68,8 @@ def test_curves_are_read_from_the_record(record):
     expected = record.numbers["found in 3/chance"]
     assert chance["found in 3"] == [(percent, *expected) for percent in (25, 50, 75, 100)]
     assert curves["found in 3"] == [(25, 0, 0, 0), (50, 0, 0, 0), (75, 1, 1, 1), (100, 1, 1, 1)]
+    nameless = dataclasses.replace(record, configuration={})  # scored without a word on the feature
+    assert early_curves(nameless) == {"": curves, "chance": chance}
     other = instance_retrieval(
         np.zeros((1, 2), np.float32), np.zeros(1, int), np.zeros((1, 2), np.float32), np.zeros(1, int),
         query_photos=["a"], gallery_photos=["a"], configuration={}, ks=(1,),
