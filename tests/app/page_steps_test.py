@@ -75,6 +75,49 @@ def test_keys_held_down_walk_all_the_way_and_what_is_too_much_does_nothing_later
     assert board.settled() == before
 
 
+def test_redo_works_after_a_dialog(page):
+    board = Board(page)
+    before = board.draw(SQUARE)
+    likes = board.press(f'[data-id="{before[2]}"] .alike')
+    for wait in (True, False):
+        page.keyboard.press("Control+z")
+        page.wait_for_selector("#shown", state="hidden")
+        page.click("#show-help")  # its entry takes the place of those ahead
+        page.keyboard.press("Escape")
+        if wait:
+            page.wait_for_function("() => !history.state.dialog")
+        page.keyboard.press("Control+Shift+z")
+        page.wait_for_selector("#shown", state="visible")
+        assert board.settled() == likes
+    page.go_back()
+    page.wait_for_selector("#shown", state="hidden")
+    assert board.settled() == before and ink(page) > 0
+
+
+def test_a_dialogs_drawing_can_be_taken_back_though_it_comes_first(page, address):
+    board = Board(page)
+    board.draw(SQUARE)
+    page.keyboard.press("s")
+    page.fill("#saved-name", "a square")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#drawings", state="hidden")
+    page.click("#clear")
+    page.wait_for_selector("#empty", state="visible")
+    page.wait_for_function("() => localStorage.getItem('dsf_jax.drawing') === '[]'")
+    other = page.context.new_page()
+    for way in ("Control+z", "back"):
+        other.goto(address)
+        other.wait_for_selector("html[data-ready]", state="attached")
+        other.keyboard.press("s")
+        other.click("#saved .load")
+        other.wait_for_selector(".card[data-id]")
+        assert ink(other) > 0
+        other.go_back() if way == "back" else other.keyboard.press(way)
+        other.wait_for_selector("#empty", state="visible")
+        assert ink(other) == 0 and other.url.rstrip("/") == address
+
+
 def test_a_reload_and_a_closed_tab_keep_the_drawing(page, address):
     board = Board(page)
     before = board.draw(SQUARE, *LINES)

@@ -22,6 +22,8 @@ export class Steps extends EventTarget {
     this.now = {...EMPTY, ...step, ...(step.file ? {file: null} : {})}; // a reload loses files
     this.lost = step.file;
     this.#past = leadingTo(this.now);
+    farthest = at;
+    if (!history.state?.step) this.#keep(); // a dialog may bring the first step
     addEventListener("pagehide", () => this.#keep());
     addEventListener("popstate", ({state}) => { if (state?.step) this.#arrive(state); });
   }
@@ -41,9 +43,12 @@ export class Steps extends EventTarget {
     this.#future = [];
     if (entry && !dialog) this.#keep(); // what is left behind
     this.now = next;
-    if (!entry) return this.#keepSoon();
-    this.#at++;
-    this.#keep(dialog ? "replaceState" : "pushState");
+    if (entry) this.#enter(dialog ? "replaceState" : "pushState"); else this.#keepSoon();
+  }
+
+  #enter(how) {
+    farthest = ++this.#at;
+    this.#keep(how);
   }
 
   // Puts another in the place of the current step; or takes it back, where nothing is left of it.
@@ -62,15 +67,18 @@ export class Steps extends EventTarget {
     if (this.#travelling) return this.#waiting.push(direction);
     const [from, to] = direction < 0 ? [this.#past, this.#future] : [this.#future, this.#past];
     if (!from.length) return;
-    if (isEntry(this.now, from.at(-1)) && (direction > 0 || this.#at > 0)) {
-      this.#keep();
+    const entry = isEntry(this.now, from.at(-1)), again = entry && direction > 0 && this.#at >= farthest; // its entry is gone
+    if (again && closing) return addEventListener("popstate", () => this.#travel(direction), {once: true});
+    const travels = entry && !again && (direction > 0 || this.#at > 0);
+    if (travels || again) this.#keep(); // what is left behind
+    if (travels) {
       this.#toward = direction;
       this.#travelling = setTimeout(() => this.#rest(), PATIENCE);
       return history.go(direction); // and arrives
     }
     to.push(this.now);
     this.now = from.pop();
-    this.#keepSoon();
+    if (again) this.#enter("pushState"); else this.#keepSoon();
     this.dispatchEvent(new Event("travel"));
   }
 
@@ -84,6 +92,7 @@ export class Steps extends EventTarget {
     if (closing && !this.#travelling && step.id !== this.now.id) // of the entry before a dialog's: what was done meanwhile stays
       return this.#keep(at < this.#at ? "pushState" : "replaceState");
     const back = at < this.#at, [from, to] = back ? [this.#past, this.#future] : [this.#future, this.#past];
+    farthest = Math.max(farthest, this.#at, at);
     this.#at = at;
     if (step.id === this.now.id) { // of a dialog's entry, and of the one before it: there is more to go
       if (this.#travelling && !closing) { this.#waiting.unshift(this.#toward); this.#rest(); }
@@ -121,6 +130,7 @@ export class Steps extends EventTarget {
   }
 }
 
+let farthest = 0; // number of the last entry that carries a step: a new one, as a dialog's, ends those ahead of it
 let closing = false; // a dialog closes, and takes its entry back by itself
 
 // A dialog is an entry too: Back closes it.
@@ -128,6 +138,7 @@ export function dialogEntries(dialog) {
   const show = dialog.showModal.bind(dialog);
   dialog.showModal = () => {
     show();
+    farthest = history.state?.at ?? 0;
     history.pushState({...history.state, dialog: true}, "");
   };
   dialog.addEventListener("close", () => {
