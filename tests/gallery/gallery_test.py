@@ -595,19 +595,20 @@ def test_a_projection_from_part_of_the_pictures_is_judged_by_others(tmp_path, mo
 # --- Several processes, sudden ends, full disks
 
 
-def indexer(folder, gallery, seconds=0.0):
-    command = [
-        sys.executable,
-        "-m",
-        "tests.retrieval.gallery_member",
-        folder,
-        gallery,
-        str(seconds),
-    ]
-    return subprocess.Popen(
-        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=dict(os.environ, JAX_PLATFORMS="cpu"),
+def indexer(folder, gallery, batches):
+    """Starts a process that stores so many batches, and goes on when it is sent a line; waits for them."""
+    before = len(gallery)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.retrieval.gallery_member", folder, gallery.uri, str(batches)],
+        cwd=ROOT, text=True, env=dict(os.environ, JAX_PLATFORMS="cpu"),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
+    end = time.monotonic() + 300
+    while len(gallery) < before + batches * BATCH:
+        assert process.poll() is None and time.monotonic() < end, process.communicate()
+        time.sleep(0.05)
+        gallery.refresh()
+    return process
 
 
 @pytest.mark.slow
@@ -615,34 +616,32 @@ def test_killed_in_the_middle_then_two_at_once(tmp_path, monkeypatch):
     total = 16 * BATCH
     for seed in range(total):
         save(tmp_path / "photos" / f"{seed}.png", seed)
-    uri = str(tmp_path / "gallery")
-    gallery = Gallery.create(uri, EMBEDDER)
-    victim = indexer(tmp_path / "photos", uri, 0.2)
-    end = time.monotonic() + 60
-    while len(gallery) < 2 * BATCH:
-        assert victim.poll() is None and time.monotonic() < end, victim.communicate()
-        time.sleep(0.05)
-        gallery.refresh()
+    gallery = Gallery.create(tmp_path / "gallery", EMBEDDER)
+    victim = indexer(tmp_path / "photos", gallery, 2)
     victim.send_signal(signal.SIGKILL)
     victim.communicate()
     gallery.refresh()
-    kept = listed(gallery)
-    assert 2 * BATCH <= len(kept) < total
-    other = indexer(tmp_path / "photos", uri, 0.5)
-    end = time.monotonic() + 60
-    while gallery._snapshot.store.latest().version == gallery._snapshot.store.version:
-        assert other.poll() is None and time.monotonic() < end, other.communicate()
-        time.sleep(0.02)
+    assert len(listed(gallery)) == 2 * BATCH
+    other = indexer(tmp_path / "photos", gallery, 1)
+
+    def both(photos):  # from the first batch on
+        if not other.stdin.closed:
+            other.stdin.write("\n" * total)
+            other.stdin.close()
+        return coarse(photos)
+
     monkeypatch.setattr(synchroniser, "COMMIT_EVERY", BATCH)
-    mine = gallery.sync(tmp_path / "photos")  # while the other one is at it
-    told = other.communicate(timeout=100)
+    with other:
+        second = Gallery.open(gallery.uri, EMBEDDER._replace(embed_photos=both))
+        mine = second.sync(tmp_path / "photos")
+        told = other.stdout.read(), other.stderr.read()
     assert other.returncode == 0, told
     theirs = json.loads(told[0])
     assert not theirs["failed"] and not mine.failed and theirs["added"] and mine.added
     gallery.refresh()
     assert len(listed(gallery)) == len(gallery._snapshot.store) == total
     # What both embedded at once is counted by the one that stored it first.
-    assert theirs["added"] + mine.added == total - len(kept)
+    assert theirs["added"] + mine.added == total - 2 * BATCH
     assert gallery.sync(tmp_path / "photos") == (0, 0, 0, total, (), 0, ())
 
 

@@ -1,11 +1,12 @@
 """Pictures and an embedder that needs no network; as a script, one indexer of several.
 
-python -m tests.retrieval.gallery_member FOLDER GALLERY [SECONDS_PER_BATCH]
+python -m tests.retrieval.gallery_member FOLDER GALLERY BATCHES
+
+It stores that many batches, and goes on when it is sent a line.
 """
 
 import json
 import sys
-import time
 
 import numpy as np
 from PIL import Image
@@ -39,12 +40,15 @@ def save(path, seed, **options):
     picture(seed, **options).save(path)
 
 
-def main(folder, gallery, seconds="0"):
-    def slow(photos):
-        time.sleep(float(seconds))
+def main(folder, gallery, batches):
+    left = iter(range(int(batches)))
+
+    def pausing(photos):
+        if next(left, None) is None:
+            sys.stdin.readline()
         return coarse(photos)
 
-    embedder = EMBEDDER._replace(embed_photos=slow)
+    embedder = EMBEDDER._replace(embed_photos=pausing)
     synchroniser.COMMIT_EVERY = BATCH
     changes = Gallery.open(gallery, embedder).sync(folder)
     print(json.dumps(changes._asdict()))
