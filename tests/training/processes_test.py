@@ -159,9 +159,8 @@ def test_when_one_process_hangs_all_end_with_a_line(tmp_path, signalled):
     processes = start(run_dir, processes=2, more=["--step_timeout=4"], last=["--stuck_at=8"])
     wait_for_checkpoint(run_dir, processes)
     if signalled:
-        # The last step for which all batches have come.
-        wait_for(lambda: metrics_log.read_metrics(run_dir)[-1]["step"] == 8)
-        time.sleep(2)
+        wait_for(lambda: metrics_log.read_metrics(run_dir)[-1]["step"] >= 7)
+        time.sleep(2)  # the one step that may be left takes milliseconds
         processes[0].send_signal(signal.SIGTERM)
     for number, process in enumerate(processes):
         _, errors = process.communicate(timeout=120)
