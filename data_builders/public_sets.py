@@ -129,6 +129,31 @@ def public_sets(datasets: Sequence[str]) -> list[PublicSet]:
     return [PUBLIC_SETS[name] for name in names]
 
 
+def check_given(
+    sets: Sequence[PublicSet], sources: Mapping[str, str], accepted: Sequence[str]
+) -> None:
+    """Checks what a person has said of data sets; not whether it is all, see `check_sources`.
+
+    Args:
+      sets: what is to be built.
+      sources: {set: path of its files}, where they are not to be downloaded.
+      accepted: sets whose licence is accepted.
+
+    Raises:
+      FileNotFoundError: for a path that does not exist.
+      ValueError: for a source or a licence of another set.
+    """
+    names = [one.name for one in sets]
+    for what, given in (("sources", sources), ("accept_licences", accepted)):
+        if unknown := [name for name in given if name not in names]:
+            raise ValueError(
+                f"{what} names {unknown[0]!r}, which is not in this recipe; choose of {', '.join(names)}"
+            )
+    for name, path in sources.items():
+        if not Path(path).exists():
+            raise FileNotFoundError(f"{path}, the source of {name}, does not exist; correct it")
+
+
 def check_sources(
     sets: Sequence[PublicSet], sources: Mapping[str, str], accepted: Sequence[str]
 ) -> None:
@@ -140,18 +165,10 @@ def check_sources(
       accepted: sets whose licence is accepted.
 
     Raises:
-      FileNotFoundError: for a path that does not exist.
-      ValueError: for a source of another set, one that is missing, or a licence that is not accepted.
+      FileNotFoundError: see `check_given`.
+      ValueError: see `check_given`, for a source that is missing, or a licence that is not accepted.
     """
-    names = [one.name for one in sets]
-    for what, given in (("sources", sources), ("accept_licences", accepted)):
-        if unknown := [name for name in given if name not in names]:
-            raise ValueError(
-                f"{what} names {unknown[0]!r}, which is not in this recipe; choose of {', '.join(names)}"
-            )
-    for name, path in sources.items():
-        if not Path(path).exists():
-            raise FileNotFoundError(f"{path}, the source of {name}, does not exist; correct it")
+    check_given(sets, sources, accepted)
     if missing := [one for one in sets if one.given and one.name not in sources]:
         raise ValueError(
             "; ".join(f"{one.name} has no direct address ({one.origin})" for one in missing)

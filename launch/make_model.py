@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from absl import flags
 
-from data_builders.public_sets import PublicSet, check_sources, obtain, public_sets
+from data_builders.public_sets import PublicSet, check_given, check_sources, obtain, public_sets
 from dsf_jax.data.files import directory_lock
 from dsf_jax.models.weight_files.hugging_face import is_folder
 from dsf_jax.recipes import making
@@ -63,6 +63,7 @@ def main() -> None:
     sets = public_sets(recipe.needed)
     sources = _sources()
     if _DRY_RUN.value:
+        check_given(sets, sources, _ACCEPTED.value)
         print("\n".join(_plan(recipe, sets, sources)))
         return
     check_sources(sets, sources, _ACCEPTED.value)

@@ -50,6 +50,9 @@ def test_a_dry_run_says_what_it_takes(launch, tmp_path):
     for words in ("8.5 GB", "sketchy, to give by --sources", "CC BY 4.0", "hours on two CPU cores"):
         assert words in told
     assert "none; give --weights" in launch("make_model", recipe="paper", **flags).succeeded()
+    launch("make_model", recipe="tiny", sources=f"openmojis={tmp_path}", **flags).failed(
+        "sources names 'openmojis', which is not in this recipe"
+    )
     launch("make_model", recipe="tiny", sources="openmoji", out=tmp_path / "made").failed(
         "not of the form SET=PATH"
     )
