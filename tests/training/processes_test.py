@@ -156,7 +156,7 @@ def test_processes_that_were_started_differently_are_told_and_train_nothing(tmp_
 @pytest.mark.parametrize("signalled", [False, True])
 def test_when_one_process_hangs_all_end_with_a_line(tmp_path, signalled):
     run_dir = tmp_path / "run"
-    processes = start(run_dir, processes=2, more=["--step_timeout=4"], last=["--stuck_at=8"])
+    processes = start(run_dir, processes=2, more=["--step_timeout=10"], last=["--stuck_at=8"])
     wait_for_checkpoint(run_dir, processes)
     if signalled:
         wait_for(lambda: metrics_log.read_metrics(run_dir)[-1]["step"] >= 7)
