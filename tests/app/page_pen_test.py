@@ -198,6 +198,10 @@ def test_a_stroke_under_way_survives_a_reload(page):
     page.reload()
     page.wait_for_selector(".card[data-id]")
     assert kept(page) == [[[0.2, 0.2], [0.8, 0.2]]]
+    pointers(page, "mouse", ("down", 0.2, 0.6, TIP), ("move", 0.8, 0.6, HELD))
+    page.reload()
+    page.wait_for_selector(".card[data-id]")
+    assert kept(page) == [[[0.2, 0.2], [0.8, 0.2]], [[0.2, 0.6], [0.8, 0.6]]]
 
 
 @pytest.mark.parametrize("key", ["ArrowDown", "Space", "Enter"])

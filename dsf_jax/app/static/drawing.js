@@ -1,5 +1,6 @@
 // The surface: strokes by pointer or keys, an eraser of whole strokes. What was done before, and how to
 // undo it, is not its business. Coordinates are those of a square of SIDE units, whatever its size.
+import {LEAVING} from "./history.js";
 import {distance, simplified} from "./strokes.js";
 
 export const SIDE = 681; // the server's lattice: nothing finer matters to it
@@ -30,7 +31,7 @@ export class Surface extends EventTarget {
     canvas.addEventListener("pointerup", (event) => { if (this.#isOwn(event)) this.#up(); });
     for (const name of ["pointercancel", "lostpointercapture"]) canvas.addEventListener(name, (event) => this.#break(event));
     for (const name of ["pointerover", "pointerdown", "pointermove", "pointerup"]) addEventListener(name, (event) => this.#watch(event), true);
-    addEventListener("pagehide", () => this.#up());
+    for (const name of LEAVING) addEventListener(name, () => this.#up());
     canvas.addEventListener("contextmenu", (event) => { if (this.#pointer || event.pointerType === "pen") event.preventDefault(); });
     canvas.addEventListener("keydown", (event) => this.#key(event));
     canvas.addEventListener("focus", () => this.#draw());

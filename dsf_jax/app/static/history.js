@@ -10,6 +10,8 @@ const EMPTY = {strokes: [], picture: null, file: null, as: "auto", words: "", sh
 const KEY = "dsf_jax.drawing";
 const SOON = 50; // ms until a stroke is kept: browsers count how often
 const PATIENCE = 1000; // ms until a journey through the browser's history is given up
+// A page is left by both or one. Of what is kept by the second, a reload may miss the history's part.
+export const LEAVING = ["beforeunload", "pagehide"];
 
 // Fires "travel" when the current step is an earlier or a later one, "unkept" when it cannot be stored.
 export class Steps extends EventTarget {
@@ -24,7 +26,7 @@ export class Steps extends EventTarget {
     this.#past = leadingTo(this.now);
     farthest = at;
     if (!history.state?.step) this.#keep(); // a dialog may bring the first step
-    addEventListener("pagehide", () => this.#keep());
+    for (const name of LEAVING) addEventListener(name, () => this.#keep());
     addEventListener("popstate", ({state}) => { if (state?.step) this.#arrive(state); });
   }
 
