@@ -10,7 +10,7 @@ from dsf_jax.data.partial_drawings import strokes_of
 from dsf_jax.images.points import CANVAS, points_from_strokes
 
 # Strokes lie on the middles of cells: a bit closer to each other, those of touching cells are joined by
-# nothing but these cells. In whole steps a line would be looked at between them, where others touch it.
+# nothing but these cells. In whole steps, lines would be looked at between them, where others touch.
 _CLOSER = 1 - 2e-6
 
 

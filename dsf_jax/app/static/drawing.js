@@ -1,8 +1,9 @@
 // The surface: strokes by pointer or keys, an eraser of whole strokes. What was done before, and how to
 // undo it, is not its business. Coordinates are those of a square of SIDE units, whatever its size.
-import {LEAVING} from "./history.js";
 import {distance, simplified} from "./strokes.js";
 
+// A page is left by both or one. Of what is kept by the second, a reload may miss the history's part.
+export const LEAVING = ["beforeunload", "pagehide"];
 export const SIDE = 681; // the server's lattice: nothing finer matters to it
 const REACH = 16; // units around the eraser
 const WIDTH = 5, THINNEST = 2; // of a stroke, in units, by how hard the pen is pressed

@@ -4,14 +4,13 @@
 // entry carries its step: Back and Forward walk between them, and a reload finds its own. The drawing is
 // also kept for when the tab has been closed.
 
+import {LEAVING} from "./drawing.js";
 import {rounded} from "./strokes.js";
 
 const EMPTY = {strokes: [], picture: null, file: null, as: "auto", words: "", share: 50, labels: [], liked: [], disliked: [], sheet: 0};
 const KEY = "dsf_jax.drawing";
 const SOON = 50; // ms until a stroke is kept: browsers count how often
 const PATIENCE = 1000; // ms until a journey through the browser's history is given up
-// A page is left by both or one. Of what is kept by the second, a reload may miss the history's part.
-export const LEAVING = ["beforeunload", "pagehide"];
 
 // Fires "travel" when the current step is an earlier or a later one, "unkept" when it cannot be stored.
 export class Steps extends EventTarget {
