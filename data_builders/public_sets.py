@@ -160,9 +160,9 @@ def check_sources(
     """Checks, before anything is downloaded, that all is known that only a person knows.
 
     Args:
-      sets: what is to be built.
-      sources: {set: path of its files}, where they are not to be downloaded.
-      accepted: sets whose licence is accepted.
+      sets: see `check_given`.
+      sources: see `check_given`.
+      accepted: see `check_given`.
 
     Raises:
       FileNotFoundError: see `check_given`.
