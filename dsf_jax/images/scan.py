@@ -32,6 +32,7 @@ DEEPEST_FALL, MAX_DEEP = 0.22, 0.05
 # Rulings are parallel lines from border to border at equal distances.
 RULED_SIDE, MAX_TILT, MIN_RULINGS = 400, 8, 4
 FAINTEST, DARKEST = 0.1, 0.8  # darkness of rulings, 1 being the ink's
+EDGE = 2  # pixels of `RULED_SIDE` within which a line runs off the picture
 REACH, SPACING = (
     0.8,
     0.2,
@@ -156,7 +157,7 @@ def _darkest_rulings(darkness: np.ndarray) -> float | None:
       darkness: [h, w].
 
     Raises:
-      ValueError: when the lines are as dark as the strokes.
+      ValueError: when the lines are as dark as the strokes, and run off the picture.
     """
     image = Image.fromarray(darkness.astype(np.float32))
     image.thumbnail((RULED_SIDE, RULED_SIDE), Image.Resampling.BOX)
@@ -172,11 +173,22 @@ def _darkest_rulings(darkness: np.ndarray) -> float | None:
     # Lines fade in before they are gone, and a pixel of them is narrower here than it was.
     above = float(level) * 1.5 + 0.1
     if above > DARKEST:
+        if not any(_run_off(side > FAINTEST) for side in (small, small.T)):
+            return None  # a ladder, a shelf: as dark as the strokes, and as they within the picture
         raise ValueError(
             "the paper is ruled, and its lines are as dark as the strokes; draw on plain paper, or with a "
             "darker pen"
         )
     return above
+
+
+def _run_off(dark: np.ndarray) -> bool:
+    """Returns whether as many lines as rulings are run off the left or the right of a picture [h, w] bool."""
+    for edge in (dark[:, :EDGE].any(axis=1), dark[:, -EDGE:].any(axis=1)):
+        lines = np.count_nonzero(np.diff(edge.astype(np.int8), prepend=0) > 0)
+        if lines >= MIN_RULINGS:
+            return True
+    return False
 
 
 def _ruled_tilts(dark: np.ndarray, tilts: Iterable[float]) -> list[float]:

@@ -128,6 +128,24 @@ def test_how_ruled_paper_was_read_is_said(paper):
     assert query_from_pixels(pixels(PAPERS["plain"])).notes == ()
 
 
+@pytest.mark.parametrize("side", [200, 600, 1000])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_drawn_ladder_is_no_ruled_paper(side, turned):
+    picture = Image.new("RGB", (side, side), "white")
+    pen, width, far = ImageDraw.Draw(picture), max(2, side // 150), round(0.9 * side)
+    for at in range(side // 10, far + 1, side // 10):
+        pen.line((side // 10, at, far, at), fill="black", width=width)
+    for at in (side // 10, far):
+        pen.line((at, side // 50, at, side - side // 50), fill="black", width=width)
+    pixels = np.asarray(picture)
+    query = query_from_pixels(pixels.transpose(1, 0, 2) if turned else pixels)
+    assert query.points is not None and not query.notes
+    dark = np.zeros((CANVAS, CANVAS), bool)
+    dark[query.points[:, 1], query.points[:, 0]] = True
+    rungs = (dark.T if turned else dark)[:, CANVAS // 2]
+    assert np.count_nonzero(np.diff(rungs.astype(int)) > 0) == 9
+
+
 @pytest.mark.parametrize("squared", [False, True])
 def test_rulings_as_dark_as_the_strokes_are_refused(squared):
     picture = sheet(rulings=(30, 30, 40), squared=squared)
