@@ -71,7 +71,7 @@ data.training_batches    examples -> shuffled training batches, random access by
 training.rendezvous      where the processes of a run meet, counted, before JAX joins them
 training.parallel        one step on all devices of all processes
 training.losses          what training minimises, by name
-training.optimiser       Caffe's SGD: schedules, rates by layer
+training.optimiser       Caffe's SGD or AdamW: schedules, rates by layer
 training.step            loss, gradients, one step
 training.config          the settings of a run, each default once
 training.card_files      what was measured of a network after it was saved

@@ -26,7 +26,7 @@ from dsf_jax.training.checkpoints import last_step
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.losses import loss_named
 from dsf_jax.training.metrics_log import SHOWN, MetricsLog, diverged, read_metrics
-from dsf_jax.training.optimiser import SGDConfig, learning_rate_at, sgd
+from dsf_jax.training.optimiser import OptimiserConfig, learning_rate_at, make_optimiser
 from dsf_jax.training.parallel import data_parallel, is_primary, replicate, split
 from dsf_jax.training.run_directory import claim
 from dsf_jax.training.step import (
@@ -131,11 +131,11 @@ def _train(
     held_out: grain.MapDataset | None,
     watchdog: Watchdog | None,
 ) -> Result:
-    sgd_config = config.sgd_config(model.config, total_examples)
-    step_config = _step_config(config, sgd_config, model)
+    optimiser_config = config.optimiser_config(model.config, total_examples)
+    step_config = _step_config(config, optimiser_config, model)
     parallel_step = data_parallel(functools.partial(train_step, config=step_config))
     score = _scorer(held_out)
-    steps = sgd_config.steps
+    steps = optimiser_config.steps
     with checkpoints.manager(run_dir / checkpoints.FOLDER, keep=config.keep) as saved:
         state = init_state(_as_trained(model, config, step_config), step_config)
         state = checkpoints.restore(saved, state) or replicate(state)
@@ -145,7 +145,7 @@ def _train(
         checkpoints.check_space(saved.directory, (state.model.params, state.opt_state))
         # Until the first step there is nothing to save, and a signal ends the process as usual.
         batches = prefetch(make_batches(state.model.replace(dtype=jnp.float32)), first, steps)
-        log_to = _metrics_log(config, sgd_config, run_dir, first, total_examples)
+        log_to = _metrics_log(config, optimiser_config, run_dir, first, total_examples)
         with _stop_signals(watchdog) as stopped, log_to as log:
             for number, batch in zip(range(first + 1, steps + 1), batches, strict=True):
                 if number == first + 1 or (number - 1) % config.save_every == 0:
@@ -172,9 +172,11 @@ def _train(
     return Result(state, finished=True)
 
 
-def _step_config(config: TrainConfig, sgd_config: SGDConfig, model: Model) -> StepConfig:
+def _step_config(
+    config: TrainConfig, optimiser_config: OptimiserConfig, model: Model
+) -> StepConfig:
     return StepConfig(
-        sgd(sgd_config),
+        make_optimiser(optimiser_config),
         loss_named(config.loss),
         model.backbone.learning(config.train_layers),
         config.dropout_rate,
@@ -212,7 +214,7 @@ def _scorer(
 
 def _metrics_log(
     config: TrainConfig,
-    sgd_config: SGDConfig,
+    optimiser_config: OptimiserConfig,
     run_dir: pathlib.Path,
     first: int,
     total_examples: int,
@@ -220,11 +222,11 @@ def _metrics_log(
     return MetricsLog(
         run_dir,
         first=first,
-        steps=sgd_config.steps,
+        steps=optimiser_config.steps,
         steps_per_epoch=config.steps_per_epoch(total_examples),
         batch_size=config.batch_size,
         every=config.log_every,
-        learning_rate=learning_rate_at(sgd_config),
+        learning_rate=learning_rate_at(optimiser_config),
     )
 
 

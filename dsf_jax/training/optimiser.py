@@ -1,4 +1,4 @@
-"""Caffe's SGD: schedules, rates by layer, and which layers learn at all."""
+"""What moves the parameters: Caffe's SGD or AdamW, schedules, rates by layer."""
 
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -7,15 +7,19 @@ import optax
 
 from dsf_jax.models.backbone import Params
 
+Optimiser = Literal["sgd", "adamw"]
 Schedule = Literal["constant", "step", "cosine"]
+_SQUARES_KEPT = 0.999  # how much of their mean AdamW keeps at each step
+_EPSILON = 1e-8
 
 
-class SGDConfig(NamedTuple):
-    """The optimiser's configuration, in steps; see `sgd` and `learning_rate_at`.
+class OptimiserConfig(NamedTuple):
+    """The optimiser's configuration, in steps; see `make_optimiser` and `learning_rate_at`.
 
     Attributes:
+      optimiser: how gradients become updates.
       learning_rate: rate of the kernels of layers that start from ported weights.
-      momentum: momentum of SGD.
+      momentum: momentum of SGD; how much of the mean gradient AdamW keeps at each step.
       weight_decay: decay of kernels.
       fresh_multiplier: factor on the rate of layers that start from random values.
       bias_multiplier: factor on the rate of biases, in fresh layers too.
@@ -27,6 +31,7 @@ class SGDConfig(NamedTuple):
       steps: steps of the whole run.
     """
 
+    optimiser: Optimiser
     learning_rate: float
     momentum: float
     weight_decay: float
@@ -40,7 +45,7 @@ class SGDConfig(NamedTuple):
     steps: int
 
 
-def learning_rate_at(config: SGDConfig) -> optax.Schedule:
+def learning_rate_at(config: OptimiserConfig) -> optax.Schedule:
     """Makes the learning rate a function of the step.
 
     Args:
@@ -74,37 +79,46 @@ def learning_rate_at(config: SGDConfig) -> optax.Schedule:
     return lambda step: jax.numpy.where(step < config.warmup, rise(step), after(step))
 
 
-def sgd(config: SGDConfig) -> optax.GradientTransformation:
-    """Builds SGD with Caffe's update: v <- m v + lr * multiplier * (g + decay * w), w <- w - v.
+def make_optimiser(config: OptimiserConfig) -> optax.GradientTransformation:
+    """Builds what turns gradients into updates, at `learning_rate_at` times the layer's multiplier.
 
-    Biases are not decayed. The rate enters before the momentum: after a step of the schedule the old
-    velocity runs out at the old rate, as in Caffe.
+    "sgd" is Caffe's: v <- m v + rate * (g + decay * w), w <- w - v. The rate enters before the
+    momentum: after a step of the schedule the old velocity runs out at the old rate, as in Caffe.
+    "adamw" divides the mean gradient by the root of the mean square, both freed of their start at 0:
+    w <- w - rate * (mean / (root + 1e-8) + decay * w). Biases are not decayed.
 
     Args:
       config: configuration of the optimiser.
 
     Returns:
       The optimiser.
+
+    Raises:
+      ValueError: for an unknown optimiser or schedule.
     """
-
-    def multiply(
-        updates: Params, state: optax.EmptyState, params: Params | None = None
-    ) -> tuple[Params, optax.EmptyState]:
-        del params
-
-        def scale(path: Any, update: jax.Array) -> jax.Array:
-            fresh = config.fresh_multiplier if path[0].key in config.fresh_layers else 1.0
-            bias = config.bias_multiplier if path[-1].key == "bias" else 1.0
-            return fresh * bias * update
-
-        return jax.tree_util.tree_map_with_path(scale, updates), state
-
-    def kernels(params: Params) -> Any:
-        return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
-
-    return optax.chain(
-        optax.add_decayed_weights(config.weight_decay, mask=kernels),
-        optax.GradientTransformation(lambda _: optax.EmptyState(), multiply),
-        optax.scale_by_learning_rate(learning_rate_at(config)),
-        optax.trace(config.momentum),
+    rate = optax.scale_by_learning_rate(learning_rate_at(config))
+    decay = optax.add_decayed_weights(config.weight_decay, mask=_kernels)
+    by_layer = optax.stateless(lambda updates, params: _multiplied(config, updates))
+    if config.optimiser == "sgd":
+        return optax.chain(decay, by_layer, rate, optax.trace(config.momentum))
+    if config.optimiser == "adamw":
+        scaled = optax.scale_by_adam(config.momentum, _SQUARES_KEPT, _EPSILON)
+        return optax.chain(scaled, decay, by_layer, rate)
+    raise ValueError(
+        f"optimiser={config.optimiser!r} is unknown; choose one of {', '.join(get_args(Optimiser))}"
     )
+
+
+def _multiplied(config: OptimiserConfig, updates: Params) -> Params:
+    """Updates times what their layer's rate is multiplied by."""
+
+    def scale(path: Any, update: jax.Array) -> jax.Array:
+        fresh = config.fresh_multiplier if path[0].key in config.fresh_layers else 1.0
+        bias = config.bias_multiplier if path[-1].key == "bias" else 1.0
+        return fresh * bias * update
+
+    return jax.tree_util.tree_map_with_path(scale, updates)
+
+
+def _kernels(params: Params) -> Any:
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)

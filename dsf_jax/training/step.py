@@ -1,4 +1,4 @@
-"""One training step: random views on the device, loss, Caffe's SGD.
+"""One training step: random views on the device, loss, optimiser.
 
 Everything random follows from (seed, step, number of the example in the batch), never from how a
 batch lies on the devices.
@@ -44,7 +44,7 @@ class StepConfig(NamedTuple):
     """What a step depends on, besides state and batch.
 
     Attributes:
-      optimiser: Caffe's SGD, from `sgd`.
+      optimiser: what turns gradients into updates; see `make_optimiser`.
       loss: one of `dsf_jax.training.losses`.
       trainable: the layers that learn; the others stay as they are, bit for bit.
       dropout_rate: probability in [0, 1) of dropping a value.

@@ -15,7 +15,7 @@ from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.backbone import Params
 from dsf_jax.models.model import Model, ModelConfig, init_model
 from dsf_jax.training.losses import loss_named
-from dsf_jax.training.optimiser import sgd
+from dsf_jax.training.optimiser import make_optimiser
 from dsf_jax.training.parallel import data_parallel, replicate, split
 from dsf_jax.training.step import (
     StepConfig,
@@ -117,7 +117,7 @@ def training(
       The step, its first state (which the step takes for its own) and a batch.
     """
     config = StepConfig(
-        sgd(SGD._replace(fresh_layers=model.config.fresh_layers)),
+        make_optimiser(SGD._replace(fresh_layers=model.config.fresh_layers)),
         loss_named("softmax"),
         model.backbone.learning("all"),
         dropout_rate,

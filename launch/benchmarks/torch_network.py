@@ -13,10 +13,11 @@ from dsf_jax.models.efficientnet_lite import blocks_of
 from dsf_jax.models.model import Model
 from dsf_jax.models.vit import ImageTower
 from dsf_jax.models.windows import same_padding
-from dsf_jax.training.optimiser import SGDConfig
+from dsf_jax.training.optimiser import OptimiserConfig
 from launch.benchmarks.work import Setting
 
-SGD = SGDConfig(
+SGD = OptimiserConfig(
+    optimiser="sgd",
     learning_rate=0.001,
     momentum=0.9,
     weight_decay=5e-4,

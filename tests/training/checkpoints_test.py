@@ -18,7 +18,7 @@ from dsf_jax.models.model import Model, ModelConfig, init_model
 from dsf_jax.training import checkpoints
 from dsf_jax.training.checkpoints import load_model, save_model
 from dsf_jax.training.losses import softmax
-from dsf_jax.training.optimiser import sgd
+from dsf_jax.training.optimiser import make_optimiser
 from dsf_jax.training.parallel import replication
 from dsf_jax.training.step import StepConfig, init_state
 from tests.backbones import TINY
@@ -53,7 +53,7 @@ def odd_model(seed=0, **changes):
 
 def state_after(steps, train_layers="all"):
     """A state whose momentum is not zero."""
-    optimiser = sgd(tiny.TRAINING.sgd_config(tiny.CONFIG, tiny.EXAMPLES))
+    optimiser = make_optimiser(tiny.TRAINING.optimiser_config(tiny.CONFIG, tiny.EXAMPLES))
     learning = TINY.learning(train_layers)
     state = init_state(odd_model(), StepConfig(optimiser, softmax, learning, 0.5, 0))
     trained = {name: state.model.params[name] for name in state.opt_state[-1].trace}

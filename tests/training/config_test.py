@@ -1,4 +1,4 @@
-"""A run's sgd_config: the paper's by default, impossible ones refused, epochs turned into steps."""
+"""A run's optimiser_config: the paper's by default, impossible ones refused, epochs turned into steps."""
 
 import jax.numpy as jnp
 import pytest
@@ -90,19 +90,19 @@ def test_epochs_are_counted_in_whole_steps_and_steps_go_before_them(
 def test_epochs_of_the_schedule_become_steps(decay_every, warmup, in_steps):
     """10 steps an epoch; a drop comes after one step at least, a warm-up is never cut."""
     config = TrainConfig(epochs=2, batch_size=10, decay_every=decay_every, warmup=warmup)
-    sgd_config = config.sgd_config(FRESH, 100)
-    assert (sgd_config.decay_every, sgd_config.warmup) == in_steps
-    assert sgd_config.steps == 20 and sgd_config.fresh_layers == ("fc8",)
+    optimiser_config = config.optimiser_config(FRESH, 100)
+    assert (optimiser_config.decay_every, optimiser_config.warmup) == in_steps
+    assert optimiser_config.steps == 20 and optimiser_config.fresh_layers == ("fc8",)
 
 
 def test_every_setting_reaches_the_optimiser_under_its_own_name():
     config = TrainConfig(
-        learning_rate=1.0, momentum=0.2, weight_decay=3.0, fresh_multiplier=4.0, bias_multiplier=5.0,
+        optimiser="adamw", learning_rate=1.0, momentum=0.2, weight_decay=3.0, fresh_multiplier=4.0, bias_multiplier=5.0,
         schedule="cosine", decay_factor=0.6,
     )  # fmt: skip
-    sgd_config = config.sgd_config(FRESH._replace(fresh_layers=()), 100)._asdict()
-    for name in sgd_config.keys() - {"fresh_layers", "decay_every", "warmup", "steps"}:
-        assert sgd_config[name] == getattr(config, name), name
+    optimiser_config = config.optimiser_config(FRESH._replace(fresh_layers=()), 100)._asdict()
+    for name in optimiser_config.keys() - {"fresh_layers", "decay_every", "warmup", "steps"}:
+        assert optimiser_config[name] == getattr(config, name), name
 
 
 def test_what_past_steps_depend_on_may_not_change():

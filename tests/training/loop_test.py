@@ -220,6 +220,17 @@ def test_so_many_steps_and_then_on_by_epochs(straight, tmp_path):
     equals(tiny.run(tmp_path), straight)
 
 
+def test_adamw_goes_on_with_its_moments_and_another_optimiser_is_refused(straight, tmp_path):
+    config = dataclasses.replace(tiny.TRAINING, optimiser="adamw")
+    whole = tiny.run(tmp_path / "whole", config=config)
+    tiny.run(tmp_path / "run", config=dataclasses.replace(config, steps=7))
+    equals(tiny.run(tmp_path / "run", config=config), (whole,))
+    by_sgd = straight[0].state.model.params
+    assert np.any(by_sgd["fc8"]["kernel"] != whole.state.model.params["fc8"]["kernel"])
+    with pytest.raises(ValueError, match="optimiser is 'adamw' there and 'sgd' now"):
+        tiny.run(tmp_path / "run")
+
+
 def test_the_end_of_a_cosine_is_fixed(tmp_path):
     config = dataclasses.replace(tiny.TRAINING, schedule="cosine", steps=6)
     tiny.run(tmp_path, config=config)

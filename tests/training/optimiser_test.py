@@ -1,4 +1,4 @@
-"""Caffe's rates and update, against formulas and a NumPy loop written apart; which layers learn."""
+"""Rates and updates, against formulas, NumPy loops written apart and PyTorch; which layers learn."""
 
 import chex
 import jax
@@ -10,12 +10,12 @@ import pytest
 from dsf_jax.models.alexnet import CAFFE
 from dsf_jax.models.model import ModelConfig
 from dsf_jax.training.config import TrainConfig
-from dsf_jax.training.optimiser import learning_rate_at, sgd
+from dsf_jax.training.optimiser import learning_rate_at, make_optimiser
 from dsf_jax.training.step import trained_part
 
 RATE = 0.01
 FRESH = ModelConfig("caffe", ("ant",), 227, ("fc8",))
-SGD = TrainConfig(learning_rate=RATE).sgd_config(FRESH, 100)
+SGD = TrainConfig(learning_rate=RATE).optimiser_config(FRESH, 100)
 
 
 def rates(count, **changes):
@@ -74,38 +74,92 @@ MULTIPLIERS = {
     ("fc8", "kernel"): (10.0, 1.0),
     ("fc8", "bias"): (20.0, 0.0),
 }
+SHAPES = {"kernel": (3, 2), "bias": (2,)}
+
+
+def tree(values):
+    """Values by (layer, name), float64, as parameters of a network."""
+    return {
+        layer: {name: jnp.float32(values[layer, name]) for name in SHAPES}
+        for layer in ("fc7", "fc8")
+    }
+
+
+def assert_same_way(config, update):
+    """The optimiser goes the way, over seven steps of random gradients, that `update` goes in float64:
+    (key, number of the step from 1, gradient, weight) -> what the weight falls by, at a rate of 1.
+    """
+    rng = np.random.default_rng(0)
+    weights = {key: rng.standard_normal(SHAPES[key[1]]) for key in MULTIPLIERS}
+    optimiser, params = make_optimiser(config), tree(weights)
+    state, step = optimiser.init(params), jax.jit(optimiser.update)
+    for number in range(1, 8):
+        gradients = {key: rng.standard_normal(w.shape) for key, w in weights.items()}
+        updates, state = step(tree(gradients), state, params)
+        params = optax.apply_updates(params, updates)
+        for key, gradient in gradients.items():
+            weights[key] = weights[key] - update(key, number, gradient, weights[key])
+        chex.assert_trees_all_close(params, tree(weights), rtol=1e-5, atol=1e-6)
 
 
 def test_the_update_is_caffes():
     """history <- momentum history + rate lr_mult (g + decay decay_mult w), w <- w - history, in
     float64 over steps on both sides of a drop: what the history holds then keeps the old rate."""
-    rng = np.random.default_rng(0)
-    shapes = {"kernel": (3, 2), "bias": (2,)}
-    weights = {key: rng.standard_normal(shapes[key[1]]) for key in MULTIPLIERS}
-    gradients = [
-        {key: rng.standard_normal(w.shape) for key, w in weights.items()} for _ in "1234567"
-    ]
-
-    def tree(values):
-        return {
-            layer: {name: jnp.float32(values[layer, name]) for name in shapes}
-            for layer in ("fc7", "fc8")
-        }
-
-    optimiser = sgd(SGD._replace(weight_decay=0.05, decay_every=3, decay_factor=0.1))
-    params = tree(weights)
-    state = optimiser.init(params)
-    update = jax.jit(optimiser.update)
     history = dict.fromkeys(MULTIPLIERS, 0.0)
-    for number, gradient in enumerate(gradients):
-        updates, state = update(tree(gradient), state, params)
+
+    def update(key, number, gradient, weight):
+        lr_mult, decay_mult = MULTIPLIERS[key]
+        rate = RATE * 0.1 ** ((number - 1) // 3)
+        regularised = gradient + 0.05 * decay_mult * weight
+        history[key] = 0.9 * history[key] + rate * lr_mult * regularised
+        return history[key]
+
+    assert_same_way(SGD._replace(weight_decay=0.05, decay_every=3, decay_factor=0.1), update)
+
+
+def test_adamw_is_its_papers():
+    """Loshchilov and Hutter's algorithm 2: the decay enters beside what the moments give, at the
+    schedule's rate; both moments are divided by what their start at 0 leaves them."""
+    mean, square = dict.fromkeys(MULTIPLIERS, 0.0), dict.fromkeys(MULTIPLIERS, 0.0)
+
+    def update(key, number, gradient, weight):
+        lr_mult, decay_mult = MULTIPLIERS[key]
+        rate = RATE * 0.1 ** ((number - 1) // 3)
+        mean[key] = 0.8 * mean[key] + 0.2 * gradient
+        square[key] = 0.999 * square[key] + 0.001 * gradient**2
+        corrected = mean[key] / (1 - 0.8**number)
+        root = np.sqrt(square[key] / (1 - 0.999**number))
+        return rate * lr_mult * (corrected / (root + 1e-8) + 0.05 * decay_mult * weight)
+
+    adamw = SGD._replace(optimiser="adamw", momentum=0.8, weight_decay=0.05)
+    assert_same_way(adamw._replace(decay_every=3, decay_factor=0.1), update)
+
+
+def test_adamw_is_pytorchs():
+    """One kernel over steps at one rate, with the library's own numbers for what we leave open."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    rng = np.random.default_rng(1)
+    start, gradients = rng.standard_normal((4, 3)), rng.standard_normal((9, 4, 3))
+    theirs = torch.nn.Parameter(torch.tensor(start))
+    adamw = torch.optim.AdamW([theirs], lr=RATE, weight_decay=0.3)
+    ours = make_optimiser(
+        SGD._replace(optimiser="adamw", schedule="constant", weight_decay=0.3, fresh_layers=())
+    )
+    params = {"fc7": {"kernel": jnp.float32(start)}}
+    state = ours.init(params)
+    for gradient in gradients:
+        theirs.grad = torch.tensor(gradient)
+        adamw.step()
+        updates, state = ours.update({"fc7": {"kernel": jnp.float32(gradient)}}, state, params)
         params = optax.apply_updates(params, updates)
-        rate = RATE * 0.1 ** (number // 3)
-        for key, (lr_mult, decay_mult) in MULTIPLIERS.items():
-            regularised = gradient[key] + 0.05 * decay_mult * weights[key]
-            history[key] = 0.9 * history[key] + rate * lr_mult * regularised
-            weights[key] = weights[key] - history[key]
-        chex.assert_trees_all_close(params, tree(weights), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        params["fc7"]["kernel"], theirs.detach().numpy(), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_an_unknown_optimiser_is_named():
+    with pytest.raises(ValueError, match="optimiser='adam' is unknown; choose one of sgd, adamw"):
+        make_optimiser(SGD._replace(optimiser="adam"))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from dsf_jax.models.model import Model, ModelConfig, init_model, with_embedding
 from dsf_jax.training import parallel
 from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.losses import loss_named
-from dsf_jax.training.optimiser import sgd
+from dsf_jax.training.optimiser import make_optimiser
 from dsf_jax.training.step import (
     DROPOUT,
     StepConfig,
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 
 SIZE = 67  # AlexNet's pool5 is 1 x 1 here
 FRESH = ModelConfig("tiny", CLASSES, SIZE, ("fc8",))
-SGD = TrainConfig(learning_rate=0.01, schedule="constant").sgd_config(FRESH, 100)
+SGD = TrainConfig(learning_rate=0.01, schedule="constant").optimiser_config(FRESH, 100)
 
 
 @functools.cache
@@ -76,7 +76,7 @@ def with_vectors():
 def step_config(model, train_layers="all", accumulate=1, loss="softmax"):
     learning = model.backbone.learning(train_layers)
     hand = Hand(0.5, 0.01)
-    return StepConfig(sgd(SGD), loss_named(loss), learning, 0.5, 3, hand, accumulate)
+    return StepConfig(make_optimiser(SGD), loss_named(loss), learning, 0.5, 3, hand, accumulate)
 
 
 def run(
