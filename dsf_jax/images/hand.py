@@ -1,11 +1,11 @@
-"""Views that differ as hands do: a pen that is thinner or wider, lines that bend a little."""
+"""Views that differ as hands do: a pen that is wider or fainter, lines that bend a little."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from dsf_jax.images.points import CANVAS
+from dsf_jax.images.points import CANVAS, DARKEST
 from dsf_jax.images.resize import BINARY_PEN, WIDEST_PEN, check_pen, draw_points, pen_reach
 
 WAVES = 6  # that a bend is the sum of
@@ -19,10 +19,13 @@ class Hand(NamedTuple):
       pen_spread: the pen is at most so much thinner or wider, in pixels of the map; of no meaning for
         the binary map.
       bend: how far points are moved in x and in y, the root of the mean square, in canvas sides.
+      pressure_spread: strokes are at most so much fainter or darker, as a fraction of their darkness;
+        of no meaning for the binary map.
     """
 
     pen_spread: float = 0.0
     bend: float = 0.0
+    pressure_spread: float = 0.0
 
 
 STEADY = Hand()
@@ -30,6 +33,10 @@ STEADY = Hand()
 
 def check_hand(hand: Hand, pen: float) -> None:
     """Raises ValueError unless a pen of this width may vary as the hand has it."""
+    if not 0 <= hand.pressure_spread < 1:
+        raise ValueError(
+            f"pressure_spread={hand.pressure_spread} must lie in [0, 1), so that strokes are seen; change it"
+        )
     check_pen(pen)
     if hand.bend < 0 or hand.pen_spread < 0:
         raise ValueError(
@@ -72,14 +79,24 @@ def drawn_by_hand(
       ValueError: see `check_hand`.
     """
     check_hand(hand, pen)
-    width_key, bend_key = jax.random.split(key)
+    width_key, bend_key, pressure_key = jax.random.split(key, 3)
     width: jax.Array | float = pen
     spread = hand.pen_spread if pen != BINARY_PEN else 0.0
     if spread:
         width = pen + spread * jax.random.uniform(width_key, minval=-1.0)
+    if hand.pressure_spread and pen != BINARY_PEN:
+        change = hand.pressure_spread * jax.random.uniform(pressure_key, minval=-1.0)
+        points = _pressed(points, 1.0 + change)
     shift = bend(bend_key, points) * hand.bend if hand.bend else None
     reach = pen_reach(pen + spread)
     return draw_points(points, angle, flip, pen=width, reach=reach, size=size, shift=shift)
+
+
+def _pressed(points: jax.Array, pressure: jax.Array) -> jax.Array:
+    """Points [p, 2 or 3] so many times as dark, [p, 3]; none is darker than black."""
+    dark = points[:, 2:] if points.shape[1] == 3 else jnp.full((len(points), 1), DARKEST)
+    pressed = jnp.clip(jnp.round(dark * pressure), 0, DARKEST).astype(points.dtype)
+    return jnp.concatenate([points[:, :2], pressed], axis=1)
 
 
 def bend(key: jax.Array, points: jax.Array) -> jax.Array:

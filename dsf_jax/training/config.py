@@ -59,6 +59,8 @@ class TrainConfig:
         view; of no meaning for binary maps.
       bend: fraction of the canvas that points move by, smoothly, as a hand's lines do; anew in each
         view.
+      pressure_spread: fraction by which strokes are at most fainter or darker, anew in each view, so that
+        faint drawings are known too; of no meaning for binary maps.
       strokes_left_out: probability in [0, 1) of a stroke to be left out, anew in each view, where a
         drawing's record has strokes.
       seed: seed of the order, the views, dropout and the fresh layers.
@@ -89,6 +91,7 @@ class TrainConfig:
     compute: Compute = "float32"
     pen_spread: float = 0.5
     bend: float = 0.0
+    pressure_spread: float = 0.0
     strokes_left_out: float = 0.0
     seed: int = 0
     save_every: int = 500
@@ -158,7 +161,7 @@ class TrainConfig:
     @property
     def hand(self) -> Hand:
         """Returns what differs from view to view beside angle and flip."""
-        return Hand(self.pen_spread, self.bend)
+        return Hand(self.pen_spread, self.bend, self.pressure_spread)
 
     def may_change(self) -> tuple[str, ...]:
         """Returns the names of the fields that a run may go on with other values of: none that past

@@ -27,7 +27,8 @@ _START = "digest of the start values"
 _START_BEFORE = "fingerprint of the start values"  # as earlier versions called it
 # Fields of TrainConfig that they did not have, and what they did.
 _SINCE = {
-    "optimiser": "sgd", "loss": "softmax", "examples_per_class": 0, "pen_spread": 0.0, "bend": 0.0, "strokes_left_out": 0.0,
+    "optimiser": "sgd", "loss": "softmax", "examples_per_class": 0,
+    "pen_spread": 0.0, "bend": 0.0, "pressure_spread": 0.0, "strokes_left_out": 0.0,
 }  # fmt: skip
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
 

@@ -392,7 +392,8 @@ def test_a_run_of_an_earlier_version_is_repeated(launch, tiny_run, tmp_path):
 
 def test_a_run_from_before_pens_is_repeated_as_it_was(launch, tiny_run, tmp_path):
     config, since = read_config(tiny_run[1]), {"loss": "softmax", "examples_per_class": 0}
-    since |= {"pen_spread": 0.0, "bend": 0.0, "strokes_left_out": 0.0}
+    since |= {"pen_spread": 0.0, "bend": 0.0, "pressure_spread": 0.0, "strokes_left_out": 0.0}
+    since |= {"optimiser": "sgd"}
     config["train"] = {n: value for n, value in config["train"].items() if n not in since}
     del config["model"]["pen"], config["command"]["flags"]["pen"]
     old = tmp_path / "old"
