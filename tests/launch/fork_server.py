@@ -11,7 +11,7 @@ import os
 import runpy
 import sys
 
-import lance_namespace  # noqa: F401  # most of what importing lancedb takes, which starts threads
+import lancedb.background_loop
 import skimage.morphology  # noqa: F401
 
 import tests.backbones  # registers them
@@ -27,6 +27,9 @@ def run(module, *arguments):
     sys.argv[1:] = arguments
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
+
+# Forks of it are experimental where it is at work, says a warning; here it is only imported.
+lancedb.background_loop._FORK_WARNED = True
 
 if __name__ == "__main__":
     gc.freeze()  # a fork that counts these references anew copies their pages
