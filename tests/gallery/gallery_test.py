@@ -624,16 +624,16 @@ def test_killed_in_the_middle_then_two_at_once(tmp_path, monkeypatch):
     assert len(listed(gallery)) == 2 * BATCH
     other = indexer(tmp_path / "photos", gallery, 1)
 
-    def both(photos):  # from the first batch on
-        if not other.stdin.closed:
-            other.stdin.write("\n" * total)
-            other.stdin.close()
+    def both(photos):  # a batch each: let go at once, a quick one leaves a slow one nothing
+        other.stdin.write("\n")
+        other.stdin.flush()
         return coarse(photos)
 
     monkeypatch.setattr(synchroniser, "COMMIT_EVERY", BATCH)
     with other:
         second = Gallery.open(gallery.uri, EMBEDDER._replace(embed_photos=both))
         mine = second.sync(tmp_path / "photos")
+        other.stdin.close()
         told = other.stdout.read(), other.stderr.read()
     assert other.returncode == 0, told
     theirs = json.loads(told[0])
