@@ -6,16 +6,21 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-
-from tests import xla_flags
 
 # A third of the suite is compilation: what is computed is compared, not how fast. With =0 in the
 # environment the suite runs what users run. Processes that tests start inherit it.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-# XLA's older emitter compiles small functions in half the time.
-if "XLA_FLAGS" not in os.environ and xla_flags.knows("xla_cpu_use_fusion_emitters"):
-    os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false"
+# XLA's older emitter compiles small functions in half the time. At a flag that it does not know XLA ends
+# the process, so that another one tries it first.
+if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1" and "XLA_FLAGS" not in os.environ:
+    _flags = {"XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false"}
+    _try = "from jaxlib import xla_client; xla_client.CompileOptions()"
+    if not subprocess.run(
+        [sys.executable, "-c", _try], env=os.environ | _flags, capture_output=True
+    ).returncode:
+        os.environ.update(_flags)
 # Workers and scripts get huge pages, which commands would start themselves again for.
 os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 # What one test has compiled, the others read, in all processes of the session.

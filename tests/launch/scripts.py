@@ -132,10 +132,12 @@ def from_shell(folder, name, *positional, send=None, when=None, **values):
       **values: flags.
     """
     out, err = folder / "shell_out", folder / "shell_err"
+    env = environment(folder)
+    env.pop("GLIBC_TUNABLES", None)  # it starts itself again with huge pages, as a user's does
     with out.open("w") as stdout, err.open("w") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", *arguments_of(name, positional, values)], cwd=ROOT,
-            env=environment(folder), stdout=stdout, stderr=stderr,
+            env=env, stdout=stdout, stderr=stderr,
         )  # fmt: skip
         if send:
             wait_for(lambda: when in out.read_text() or process.poll() is not None)
