@@ -302,6 +302,7 @@ CAFFE = _backbone(
     weight_names={layer: (layer,) for layer in _NAMES},
     torch_names=_CAFFE_IN_TORCH,
     caffe_network="AlexNet",
+    grey_layer="conv1",
 )
 TORCHVISION = _backbone(
     "torchvision",

@@ -3,7 +3,7 @@ record, and one row in `dsf_jax.models.backbones`.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import chex
@@ -41,6 +41,12 @@ class PixelFormat(NamedTuple):
     def divisors(self) -> np.ndarray:
         """Returns what mean-subtracted pixel values are divided by, [3] float32."""
         return np.float32(self.scale) * np.asarray(self.deviation, np.float32)
+
+    def mean_grey(self) -> np.float32:
+        """Returns the whole number next to the mean colour's mean: pixel values less it are exact, in
+        bfloat16 too.
+        """
+        return np.rint(self.mean_colour().mean())
 
     def in_order(self, rgb: Any) -> Any:
         """Reorders [..., 3] between RGB and the network's order; the same call leads back."""
@@ -105,6 +111,9 @@ class Backbone:
       images_at_once: most images that a training step on CPUs passes the network at once, where their
         maps do better in the cache; None for as many as a batch has.
       under_embedding: the form of it that an embedding stands above, where that is another.
+      grey_layer: name of the first layer, where that is a convolution with a bias and without padding:
+        it sees grey pictures, whose three channels say the same, as one channel, in a third of the
+        time; None for a layer that takes all channels of every picture.
     """
 
     name: str
@@ -129,6 +138,7 @@ class Backbone:
     caffe_network: str | None = None
     images_at_once: int | None = None
     under_embedding: "Backbone | None" = None
+    grey_layer: str | None = None
 
     @property
     def classifier(self) -> str:
@@ -148,10 +158,7 @@ class Backbone:
         Raises:
           ValueError: for another dtype; values in 0..1 would pass unnoticed.
         """
-        if images.dtype != jnp.uint8:
-            raise ValueError(
-                f"images must be uint8 in 0..255, got {images.dtype}; convert them before"
-            )
+        _check_pixels(images)
         colour = images.shape[-1] == 3
         pixels = (images if colour else images[..., None]).astype(jnp.float32)
         shape = (1,) * (pixels.ndim - 1) + (3,)
@@ -160,6 +167,45 @@ class Backbone:
             for values in (self.pixels.mean, self.pixels.deviation)
         )
         return (self.pixels.in_order(pixels) / self.pixels.scale - mean) / deviation
+
+    def inputs(self, kinds: Sequence[jax.Array]) -> jax.Array:
+        """Turns pictures of several kinds into one batch of the network's input.
+
+        Args:
+          kinds: [b, h, w] grey or [b, h, w, 3] RGB, uint8, one or more.
+
+        Returns:
+          [b, h, w, 3] float32; or [b, h, w, 1] pixel values less a mean one, where all are grey and the
+          network has a `grey_layer`, for parameters of `seeing_grey`.
+
+        Raises:
+          ValueError: for another dtype.
+        """
+        if self.grey_layer is None or any(images.shape[-1] == 3 for images in kinds):
+            return jnp.concatenate([self.preprocess(images) for images in kinds])
+        for images in kinds:
+            _check_pixels(images)
+        pixels = jnp.concatenate(list(kinds))[..., None]
+        return pixels.astype(jnp.float32) - self.pixels.mean_grey()
+
+    def seeing_grey(self, params: Params) -> Params:
+        """Folds the three channels that the first layer sees of a picture into one.
+
+        Args:
+          params: the network's parameters, which have the layer `grey_layer`.
+
+        Returns:
+          Parameters that give for [b, h, w, 1] of `inputs` what `params` give for the same pictures'
+          [b, h, w, 3], to rounding.
+        """
+        layer = params[str(self.grey_layer)]
+        kernel = layer["kernel"] / _along_channels(self.pixels.divisors())
+        offset = _along_channels(self.pixels.mean_grey() - self.pixels.mean_colour())
+        folded = {
+            "kernel": kernel.sum(axis=2, keepdims=True),
+            "bias": layer["bias"] + (kernel * offset).sum(axis=(0, 1, 2)),
+        }
+        return params | {str(self.grey_layer): folded}
 
     def feature(self, name: str) -> Feature:
         """Returns the feature of this name; ValueError for an unknown one."""
@@ -187,6 +233,17 @@ class Backbone:
     def tv_weight(self, activation: str) -> float:
         """Returns the weight of the total variation when this activation is inverted."""
         return self.tv_weights.get(activation, self.deep_tv_weight)
+
+
+def _check_pixels(images: jax.Array) -> None:
+    """Raises ValueError unless pictures are uint8; values in 0..1 would pass unnoticed."""
+    if images.dtype != jnp.uint8:
+        raise ValueError(f"images must be uint8 in 0..255, got {images.dtype}; convert them before")
+
+
+def _along_channels(vector: np.ndarray) -> jax.Array:
+    """Shapes [c] to broadcast along the input channels of a kernel [s, s, c, features]."""
+    return jnp.asarray(vector)[None, None, :, None]
 
 
 def check_inputs(inputs: jax.Array, start: str, ranks: Mapping[str, int]) -> None:

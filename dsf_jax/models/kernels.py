@@ -95,7 +95,8 @@ def convolve_groups(x: jax.Array, kernel: jax.Array, conv: Conv) -> jax.Array:
     """
     plain = functools.partial(_in_turn, form=_convolution, conv=conv)
     if conv.kernel > 3:
-        by_image = _convolution_by_image if conv.stride > 1 else _convolution_back_by_image
+        colour = conv.stride > 1 and x.shape[-1] > 1  # of one channel, XLA's own is faster
+        by_image = _convolution_by_image if colour else _convolution_back_by_image
         fast = functools.partial(_in_turn, form=by_image, conv=conv)
     elif _winograd_repays(kernel, conv):
         fast = functools.partial(_at_once, conv=conv)
@@ -177,8 +178,8 @@ def _convolution_by_image(x: jax.Array, kernel: jax.Array, conv: Conv) -> jax.Ar
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _convolution_back_by_image(x: jax.Array, kernel: jax.Array, conv: Conv) -> jax.Array:
-    """Convolves with XLA's own form, which at stride 1 is the faster one forwards, and with the
-    gradients of `_convolution_by_image`, which are the faster ones.
+    """Convolves with XLA's own form, which at stride 1 or of one channel is the faster one forwards,
+    and with the gradients of `_convolution_by_image`, which are the faster ones.
     """
     return _convolution(x, kernel, conv)
 

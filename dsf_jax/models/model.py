@@ -130,7 +130,7 @@ class Model(flax.struct.PyTreeNode):
         Returns:
           Logits [b, k] float32, and the activations by name.
         """
-        return self.apply(self.backbone.preprocess(images))
+        return self.apply(self.backbone.inputs([images]))
 
     def apply(
         self,
@@ -143,7 +143,8 @@ class Model(flax.struct.PyTreeNode):
         """Runs the network.
 
         Args:
-          inputs: [b, h, w, 3] float32 from `Backbone.preprocess`, or [b, ...] activations.
+          inputs: [b, h, w, 3] or, of grey pictures alone, [b, h, w, 1] float32 from `Backbone.inputs`,
+            or [b, ...] activations.
           dropout_keys: [b] PRNG keys, one per example, when training; None runs without dropout.
           dropout_rate: probability in [0, 1) of dropping a value.
           start: `INPUT`, or the name of the activation that `inputs` are.
@@ -154,7 +155,10 @@ class Model(flax.struct.PyTreeNode):
         module = self.backbone.build(
             len(self.class_names), dropout_rate=dropout_rate, dtype=self.dtype
         )
-        outputs: Any = module.apply({"params": self.params}, inputs, dropout_keys, start)
+        params = self.params
+        if self.backbone.grey_layer and start == INPUT and inputs.shape[-1] == 1:
+            params = self.backbone.seeing_grey(params)
+        outputs: Any = module.apply({"params": params}, inputs, dropout_keys, start)
         return outputs
 
     def features(self, activations: Mapping[str, jax.Array], layer: str) -> jax.Array:

@@ -16,7 +16,7 @@ from dsf_jax.data.batches import Batch, TrainingBatch, mapped
 from dsf_jax.data.mixtures import Mixture
 from dsf_jax.images.hand import STEADY, Hand
 from dsf_jax.models.model import Model
-from dsf_jax.training.step import KEPT, network_inputs, random_views
+from dsf_jax.training.step import KEPT, random_views
 
 BATCH_SIZE = 64  # images that pass the frozen layers at a time
 
@@ -26,7 +26,7 @@ def _activations(
     model: Model, batch: dict[str, Any], view: jax.Array, activation: str, seed: int, hand: Hand
 ) -> jax.Array:
     images = random_views(model, {"all": batch}, seed, view, hand)
-    return model.apply(network_inputs(model, images))[1][activation]
+    return model.apply(model.backbone.inputs(images))[1][activation]
 
 
 def cached_batches(

@@ -122,11 +122,6 @@ def random_views(
     ]
 
 
-def network_inputs(model: Model, images: list[jax.Array]) -> jax.Array:
-    """Preprocesses and joins pictures of several kinds: [b, size, size, 3] float32."""
-    return jnp.concatenate([model.backbone.preprocess(x) for x in images])
-
-
 def _joined(batch: Mapping[str, Mapping[str, Any]], name: str) -> jax.Array:
     return jnp.concatenate([one[name] for _, one in sorted(batch.items())])
 
@@ -193,7 +188,7 @@ def summed_gradients(
         inputs, start = batch[KEPT][KEPT], config.trainable.start
     else:
         images = random_views(model, batch, config.seed, state.step, config.hand)
-        inputs, start = network_inputs(model, images), INPUT
+        inputs, start = model.backbone.inputs(images), INPUT
 
     def loss(trained: Params, shown: _Shown) -> tuple[jax.Array, Metrics]:
         learning = model.replace(params=model.params | trained)
@@ -279,7 +274,7 @@ def held_out_step(model: Model, batch: Mapping[str, Mapping[str, Any]]) -> Metri
       batches in the data's order have no pairs to compare.
     """
     images = [model.plain_view(one) for _, one in sorted(batch.items())]
-    logits, activations = model.apply(network_inputs(model, images))
+    logits, activations = model.apply(model.backbone.inputs(images))
     features = model.features(activations, model.backbone.default_feature)
     labels, weights = _joined(batch, "label"), _joined(batch, "weight")
     return across_devices(summed_metrics(LOSSES["softmax"], logits, features, labels, weights))

@@ -21,7 +21,6 @@ from dsf_jax.training.step import (
     StepConfig,
     TrainState,
     init_state,
-    network_inputs,
     random_views,
 )
 from dsf_jax.training.step import (
@@ -132,7 +131,7 @@ def first_inputs(model: Model, batch: TrainingBatch) -> tuple[np.ndarray, np.nda
     """Makes what the network sees in the first step on a batch: inputs [b, h, w, 3], labels [b]."""
     views = jax.jit(lambda batch: random_views(model, batch, SEED, jnp.int32(0)))(batch)
     labels = np.concatenate([one["label"] for _, one in sorted(batch.items())])
-    return np.asarray(network_inputs(model, views)), labels
+    return np.asarray(model.backbone.inputs(views)), labels
 
 
 class Stepper:
