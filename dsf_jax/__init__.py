@@ -103,6 +103,7 @@ gallery.embedder         photos -> features, and the network that they are of
 gallery.projection       features reduced by principal component analysis
 gallery.store_config     what a gallery's vectors are, as JSON
 gallery.storage_errors   what the storage library raises -> errors of one line
+gallery.sql              conditions in SQL, as the store takes them
 gallery.store            a gallery's rows on disk or in an object store
 gallery.listing          its files, and the pictures that they hold, each content once
 gallery.shared_lock      many readers at a time, or one writer

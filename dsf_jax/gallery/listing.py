@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dsf_jax.gallery.crawl import one_form
-from dsf_jax.gallery.store import LISTED_COLUMNS, Store, sql_in, sql_string
+from dsf_jax.gallery.sql import sql_in, sql_string
+from dsf_jax.gallery.store import LISTED_COLUMNS, Store
 
 MAX_NAMED = 20  # labels that a message lists
 

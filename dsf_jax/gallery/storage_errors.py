@@ -15,7 +15,7 @@ _NO_LINKS = re.compile(
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 _DAMAGED = re.compile(
     r"fill whole buffer|Invalid range|does not appear to be|invalid magic|[Cc]orrupt|out of bounds"
-    r"|decod|unexpected end|failed to parse|Invalid input|protobuf"
+    r"|decod|unexpected end|failed to parse|Invalid input|protobuf|file size is too small"
 )
 _SOURCE_PLACE = re.compile(r",? ?\S*\.rs:\d+(?::\d+)?")  # where the library was built
 _WINDOWS = {5: errno.EACCES, 19: errno.EROFS, 39: errno.ENOSPC, 112: errno.ENOSPC}

@@ -19,6 +19,7 @@ import numpy as np
 
 from dsf_jax.data.picture_folders import is_system_folder
 from dsf_jax.gallery.projection import Projection
+from dsf_jax.gallery.sql import sql_in
 from dsf_jax.gallery.storage_errors import damaged, storage_errors
 from dsf_jax.gallery.store_config import StoreConfig, made_again, unknown_format
 
@@ -226,16 +227,21 @@ class Store:
         """Reads the projection; None where none has been learned yet.
 
         Raises:
-          OSError: when there are rows, which are stored after it.
+          OSError: when it is damaged, or there are rows, which are stored after it.
         """
         try:
-            found = self._database.open_table(PROJECTION).to_arrow()
+            with storage_errors(self.uri):
+                found = self._database.open_table(PROJECTION).to_arrow()
         except ValueError as error:
             if len(self):
                 missing = f"its projection, {PROJECTION}.lance, is missing"
                 raise damaged(self.uri, missing) from error
             return None
-        return Projection.from_bytes(found["content"][0].as_py())
+        try:
+            return Projection.from_bytes(found["content"][0].as_py())
+        except Exception as error:  # what NumPy and zipfile raise for damage is of many types
+            unread = f"its projection, {PROJECTION}.lance, cannot be read"
+            raise damaged(self.uri, unread) from error
 
     def keep_projection(self, projection: Projection) -> Projection:
         """Stores a projection unless another process was first; returns the stored one."""
@@ -341,16 +347,6 @@ def is_local(uri: str) -> bool:
 def local_path(uri: str) -> pathlib.Path:
     """Returns the folder that a local URI names."""
     return pathlib.Path(uri).expanduser().absolute()
-
-
-def sql_in(column: str, values: Sequence[str]) -> str:
-    """Formats the SQL condition that a column has one of some values."""
-    return f"{column} IN ({', '.join(map(sql_string, values))})"
-
-
-def sql_string(value: str) -> str:
-    """Formats a text as an SQL string."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _connect(uri: str) -> "lancedb.DBConnection":

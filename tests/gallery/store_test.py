@@ -111,6 +111,26 @@ def test_a_damaged_gallery_says_so_and_what_to_do(tmp_path, folder, how):
         assert f"(pictures.lance/data/{file.name})" in line
 
 
+@pytest.mark.parametrize("file", ["data/*.lance", "_versions/*.manifest"])
+@pytest.mark.parametrize("how", ["missing", "empty", "cut", "zeros"])
+def test_a_damaged_projection_says_so_and_what_to_do(tmp_path, folder, how, file):
+    uri = tmp_path / "gallery"
+    Gallery.create(uri, EMBEDDER, dimensions=3).sync(folder)
+    (path,) = (uri / "projection.lance").glob(file)
+    content = path.read_bytes()
+    path.unlink()
+    if how != "missing":
+        path.write_bytes({"empty": b"", "cut": content[:90], "zeros": bytes(len(content))}[how])
+    save(folder / "new.png", 99)
+    gallery = Gallery.open(uri, EMBEDDER)
+    for method in (lambda: gallery.sync(folder), lambda: gallery.search(feature(0), 1)):
+        with pytest.raises(OSError) as caught:
+            method()
+        line = str(caught.value)
+        assert line.startswith(f"{uri} is damaged") and "; restore it from a copy, or make" in line
+        assert not any(word in line for word in ("cargo", "rustc", ".rs:", "\n"))
+
+
 def raised(text, kind=RuntimeError):
     with pytest.raises(OSError) as caught, storage_errors.storage_errors("/g"):
         raise kind(text)
