@@ -56,6 +56,8 @@ DANGLING = Kind("links that lead nowhere")
 READ_ALREADY = Kind("links to folders that are read already")
 SPECIAL = Kind("neither files nor folders")
 NUM_NAMED = 3  # paths that a message names
+# What a system answers for a path at which there is nothing; ELOOP is a link that leads to itself.
+NOWHERE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP))
 
 
 class FolderListing(NamedTuple):
@@ -257,10 +259,8 @@ class _Walk:
         if entry.is_symlink():
             try:
                 path.stat()
-            except (FileNotFoundError, NotADirectoryError):
-                return self._pass_over(DANGLING, path)
             except OSError as error:
-                if error.errno != errno.ELOOP:
+                if error.errno not in NOWHERE:
                     raise
                 return self._pass_over(DANGLING, path)
             if entry.is_dir():

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from dsf_jax.data.mixtures import LEAST_SIDE, square_photo
-from dsf_jax.data.picture_folders import Kind, is_utf8, list_pictures, printable
+from dsf_jax.data.picture_folders import NOWHERE, Kind, is_utf8, list_pictures, printable
 from dsf_jax.data.picture_formats import MissingLibraryError
 from dsf_jax.data.pictures import decode_shrunk
 
@@ -135,8 +135,10 @@ def stat_file(path: pathlib.Path, root: pathlib.Path) -> PictureFile | None:
     """
     try:
         status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in NOWHERE:
+            return None
+        raise
     if not stat.S_ISREG(status.st_mode):
         return None
     folder = path.parent.relative_to(root).as_posix()

@@ -1,8 +1,9 @@
 """A gallery's store brought up to date with a folder of pictures, or with some files."""
 
+import functools
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from dsf_jax.data.picture_folders import (
     DANGLING,
@@ -32,7 +33,8 @@ def sync_folder(
     # Looked for again: writing may have taken hours, and a file that was missing may be back.
     missing.intersection_update(synchroniser.known)  # another process may have deleted some
     unwanted = _unwanted(missing, found)
-    lost = {path for path in missing - unwanted if _is_lost(pathlib.Path(path), found)}
+    names = functools.cache(_names)
+    lost = {path for path in missing - unwanted if _is_lost(pathlib.Path(path), found, names)}
     absent = {} if prune else _absent(lost, found, synchroniser)
     synchroniser.delete(unwanted | lost.difference(*absent.values()))
     synchroniser.compact()
@@ -92,16 +94,31 @@ def _unwanted(paths: Iterable[str], found: CrawlResult) -> set[str]:
     return {path for path in paths if is_unwanted(pathlib.Path(path))}
 
 
-def _is_lost(path: pathlib.Path, found: CrawlResult) -> bool:
-    """Returns whether a known file of a folder is there no more, as far as can be seen."""
+def _is_lost(
+    path: pathlib.Path, found: CrawlResult, names: Callable[[pathlib.Path], frozenset[str]]
+) -> bool:
+    """Returns whether a known file of a folder is there no more, as far as can be seen. `names` is
+    `_names`, perhaps remembered.
+    """
     if not path.is_relative_to(found.root):
         return False
     if any(path.is_relative_to(folder) for folder in found.unreadable):
         return False
     try:
-        return stat_file(path, found.root) is None
+        if stat_file(path, found.root) is None:
+            return True
+        # Disks that take upper and lower case, or Unicode's forms, for one answer for the name that a
+        # file had before it was renamed, too.
+        places = (path, *path.parents)
+        below = places[: places.index(found.root)]
+        return any(place.name not in names(place.parent) for place in reversed(below))
     except OSError:  # it is there, or a disk fails: what was stored of it stays
         return False
+
+
+def _names(folder: pathlib.Path) -> frozenset[str]:
+    """Returns the names of what lies in a folder, as they are spelt there."""
+    return frozenset(path.name for path in folder.iterdir())
 
 
 def _absent(

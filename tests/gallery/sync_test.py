@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from dsf_jax.data import picture_formats
-from dsf_jax.gallery import snapshot
+from dsf_jax.gallery import crawl as crawl_module
+from dsf_jax.gallery import snapshot, sync
 from dsf_jax.gallery.crawl import crawl, storable_time
 from dsf_jax.gallery.gallery import Gallery
 from tests.retrieval.gallery_member import EMBEDDER, D, save
@@ -253,3 +254,51 @@ def test_a_folder_that_is_read_by_another_link_leaves_no_old_picture(gallery, fo
     changes = gallery.sync(folder)
     assert (changes.added, changes.deleted, changes.absent) == (1, 1, ())
     assert found(gallery) == sorted(f"{folder}/{name}" for name in ("first/x.png", *NAMES))
+
+
+def test_a_link_that_leads_to_itself_is_one_that_leads_nowhere(gallery, folder, tmp_path):
+    """Its pictures stayed for ever, pruned or not, and nothing was said of them."""
+    save(tmp_path / "elsewhere/x.png", 50)
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    gallery.sync(folder)
+    (folder / "link").unlink()
+    (folder / "link").symlink_to(folder / "link")
+    changes = gallery.sync(folder)
+    assert changes.deleted == 0 and changes.absent == ((f"{folder}/link", 1),)
+    assert gallery.sync(folder, prune=True).deleted == 1 and len(gallery) == len(NAMES)
+
+
+@pytest.fixture
+def one_case(monkeypatch):
+    """Disks that take upper and lower case for one, as those of macOS and Windows, and forms of Unicode."""
+
+    def folded(name):
+        return unicodedata.normalize("NFC", str(name)).casefold()
+
+    def stat_file(path, root):
+        there = {folded(file): file for file in root.rglob("*")}
+        return crawl_module.stat_file(there.get(folded(path), path), root)
+
+    monkeypatch.setattr(sync, "stat_file", stat_file)
+
+
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        ("here/a.png", "here/A.PNG"),
+        ("here", "Here"),
+        ("here", unicodedata.normalize("NFD", "hére")),
+    ],
+)
+def test_a_name_of_another_case_is_another_name(gallery, folder, one_case, before, after):
+    """The disk answers for the old name too, whose row stayed: a copy, and a ghost when the file changed."""
+    if after.isascii():
+        (folder / before).rename(folder / after)
+    else:
+        (folder / before).rename(folder / unicodedata.normalize("NFC", after))
+        gallery.sync(folder)
+        (folder / unicodedata.normalize("NFC", after)).rename(folder / after)
+    changes = gallery.sync(folder)
+    assert changes.added == changes.reused == changes.deleted > 0 and changes.absent == ()
+    assert found(gallery) == sorted(str(file) for file in folder.rglob("*.*"))
+    assert gallery.contents().extra == 0
