@@ -21,6 +21,7 @@ import numpy as np
 from absl import flags
 
 from dsf_jax.data.drawings import Query
+from dsf_jax.data.files import expand_home
 from dsf_jax.data.picture_folders import (
     check_apart,
     list_pictures,
@@ -171,7 +172,7 @@ def _listed(folder: str) -> list[pathlib.Path]:
     pictures, passed_over, unreadable = list_pictures(folder, exclude=_EXCLUDE.value)
     for path in unreadable:
         print(unreadable_line(path), file=sys.stderr)
-    for line in missed_pictures(passed_over, pathlib.Path(folder).expanduser()):
+    for line in missed_pictures(passed_over, expand_home(folder)):
         print(line, file=sys.stderr)
     return pictures
 

@@ -97,6 +97,20 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
         raise
 
 
+def expand_home(path: str | os.PathLike[str]) -> pathlib.Path:
+    """Returns a path with the home folder in place of ~. The ~ of a user who is not known stays, where
+    pathlib raises a RuntimeError.
+    """
+    return pathlib.Path(os.path.expanduser(path))  # noqa: PTH111
+
+
+def real_path(path: str | os.PathLike[str]) -> pathlib.Path:
+    """Returns the absolute path that a path leads to, ~ expanded. A link that leads to itself stays, where
+    pathlib raises a RuntimeError.
+    """
+    return pathlib.Path(os.path.realpath(expand_home(path)))
+
+
 def user_cache() -> pathlib.Path | None:
     """Returns the folder of what may be made or fetched again, $XDG_CACHE_HOME/dsf_jax or
     ~/.cache/dsf_jax; None where the user has no home folder.

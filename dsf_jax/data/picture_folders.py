@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from dsf_jax.data.files import expand_home, real_path
 from dsf_jax.data.picture_formats import HEAD_BYTES, RAW_SUFFIXES, format_of, remedy
 from dsf_jax.data.pictures import SUFFIXES
 
@@ -92,7 +93,7 @@ def list_pictures(folder: str | os.PathLike[str], *, exclude: Sequence[str] = ()
     Raises:
       FileNotFoundError: when the folder does not exist or holds no picture.
     """
-    root = pathlib.Path(folder).expanduser()
+    root = expand_home(folder)
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder; name an existing folder of pictures")
     walk = _Walk(root, exclude)
@@ -104,7 +105,7 @@ def list_pictures(folder: str | os.PathLike[str], *, exclude: Sequence[str] = ()
 
 def check_apart(folders: Sequence[str | os.PathLike[str]]) -> None:
     """Raises ValueError when one of several folders lies in another, or is the same."""
-    places = [(pathlib.Path(os.path.realpath(os.path.expanduser(f))), f) for f in folders]  # noqa: PTH111
+    places = [(real_path(folder), folder) for folder in folders]
     for i, (place, folder) in enumerate(places):
         for j, (other, holder) in enumerate(places):
             if i != j and place.is_relative_to(other):

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from dsf_jax.data.files import real_path
 from dsf_jax.data.mixtures import LEAST_SIDE, square_photo
 from dsf_jax.data.picture_folders import NOWHERE, Kind, is_utf8, list_pictures, printable
 from dsf_jax.data.picture_formats import MissingLibraryError
@@ -109,7 +110,7 @@ def crawl(folder: str | os.PathLike[str], *, exclude: Sequence[str] = ()) -> Cra
       FileNotFoundError: when the folder does not exist or holds no picture: an empty folder is far more
         often a disk that is not mounted than a wish to forget all pictures.
     """
-    root = pathlib.Path(folder).expanduser().resolve()
+    root = real_path(folder)
     pictures, passed_over, unreadable = list_pictures(root, exclude=exclude)
     files: list[PictureFile] = []
     for path in pictures:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dsf_jax.data.files import expand_home
 from dsf_jax.data.picture_folders import is_system_folder
 from dsf_jax.gallery.projection import Projection
 from dsf_jax.gallery.sql import sql_in
@@ -346,7 +347,7 @@ def is_local(uri: str) -> bool:
 
 def local_path(uri: str) -> pathlib.Path:
     """Returns the folder that a local URI names."""
-    return pathlib.Path(uri).expanduser().absolute()
+    return expand_home(uri).absolute()
 
 
 def _connect(uri: str) -> "lancedb.DBConnection":

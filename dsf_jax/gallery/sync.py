@@ -5,6 +5,7 @@ import os
 import pathlib
 from collections.abc import Callable, Iterable
 
+from dsf_jax.data.files import expand_home, real_path
 from dsf_jax.data.picture_folders import (
     DANGLING,
     is_excluded,
@@ -48,7 +49,7 @@ def sync_files(
 ) -> Changes:
     """Adds files to a store or updates their rows: see `Gallery.add`."""
     synchroniser = Synchroniser(store, embedder, lambda line: None)
-    absolute = [pathlib.Path(path).expanduser().resolve() for path in paths]
+    absolute = [real_path(path) for path in paths]
     files = {path: _stat(path) for path in absolute}
     synchroniser.write([file for file in files.values() if file])
     synchroniser.delete(())
@@ -59,8 +60,8 @@ def sync_files(
 
 def remove_folder(store: Store, folder: str | os.PathLike[str]) -> int:
     """Removes the rows of a folder that need not exist: see `Gallery.remove`."""
-    named = pathlib.Path(folder).expanduser()
-    roots = {one_form(str(path)).rstrip(os.sep) for path in (named.absolute(), named.resolve())}
+    both = expand_home(folder).absolute(), real_path(folder)
+    roots = {one_form(str(path)).rstrip(os.sep) for path in both}
     paths = [
         path
         for path in store.columns(["path"])["path"].to_pylist()

@@ -12,7 +12,14 @@ import filelock
 import pytest
 
 from dsf_jax.data import files
-from dsf_jax.data.files import LOCK_FILE, directory_lock, read_text, write_atomic
+from dsf_jax.data.files import (
+    LOCK_FILE,
+    directory_lock,
+    expand_home,
+    read_text,
+    real_path,
+    write_atomic,
+)
 
 
 def names(folder):
@@ -211,3 +218,13 @@ def test_what_cannot_be_written_is_named_as_it_was_given(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space") as caught:
         write_atomic(tmp_path / "figure.png", b"x")
     assert caught.value.filename == str(tmp_path / "figure.png")
+
+
+def test_paths_of_unknown_users_and_of_links_to_themselves_stay(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "link").symlink_to("folder")
+    assert expand_home("~/x") == tmp_path / "x" and real_path("~/link") == tmp_path / "folder"
+    assert expand_home("~nobody at all/x") == pathlib.Path("~nobody at all/x")
+    assert real_path("loop") == tmp_path / "loop"

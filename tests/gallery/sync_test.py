@@ -302,3 +302,16 @@ def test_a_name_of_another_case_is_another_name(gallery, folder, one_case, befor
     assert changes.added == changes.reused == changes.deleted > 0 and changes.absent == ()
     assert found(gallery) == sorted(str(file) for file in folder.rglob("*.*"))
     assert gallery.contents().extra == 0
+
+
+@pytest.mark.parametrize("name", ["~nobody at all/x", "loop"])
+def test_paths_that_lead_nowhere_are_named(gallery, tmp_path, monkeypatch, name):
+    """They ended commands by a traceback of pathlib's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(FileNotFoundError, match=f"{name} is not a folder"):
+        gallery.sync(name)
+    with pytest.raises(FileNotFoundError, match=f"{name} holds no gallery"):
+        Gallery.open(name)
+    assert gallery.add([name]).failed == (f"{tmp_path / name} is not a file that can be read",)
+    assert gallery.remove(name) == 0

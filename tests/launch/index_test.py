@@ -84,6 +84,7 @@ def test_reduced_vectors_and_filters(launch, given, photos, sketch, tmp_path):  
     ("changes", "words"),
     [
         ({"photos": "/nowhere"}, ("/nowhere is not a folder",)),
+        ({"photos": "~nobody at all/x"}, ("~nobody at all/x is not a folder",)),
         ({"checkpoint": "/nowhere"}, ("/nowhere does not exist", "launch.train")),
         ({"layer": "L6"}, ("--layer=L6 differs from the L6+L7 that",)),
         ({"dimensions": 5}, ("--dimensions=5 differs from the 0 that",)),
