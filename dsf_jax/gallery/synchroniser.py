@@ -191,10 +191,25 @@ class Synchroniser:
         ]
         if new:
             features = self._embedder.features(np.stack([photo for _, photo in new]))
-            features = projection(features) if projection else features
-            for (content, _), vector in zip(new, features, strict=True):
-                embedded.append(_EmbeddedPicture(content._replace(photo=None), vector))
+            usable = self._finite([content.file for content, _ in new], features)
+            features = projection(features[usable]) if projection else features[usable]
+            for place, vector in zip(usable, features, strict=True):
+                embedded.append(_EmbeddedPicture(new[place][0]._replace(photo=None), vector))
         return embedded
+
+    def _finite(self, files: Sequence[PictureFile], features: np.ndarray) -> list[int]:
+        """Returns the places of files whose features [n, d] are numbers, and notes the others, by which
+        nothing can be compared.
+        """
+        finite = np.isfinite(features).all(axis=1)
+        for file, is_finite in zip(files, finite, strict=True):
+            if not is_finite:
+                reason = (
+                    f"{file.path}: its features are not finite; look at the picture, and at where the network "
+                    "came from"
+                )
+                self._note(UnreadableFile(file, reason, is_gone=False))
+        return np.flatnonzero(finite).tolist()
 
     def _copies(
         self, contents: Sequence[PictureContent]
@@ -237,13 +252,16 @@ class Synchroniser:
         with tqdm(total=len(some), unit="picture", desc="learning the projection") as bar:
             embedded = [x for batch in self._batches(some, bar) for x in self._embed(batch, None)]
         random.Random(0).shuffle(embedded)
-        self._failed.clear()  # they come again
+        failed, self._failed = sorted(self._failed), []  # they come again
         features = np.array([x.vector for x in embedded], np.float32)
         features = features.reshape(len(embedded), config.features)
         # If there are others, most pictures are not among those that it learns from.
         all_seen = len(some) == len(files)
         num_learned = len(features) if all_seen else len(features) * 3 // 4
-        learned = learn_projection(features[:num_learned], config.dimensions)
+        try:
+            learned = learn_projection(features[:num_learned], config.dimensions)
+        except ValueError as error:  # nothing else will name them
+            raise ValueError(f"{error}{_unread(failed)}") from error
         projection = self._store.keep_projection(learned)
         reduced = projection(features)
         judged = slice(0 if all_seen else num_learned, None)
@@ -285,6 +303,12 @@ class Synchroniser:
         self.known[path] = (content.id, content.file)
         self._ids.add(content.id)
         self._own.add(path)
+
+
+def _unread(failed: Sequence[str]) -> str:
+    """Formats how many files could not be read, as the end of a message, and why the first could not."""
+    more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+    return f"; {len(failed)} files could not be read: {failed[0]}{more}" if failed else ""
 
 
 def _recall_line(full: np.ndarray, reduced: np.ndarray, dtype: str) -> str:

@@ -169,3 +169,38 @@ def test_a_file_that_holds_no_picture_any_more_leaves_by_add_too(tmp_path, folde
     (folder / "0.png").write_text("no picture")
     assert gallery.add([folder / "0.png"]).deleted == 1
     assert len(gallery) == N - 1
+
+
+@pytest.mark.parametrize("dimensions", [0, 3])
+def test_a_picture_whose_features_are_not_finite_is_named_and_the_others_are_stored(
+    tmp_path, folder, dimensions
+):
+    """The store refused its whole batch, and with it all that came later, as a fault of the disk."""
+    odd = square_photo(np.asarray(Image.open(folder / "3.png")))
+
+    def embed(photos):
+        is_odd = (photos == odd).all(axis=(1, 2, 3))
+        return np.where(is_odd[:, None], np.nan, coarse(photos))
+
+    embedder = EMBEDDER._replace(embed_photos=embed)
+    gallery = Gallery.create(tmp_path / "gallery", embedder, dimensions=dimensions)
+    for added in (N - 1, 0):
+        changes = gallery.sync(folder)
+        assert changes.added == added and changes.unchanged == N - 1 - added
+        (line,) = changes.failed
+        assert line.startswith(f"{folder / '3.png'}: its features are not finite; look at")
+    (folder / "3.png").unlink()
+    check_each_finds_itself(gallery)
+
+
+def test_pictures_that_cannot_be_read_are_named_where_too_few_are_left_to_learn_from(
+    tmp_path, folder
+):
+    for seed in range(2, N):
+        (folder / f"{seed}.png").write_bytes(b"\x89PNG damaged")
+    gallery = Gallery.create(tmp_path / "gallery", EMBEDDER, dimensions=3)
+    words = (
+        rf"from 2 pictures .*; {N - 2} files could not be read: {folder / '2.png'} .*, and 5 more"
+    )
+    with pytest.raises(ValueError, match=words):
+        gallery.sync(folder)
