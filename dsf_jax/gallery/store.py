@@ -131,9 +131,11 @@ class Store:
             query = self._pictures.take_row_ids(row_ids.tolist())
             return query.select(list(names)).with_row_id().to_arrow()
 
-    def rows_where(self, column: str, values: Sequence[str]) -> pa.Table:
-        """Reads all columns of the rows with one of some values in a column."""
-        return self.columns(self._pictures.schema.names, where=sql_in(column, values))
+    def one_of_each(self, ids: Sequence[str]) -> pa.Table:
+        """Reads all columns of one row of each of some pictures, however many files hold it."""
+        found = self.columns(["id"], where=sql_in("id", ids))
+        rows = dict(zip(found["id"].to_pylist(), found["_rowid"].to_pylist(), strict=True))
+        return self.take(np.array(list(rows.values()), np.int64), self._pictures.schema.names)
 
     def put(self, rows: Mapping[str, Sequence[Any]], vectors: np.ndarray) -> int:
         """Commits rows atomically: new paths are added, known ones replaced.

@@ -220,7 +220,7 @@ class Synchroniser:
         if not contents:
             return [], []
         self._catch_up()  # an older version may have been tidied away
-        stored = self._store.rows_where("id", sorted({content.id for content in contents}))
+        stored = self._store.one_of_each(sorted({content.id for content in contents}))
         by_id = {key: row for row, key in enumerate(stored["id"].to_pylist())}
         copies, others = [], []
         for content in contents:

@@ -31,6 +31,11 @@ def gallery(folder, tmp_path):
     return made
 
 
+def all_of(store, where):
+    """Rows of a store, to be put again."""
+    return store.columns(store._pictures.schema.names, where=where).drop(["_rowid"]).to_pydict()
+
+
 def found(gallery, **filters):
     (neighbours,) = gallery.nearest(np.zeros((1, D), np.float32), 99, **filters)
     return sorted(neighbour.picture.path for neighbour in neighbours)
@@ -95,7 +100,7 @@ def test_thumbnails_of_a_network_disk_that_an_earlier_version_indexed_go(gallery
     gallery.sync(folder)
     store = gallery._snapshot.store
     save(folder / "here/@eaDir/x.png", 61)
-    rows = store.rows_where("folder", ["here/thumbs"]).drop(["_rowid"]).to_pydict()
+    rows = all_of(store, "folder = 'here/thumbs'")
     vectors = np.array(rows.pop("vector"), np.float32)
     rows["path"] = [f"{folder}/here/@eaDir/x.png"]
     store.put(rows, vectors)
@@ -196,7 +201,7 @@ def test_rows_of_an_earlier_version_are_found_and_brought_to_one_form(tmp_path, 
     gallery = Gallery.create(tmp_path / "gallery", EMBEDDER)
     gallery.sync(tmp_path / "photos")
     store = gallery._snapshot.store.latest()
-    rows = store.rows_where("label", ["café"]).drop(["_rowid"]).to_pydict()
+    rows = all_of(store, "label = 'café'")
     vectors = np.array(rows.pop("vector"), np.float32)
     store.put(rows | {"label": [name], "folder": [name]}, vectors)
     gallery.refresh()
