@@ -59,15 +59,12 @@ def network_embedder(
 
     Args:
       model: network with its parameters.
-      layer: name of a feature of the model's backbone; None takes its default.
+      layer: name of a feature of the model's backbone; None takes its default. An unknown one is an error
+        when it is computed: a gallery of another network, which has that feature, is said to be that.
       batch_size: pictures per batch, at most.
       name: run that the model was read from; for people to read.
-
-    Raises:
-      ValueError: for an unknown feature.
     """
     layer = layer or model.default_feature
-    model.backbone.feature(layer)  # checks the name
     digest = model.digest()
     model = jax.device_put(model)
 

@@ -22,13 +22,13 @@ def test_the_embedder_of_a_network(monkeypatch):
     photos = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), np.uint8)
     found = network_embedder(model).embed_photos(photos)
     np.testing.assert_array_equal(found, features.embed(model, {"photo": photos}, layer="L7"))
+    with pytest.raises(ValueError, match="layer='L8' is unknown; choose one of"):
+        network_embedder(model, layer="L8").features(photos)
     monkeypatch.setattr(embedder, "embed", embed)
     made = network_embedder(model, layer="L1", batch_size=2)
     assert made.embed_photos(photos).shape == (2, 3)
     assert asked == [(model.config, (2, 256, 256, 3), "L1")]
     assert made[:2] == (model.digest(), "L1") and made[3:5] == (2, "tiny")
-    with pytest.raises(ValueError, match="layer='L8' is unknown"):
-        network_embedder(model, layer="L8")
 
 
 @pytest.mark.parametrize(

@@ -86,3 +86,7 @@ def test_a_gallery_names_its_network_by_the_digest_of_today_or_of_before(tmp_pat
     for name in ("former", "today"):
         with pytest.raises(ValueError, match=r"features of the network .*; name the checkpoint"):
             Gallery.open(tmp_path / name, network_embedder(other))
+    with pytest.raises(
+        ValueError, match=r"holds L7 .* runs/own of .*, not L8 of runs/own of .*; n"
+    ):
+        Gallery.open(tmp_path / "named", network_embedder(model, layer="L8", name="runs/own"))

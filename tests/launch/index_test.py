@@ -8,6 +8,9 @@ import pytest
 from PIL import Image
 
 from dsf_jax.gallery.gallery import Gallery
+from dsf_jax.models.model import ModelConfig, init_model
+from dsf_jax.training.checkpoints import save_model
+from tests.backbones import TWO_LAYERS
 from tests.launch.scripts import wait_for
 from tests.launch.search_test import photos, ranking, sketch  # noqa: F401
 
@@ -99,6 +102,17 @@ def test_what_is_wrong_is_named(changes, words, launch, given, indexed):
 def test_a_gallery_of_another_network(launch, given, indexed, port, sketch):  # noqa: F811
     flags = {"checkpoint": port[1], "gallery": given["gallery"], "sketch": sketch}
     launch("search", **flags).failed("features of the network", "name the checkpoint")
+
+
+def test_a_gallery_of_a_network_without_the_feature(launch, given, indexed, sketch, tmp_path):  # noqa: F811
+    """It is said to be of another network, not that a feature is unknown which nobody has named."""
+    config = ModelConfig(TWO_LAYERS.name, ("one", "two"), TWO_LAYERS.size, ())
+    save_model(tmp_path / "other", init_model(config, seed=0))
+    flags = {"checkpoint": tmp_path / "other", "gallery": given["gallery"]}
+    words = (f"of the network {given['checkpoint']}, not", f"of {tmp_path}/other; name the checkp")
+    launch("search", sketch=sketch, **flags).failed(*words)
+    launch("index", photos=given["photos"], **flags).failed(*words)
+    launch("serve", port=0, **flags).failed(*words)
 
 
 @pytest.mark.parametrize("both", [False, True])
