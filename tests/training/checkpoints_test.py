@@ -283,6 +283,15 @@ def test_near_misses_of_a_runs_name_are_told(tmp_path):
     assert "did you mean" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["quickstart", "quickstart/efficientnet-lite0"])
+def test_a_quickstart_that_was_stopped_is_to_be_run_whatever_lies_beside_it(tmp_path, name):
+    for other in ("start", "quickstart2", "quickstart/efficientnet-lite1"):
+        save_model(tmp_path / "runs" / other, odd_model())
+    with pytest.raises(FileNotFoundError, match=r"make it with `make quickstart`") as caught:
+        load_model(tmp_path / "runs" / name)
+    assert "did you mean" not in str(caught.value)
+
+
 def test_what_orbax_says_of_every_checkpoint_that_is_read_is_not_repeated(tmp_path, caplog):
     save_model(tmp_path, odd_model())
     load_model(tmp_path)
