@@ -175,9 +175,10 @@ class Listing:
             if label not in known:
                 names = list(known)
                 more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+                choice = f"choose one of {', '.join(names[:MAX_NAMED])}{more}"
+                none = "no picture of it has a label, the name of its sub-folder: omit labels"
                 raise UnknownLabelError(
-                    f"label={label!r} is not in {self._uri}; choose one of "
-                    f"{', '.join(names[:MAX_NAMED])}{more}"
+                    f"label={label!r} is not in {self._uri}; {choice if names else none}"
                 )
 
 

@@ -395,6 +395,12 @@ def test_what_is_refused(gallery, folder, tmp_path):
         gallery.search(feature(0), 0)
     with pytest.raises(ValueError, match=r"label='cat' is not in .* choose one of cats, dogs"):
         gallery.search(feature(0), 1, labels=["cat"])
+    (tmp_path / "flat").mkdir()
+    save(tmp_path / "flat" / "a.png", 1)
+    flat = Gallery.create(tmp_path / "of_flat", EMBEDDER)
+    flat.sync(tmp_path / "flat")
+    with pytest.raises(ValueError, match=r"label='cat' is not in .*; no picture of it has a label"):
+        flat.search(feature(0), 1, labels=["cat"])
     with pytest.raises(ValueError, match="folder='dog' holds no picture"):
         gallery.search(feature(0), 1, folder="dog")
     (tmp_path / "gallery/pictures.lance/_versions").rename(tmp_path / "gone")
