@@ -127,7 +127,7 @@ def main() -> None:
             if duplicates
             else ""
         )
-        print(f"{rank:3d}  {distance:.4f}  {path}{more}")
+        print(f"{rank:3d}  {distance:.4f}  {printable(path)}{more}")
     if far and _WARN_FAR.value:
         common.note("nothing near here: these are the least far")
     if figure and sketch:

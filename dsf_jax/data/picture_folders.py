@@ -6,6 +6,7 @@ import errno
 import fnmatch
 import os
 import pathlib
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -59,6 +60,7 @@ SPECIAL = Kind("neither files nor folders")
 NUM_NAMED = 3  # paths that a message names
 # What a system answers for a path at which there is nothing; ELOOP is a link that leads to itself.
 NOWHERE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP))
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class FolderListing(NamedTuple):
@@ -158,8 +160,9 @@ def is_utf8(name: str) -> bool:
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    """Formats a path, whose name need not be text everywhere, for a message."""
-    return os.fsencode(path).decode(errors="backslashreplace")
+    """Formats a path, whose name need not be text everywhere nor of one line, for a message."""
+    text = os.fsencode(path).decode(errors="backslashreplace")
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def unreadable_line(path: str | os.PathLike[str]) -> str:

@@ -258,6 +258,8 @@ def test_names_that_are_no_text_can_be_printed(tmp_path):
     for text in (line, summary(found.passed_over, tmp_path)):
         text.encode()
     assert printable("é") == "é" != unicodedata.normalize("NFD", "é")
+    # One path is one line, and no name steers a terminal.
+    assert printable("a\nb\x1b[2J\x7f 猫") == r"a\nb\x1b[2J\x7f 猫"
 
 
 def test_what_is_excluded_is_passed_over_and_counted(tmp_path):

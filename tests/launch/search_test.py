@@ -1,5 +1,6 @@
 """launch.search: a ranked list, or the picture that stands in its way."""
 
+import os
 import re
 import shutil
 import struct
@@ -65,6 +66,16 @@ def test_a_ranking(launch, given, photos, tmp_path):
         assert image.format == "PNG"
     shorter = ranking(launch("search", top=2, **given).succeeded())
     assert shorter == told[:2]
+
+
+def test_a_result_is_a_line_whatever_its_name(launch, given, photos, tmp_path):
+    (tmp_path / "odd").mkdir()
+    names = {b"two\nlines.png": r"two\nlines.png", b"latin\xfc.png": r"latin\xfc.png"}
+    for name in names:
+        shutil.copy(photos / "red.png", os.fsencode(tmp_path / "odd") + b"/" + name)
+    flags = given | {"photos": tmp_path / "odd", "duplicates": "separate"}
+    told = ranking(launch("search", **flags).succeeded())
+    assert {path for *_, path in told} == {f"{tmp_path}/odd/{name}" for name in names.values()}
 
 
 def test_a_drawing_with_its_mirror_image(launch, given):
