@@ -224,6 +224,8 @@ def test_what_is_missing_is_named_with_the_way_to_it(flags, words, launch, tmp_p
     ).succeeded()
     assert all(word in told for word in words), told
     assert "needs the model S/fold0, S/fold1, S/fold2, train it with" in told
+    for row in told.splitlines():
+        assert row.count("needs tu_berlin/sketch") <= 1, "each thing that is missing is said once"
     assert not (tmp_path / "runs").exists()
 
 
