@@ -291,6 +291,11 @@ def _stop_signals(watchdog: Watchdog | None) -> Iterator[list[int]]:
 
 
 def held_out_accuracy(run_dir: str | os.PathLike[str]) -> float | None:
-    """Returns a run's last accuracy on held-out data, or None where none was taken."""
-    taken = [x for x in read_metrics(run_dir) if checkpoints.SCORE in x]
-    return taken[-1][checkpoints.SCORE] if taken else None
+    """Returns a run's accuracy on held-out data after its last step, or None where none was taken then."""
+    lines = read_metrics(run_dir)
+    taken = [x for x in lines if checkpoints.SCORE in x]
+    # A run that goes on without held-out data has the score of an earlier step, which is not its own.
+    if not taken or taken[-1]["step"] < max(x["step"] for x in lines):
+        return None
+    accuracy: float = taken[-1][checkpoints.SCORE]
+    return accuracy
