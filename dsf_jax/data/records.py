@@ -217,8 +217,8 @@ def open_dataset(data_dir: str | Path, name: str, split: str) -> DataSet:
     if name not in folders:
         there = ", ".join(sorted(folders)) if Path(data_dir).is_dir() else "no such folder"
         raise FileNotFoundError(
-            f"no data set {name!r} in {data_dir} (there: {there or 'nothing'}); build it with "
-            f"`{_build_command(name, data_dir)}`"
+            f"no data set {name!r} in {data_dir} (there: {there or 'nothing'}); {'name one of these, or ' if folders else ''}"
+            f"build it with `{_build_command(name, data_dir)}`"
         )
     return DataSet(folders[name], split)
 
