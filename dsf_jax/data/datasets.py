@@ -190,10 +190,16 @@ def read_folds(data_dir: str, datasets: Sequence[str]) -> Folds:
         name: sum(split.startswith("fold") for split in splits.get(name, ())) for name in plain
     }
     counts = {*numbers.values()}
-    if len(counts - {0}) != 1:
+    if not counts - {0}:
         raise ValueError(
-            f"of {', '.join(datasets)}, those that are to be trained by folds must be cut into as many "
-            f"folds as one another, and named without a split; they have {sorted(counts)}"
+            f"none of {', '.join(datasets)} is cut into folds and named without a split; train without "
+            "folds, or name a data set that has them, as tu_berlin/sketch"
+        )
+    if len(counts - {0}) > 1:
+        raise ValueError(
+            f"of {', '.join(datasets)}, those that are cut into folds must be cut into as many as one "
+            f"another, and have {', '.join(f'{name} {n}' for name, n in numbers.items() if n)}; name a split of "
+            "those that are not to be trained by folds"
         )
     return Folds(tuple(datasets), frozenset(n for n in plain if numbers[n]), max(counts))
 

@@ -106,7 +106,7 @@ def test_running_again_changes_nothing(launch, tiny_run, tiny_training):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"datasets": "openmoji/sketchh"}, ("'openmoji/sketchh'", "openmoji/sketch", "build it with")),
+        ({"datasets": "openmoji/sketchh"}, ("'openmoji/sketchh'", "openmoji/sketch", "; name one of these, or build it with")),
         (
             {"datasets": "openmoji/sketch"},
             ("S+I+E needs the domain photo and edge", "openmoji/sketch (sketch)"),
@@ -121,7 +121,7 @@ def test_running_again_changes_nothing(launch, tiny_run, tiny_training):
         ({"repeat": "/nowhere"}, ("/nowhere/config.json is not there", "name the folder of a run")),
         ({"held_out": "openmoji/sketch:val"}, ("no split 'val'", "train, test")),
         ({"held_out": "openmoji/sketch:test"}, ("none of the examples", "choose data sets")),
-        ({"fold": "0"}, ("must be cut into as many folds", "openmoji/sketch", "they have [0]")),
+        ({"fold": "0"}, ("none of openmoji/sketch", "is cut into folds", "; train without")),
         ({"fold": "0", "held_out": "openmoji/sketch:test"}, ("--fold holds its own fold out",)),
         ({"pen": "thick"}, ("--pen=thick is neither a width in pixels nor binary", "give one")),
         ({"pen": 9}, ("pen=9.0 must lie between 0.0 (binary) and 4.0 pixels", "choose another")),
