@@ -51,8 +51,11 @@ class Filter(NamedTuple):
     folder: str | None = None
 
     def in_one_form(self) -> "Filter":
-        """Returns it with names in NFC, as files are listed."""
-        return Filter(tuple(map(one_form, self.labels)), one_form(self.folder or "") or None)
+        """Returns it with names in NFC, and without the slash that shells write behind a folder's, as
+        files are listed.
+        """
+        folder = one_form(self.folder or "").rstrip("/")
+        return Filter(tuple(map(one_form, self.labels)), folder or None)
 
     def condition(self) -> str | None:
         """Formats it as a condition in SQL, on names in either of Unicode's usual forms; None for all."""
@@ -164,7 +167,7 @@ class Listing:
             if not pc.any(masks[-1]).as_py():
                 raise ValueError(
                     f"folder={filter.folder!r} holds no picture of {self._uri}; name one relative to "
-                    "the folder that was synced, without a slash at its end"
+                    "the folder that was indexed"
                 )
         mask: np.ndarray = (masks[0] if len(masks) == 1 else pc.and_(*masks)).to_numpy()
         return mask
