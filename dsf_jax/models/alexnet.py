@@ -108,6 +108,11 @@ class AlexNet(nn.Module):
     dropout_rate: float = 0.5
     dtype: Any = jnp.float32
 
+    @property
+    def grey_layer(self) -> str | None:
+        """Returns conv1 where it has no padding; see `Backbone.grey_layer`."""
+        return None if ARCHITECTURES[self.variant].convs[0].padding else "conv1"
+
     @nn.compact
     def __call__(
         self, inputs: jax.Array, dropout_keys: jax.Array | None = None, start: str = INPUT
@@ -302,7 +307,6 @@ CAFFE = _backbone(
     weight_names={layer: (layer,) for layer in _NAMES},
     torch_names=_CAFFE_IN_TORCH,
     caffe_network="AlexNet",
-    grey_layer="conv1",
 )
 TORCHVISION = _backbone(
     "torchvision",

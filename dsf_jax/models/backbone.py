@@ -111,9 +111,6 @@ class Backbone:
       images_at_once: most images that a training step on CPUs passes the network at once, where their
         maps do better in the cache; None for as many as a batch has.
       under_embedding: the form of it that an embedding stands above, where that is another.
-      grey_layer: name of the first layer, where that is a convolution with a bias and without padding:
-        it sees grey pictures, whose three channels say the same, as one channel, in a third of the
-        time; None for a layer that takes all channels of every picture.
     """
 
     name: str
@@ -138,7 +135,14 @@ class Backbone:
     caffe_network: str | None = None
     images_at_once: int | None = None
     under_embedding: "Backbone | None" = None
-    grey_layer: str | None = None
+
+    @property
+    def grey_layer(self) -> str | None:
+        """Returns the name of the first layer, where the network says that it may see grey pictures, whose
+        three channels say the same, as one channel: a convolution with a bias and without padding.
+        """
+        layer: str | None = getattr(self.build(1), "grey_layer", None)
+        return layer
 
     @property
     def classifier(self) -> str:

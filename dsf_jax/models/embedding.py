@@ -34,6 +34,12 @@ class Embedded(nn.Module):
     trunk: nn.Module
     num_classes: int
 
+    @property
+    def grey_layer(self) -> str | None:
+        """Returns the trunk's; see `Backbone.grey_layer`."""
+        layer: str | None = getattr(self.trunk, "grey_layer", None)
+        return layer
+
     def setup(self) -> None:
         """Keeps the trunk's layers under their own names."""
         nn.share_scope(self, self.trunk)

@@ -117,6 +117,15 @@ def test_networks_that_fold_a_layer_are_the_same_for_grey(name):
         assert error(values, right[activation]) < 1e-5, activation
 
 
+def test_it_is_the_network_that_says_so():
+    """A record made from another's, with a network of its own, has nothing of that to take over."""
+    assert CAFFE.grey_layer == LAYER
+    assert BACKBONES["torchvision"].grey_layer is None  # its conv1 has padding
+    own = dataclasses.replace(CAFFE, build=BACKBONES["sketch_a_net"].build)
+    assert own.grey_layer is None
+    assert own.inputs([jnp.zeros((1, 8, 8), jnp.uint8)]).shape == (1, 8, 8, 3)
+
+
 @pytest.mark.parametrize("name", sorted(BACKBONES))
 def test_others_see_three_channels_of_a_drawing(name):
     backbone = BACKBONES[name]
