@@ -202,14 +202,15 @@ class Backbone:
           Parameters that give for [b, h, w, 1] of `inputs` what `params` give for the same pictures'
           [b, h, w, 3], to rounding.
         """
-        layer = params[str(self.grey_layer)]
+        name = str(self.grey_layer)
+        layer = params[name]
         kernel = layer["kernel"] / _along_channels(self.pixels.divisors())
         offset = _along_channels(self.pixels.mean_grey() - self.pixels.mean_colour())
         folded = {
             "kernel": kernel.sum(axis=2, keepdims=True),
             "bias": layer["bias"] + (kernel * offset).sum(axis=(0, 1, 2)),
         }
-        return params | {str(self.grey_layer): folded}
+        return params | {name: folded}
 
     def feature(self, name: str) -> Feature:
         """Returns the feature of this name; ValueError for an unknown one."""

@@ -95,8 +95,8 @@ def convolve_groups(x: jax.Array, kernel: jax.Array, conv: Conv) -> jax.Array:
     """
     plain = functools.partial(_in_turn, form=_convolution, conv=conv)
     if conv.kernel > 3:
-        colour = conv.stride > 1 and x.shape[-1] > 1  # of one channel, XLA's own is faster
-        by_image = _convolution_by_image if colour else _convolution_back_by_image
+        strided = conv.stride > 1 and x.shape[-1] > 1  # of one channel, XLA's own is faster
+        by_image = _convolution_by_image if strided else _convolution_back_by_image
         fast = functools.partial(_in_turn, form=by_image, conv=conv)
     elif _winograd_repays(kernel, conv):
         fast = functools.partial(_at_once, conv=conv)

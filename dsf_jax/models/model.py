@@ -156,7 +156,7 @@ class Model(flax.struct.PyTreeNode):
             len(self.class_names), dropout_rate=dropout_rate, dtype=self.dtype
         )
         params = self.params
-        if self.backbone.grey_layer and start == INPUT and inputs.shape[-1] == 1:
+        if start == INPUT and inputs.shape[-1] == 1 and self.backbone.grey_layer:
             params = self.backbone.seeing_grey(params)
         outputs: Any = module.apply({"params": params}, inputs, dropout_keys, start)
         return outputs

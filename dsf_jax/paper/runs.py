@@ -177,7 +177,7 @@ def _over_baselines(
     network.
     """
     if missing := missing_data(config, datasets):
-        return dict.fromkeys((*BASELINES, FISHER, POOL5), NotRun("; ".join(dict.fromkeys(missing))))
+        return dict.fromkeys((*BASELINES, FISHER, POOL5), _not_run(missing))
     found: dict[str, Outcome] = {name: make(HandCrafted(name), NO_LAYER) for name in BASELINES}
     try:
         fisher_vectors.check_installed()
@@ -197,7 +197,7 @@ def _over_runs(
 ) -> Mapping[str, ResultRecord] | NotRun:
     """Evaluates the models of all folds on the same data and joins what they give, name by name."""
     if missing := [*missing_data(config, datasets), *missing_runs(config, run)]:
-        return NotRun("; ".join(dict.fromkeys(missing)))
+        return _not_run(missing)
     folds = [make(_open_run(config, run, fold)) for fold in config.folds]
     return {name: over_folds([results[name] for results in folds]) for name in folds[0]}
 
@@ -205,7 +205,7 @@ def _over_runs(
 def _recognition(config: ReproductionConfig, run: str, sketches: str) -> Outcome:
     """Tests the model of each fold on its own fold."""
     if missing := [*missing_data(config, [sketches]), *missing_runs(config, run)]:
-        return NotRun("; ".join(dict.fromkeys(missing)))
+        return _not_run(missing)
     records = []
     for fold in config.folds:
         test = open_records(config.data_dir, sketches, f"fold{fold}")
@@ -214,6 +214,11 @@ def _recognition(config: ReproductionConfig, run: str, sketches: str) -> Outcome
         check_classes(named, test)
         records.append(evaluate.recognise(named, [test], results=config.results, fold=fold))
     return join_folds(records)
+
+
+def _not_run(missing: Sequence[str]) -> NotRun:
+    """Says each thing that is missing once: a run's data may be what it is evaluated on."""
+    return NotRun("; ".join(dict.fromkeys(missing)))
 
 
 def _linear(

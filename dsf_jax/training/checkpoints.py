@@ -379,10 +379,8 @@ def _checkpoint_folder(folder: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def _remedy(path: pathlib.Path) -> str:
-    """Says what to name or do where there is no checkpoint."""
-    own = pathlib.PurePath(quickstart.FOLDER)
-    # First: of a quickstart that was stopped, a folder of a similar name is not what was meant.
-    if any(path.parts[-len(run.parts) :] == run.parts for run in (own, own / quickstart.SECOND)):
+    """Says what to name or do instead; of a quickstart that was stopped, never a similar folder."""
+    if any(path.match(f"{quickstart.FOLDER}/{network}") for network in ("", quickstart.SECOND)):
         return f"make it with `make quickstart`, or python -m launch.quickstart; or {_MAKE}"
     there = path.parent.iterdir() if path.parent.is_dir() else ()
     runs = {child.name: child for child in there if _holds_checkpoint(child)}

@@ -33,9 +33,9 @@ def sketches():
     return grey
 
 
-def conv1(params, inputs, dtype=jnp.float32):
+def conv1(params, inputs):
     """What the network's first convolution gives."""
-    network = CAFFE.build(CLASSES, dropout_rate=0.0, dtype=dtype)
+    network = CAFFE.build(CLASSES, dropout_rate=0.0)
     zeros = {
         name: {key: jnp.zeros(one.shape, one.dtype) for key, one in layer.items()}
         for name, layer in jax.eval_shape(network.init, jax.random.key(0), inputs)["params"].items()
@@ -43,10 +43,10 @@ def conv1(params, inputs, dtype=jnp.float32):
     return network.apply({"params": zeros | params}, inputs)[1][LAYER]
 
 
-def both(backbone, params, images, dtype=jnp.float32):
+def both(backbone, params, images):
     """conv1 of grey pictures by one channel and by three."""
-    grey = conv1(backbone.seeing_grey(params), backbone.inputs([images]), dtype)
-    return np.asarray(grey), np.asarray(conv1(params, backbone.preprocess(images), dtype))
+    grey = conv1(backbone.seeing_grey(params), backbone.inputs([images]))
+    return np.asarray(grey), np.asarray(conv1(params, backbone.preprocess(images)))
 
 
 def error(ours, right):

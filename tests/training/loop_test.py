@@ -191,9 +191,8 @@ def test_held_out_data_is_scored_at_every_checkpoint_and_changes_nothing(straigh
         assert line["held_out_accuracy"] == pytest.approx(accuracy)
     assert loop.held_out_accuracy(tmp_path) == lines[20]["held_out_accuracy"]
     assert loop.held_out_accuracy(straight[1]) is None
-    with (tmp_path / "metrics.jsonl").open(
-        "a"
-    ) as log:  # as of a run that went on without that data
+    # As of a run that went on without that data:
+    with (tmp_path / "metrics.jsonl").open("a") as log:
         log.write('{"step": 24, "loss": 1.0}\n')
     assert loop.held_out_accuracy(tmp_path) is None, "that was another network's"
 
