@@ -6,6 +6,7 @@ them may learn by itself.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.typing import Initializer
+from jax import lax
 
 from dsf_jax.models.kernels import along_last_axis
 
@@ -166,11 +168,27 @@ def attention(
         product = nn.Dense(encoder.width, use_bias=bias, dtype=dtype, name=prefix + layer)(x)
         return product.reshape(*x.shape[:2], encoder.heads, -1)
 
-    mixed = jax.nn.dot_product_attention(
-        heads(queries, "query"), heads(tokens, "key"), heads(tokens, "value"), is_causal=causal
+    mixed = _mixed(
+        heads(queries, "query"), heads(tokens, "key"), heads(tokens, "value"), causal=causal
     )
     flat = mixed.reshape(*mixed.shape[:2], encoder.width)
     return nn.Dense(encoder.width, dtype=dtype, name=f"{prefix}output")(flat)
+
+
+def _mixed(queries: jax.Array, keys: jax.Array, values: jax.Array, *, causal: bool) -> jax.Array:
+    """Mixes values [b, n, h, c] by how alike their keys are to queries [b, m, h, c], head by head."""
+    # With one batch axis, and sums that divide last, XLA's CPU backend makes one loop of both products and what
+    # is between: a third of the time of jax.nn.dot_product_attention.
+    b, m, h, c = queries.shape
+    queries, values = (x.transpose(0, 2, 1, 3).reshape(b * h, -1, c) for x in (queries, values))
+    keys = keys.transpose(0, 2, 3, 1).reshape(b * h, c, -1)
+    logits = jnp.matmul(queries / math.sqrt(c), keys, preferred_element_type=jnp.float32)
+    if causal:
+        logits = jnp.where(jnp.tri(m, logits.shape[2], dtype=bool), logits, -jnp.inf)
+    weights = jnp.exp(logits - lax.stop_gradient(logits.max(axis=-1, keepdims=True)))
+    sums = weights.sum(axis=-1, keepdims=True)
+    mixed = jnp.matmul(weights.astype(values.dtype), values, preferred_element_type=jnp.float32)
+    return (mixed / sums).astype(values.dtype).reshape(b, h, m, c).transpose(0, 2, 1, 3)
 
 
 def perceptron(x: jax.Array, prefix: str, encoder: Encoder, dtype: Any) -> jax.Array:
