@@ -68,15 +68,21 @@ def build(name: str, data_dir: Path, *, overwrite: bool = False, **options: Any)
       ValueError: when what is there was built with other options or from other content, and is not
         to be overwritten.
     """
-    _recover(data_dir, name)
-    if overwrite:
-        _rebuild(name, data_dir, options)
-        return
-    builders = _builders(name, data_dir, options)
-    for builder in builders:
-        builder.check_unchanged()  # before any other is built
-        builder.notes.clear()  # they come again
-    _each(builders, _prepare_and_print)
+    existed = data_dir.exists()
+    try:
+        _recover(data_dir, name)
+        if overwrite:
+            _rebuild(name, data_dir, options)
+            return
+        builders = _builders(name, data_dir, options)
+        for builder in builders:
+            builder.check_unchanged()  # before any other is built
+            builder.notes.clear()  # they come again
+        _each(builders, _prepare_and_print)
+    finally:
+        if not existed:
+            with contextlib.suppress(OSError):  # it holds something, or was not made
+                data_dir.rmdir()
 
 
 def _builders(name: str, folder: Path, options: Mapping[str, Any]) -> list[Any]:

@@ -227,7 +227,19 @@ def test_nothing_usable_at_all_is_an_error(tmp_path):
     source = write_tree(tmp_path / "s", {f"sketches/a/{i}.png": b"" for i in range(3)})
     with pytest.raises(ValueError, match="nothing to build; skipped 3 files: 3 empty file"):
         build(NAME, tmp_path / "data", source=source, on_error="skip")
-    assert list_datasets(tmp_path / "data") == {}
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_refused_build_leaves_the_folder_of_data_as_it_was(overwrite, tmp_path):
+    source = write_tree(tmp_path / "s", {"sketches/a/0.png": b""})
+    data = tmp_path / "data"
+    for made_before in (False, True):
+        with pytest.raises(ValueError, match="empty file"):
+            build(NAME, data, source=source, overwrite=overwrite)
+        assert data.exists() is made_before
+        data.mkdir(exist_ok=True)
+    assert list(data.iterdir()) == []
 
 
 def test_folders_named_in_another_form_are_one_class(tmp_path):
