@@ -182,7 +182,7 @@ def _mixed(queries: jax.Array, keys: jax.Array, values: jax.Array, *, causal: bo
     b, m, h, c = queries.shape
     queries, values = (x.transpose(0, 2, 1, 3).reshape(b * h, -1, c) for x in (queries, values))
     keys = keys.transpose(0, 2, 3, 1).reshape(b * h, c, -1)
-    logits = jnp.matmul(queries / math.sqrt(c), keys, preferred_element_type=jnp.float32)
+    logits = jnp.matmul(queries, keys, preferred_element_type=jnp.float32) / math.sqrt(c)
     if causal:
         logits = jnp.where(jnp.tri(m, logits.shape[2], dtype=bool), logits, -jnp.inf)
     weights = jnp.exp(logits - lax.stop_gradient(logits.max(axis=-1, keepdims=True)))
