@@ -1,5 +1,6 @@
 """A block of a transformer beside one written in NumPy, and the shapes that are none."""
 
+import functools
 import math
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dsf_jax.models import transformer
 from dsf_jax.models.transformer import ACTIVATIONS, Encoder, encoder_block
 
 SHAPE = {"width": 6, "depth": 1, "heads": 2, "hidden": 5, "epsilon": 0.01}
@@ -86,6 +88,30 @@ def test_a_block_beside_numpy(own, causal):
     for one, own_found in zip(x, found, strict=True):
         expected = numpy_block(one, params, encoder, causal)
         np.testing.assert_allclose(own_found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.bfloat16, 2e-2)])
+@pytest.mark.parametrize(("asking", "causal"), [(7, False), (7, True), (1, False)])
+def test_attention_beside_jaxs_own(asking, causal, dtype, tolerance):
+    """With logits of some thousands too, whose exponentials no float holds, and its gradient."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    sizes = (asking, 7, 7)
+    drawn = [jax.random.normal(key, (2, n, 3, 5)) for key, n in zip(keys, sizes, strict=True)]
+    ours = functools.partial(transformer._mixed, causal=causal)
+    jaxs = functools.partial(jax.nn.dot_product_attention, is_causal=causal)
+    queries, others, values = drawn
+    for scale in (1.0, 50.0):
+        given = [x.astype(dtype) for x in (scale * queries, scale * others, values)]
+        found, right = ours(*given), jaxs(*given)
+        assert found.dtype == dtype
+        np.testing.assert_allclose(
+            found.astype(jnp.float32), right.astype(jnp.float32), atol=tolerance
+        )
+    for number in range(3):
+        steep = [
+            jax.grad(lambda *x, f=f: jnp.sum(jnp.sin(f(*x))), number)(*drawn) for f in (ours, jaxs)
+        ]
+        np.testing.assert_allclose(*steep, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
