@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dsf_jax.images.points import CANVAS, DARKEST
-from dsf_jax.images.resize import BINARY_PEN, WIDEST_PEN, check_pen, draw_points, pen_reach
+from dsf_jax.images.resize import BINARY_PEN, WIDEST_PEN, check_pen, draw_points
 
 WAVES = 6  # that a bend is the sum of
 SLOWEST, FASTEST = 0.5, 2.0  # waves per canvas side: slower ones only move, faster ones tremble
@@ -88,8 +88,8 @@ def drawn_by_hand(
         change = hand.pressure_spread * jax.random.uniform(pressure_key, minval=-1.0)
         points = _pressed(points, 1.0 + change)
     shift = bend(bend_key, points) * hand.bend if hand.bend else None
-    reach = pen_reach(pen + spread)
-    return draw_points(points, angle, flip, pen=width, reach=reach, size=size, shift=shift)
+    widest = pen + spread
+    return draw_points(points, angle, flip, pen=width, widest=widest, size=size, shift=shift)
 
 
 def _pressed(points: jax.Array, pressure: jax.Array) -> jax.Array:

@@ -21,7 +21,7 @@ SIZE = 227  # the input of Caffe's AlexNet
 LARGEST_SIZE = int(
     CANVAS / np.sqrt(2)
 )  # touching cells are up to sqrt(2) units apart: beyond this, strokes would tear
-PEN = 2.0  # width of the pen that networks are trained with, in pixels of the map
+PEN = 3.0  # width of the pen that networks are trained with, in pixels of the map
 WIDEST_PEN = 4.0
 BINARY_PEN = 0.0  # the paper's own form
 # Of a drawing with dark areas, which may have ten times as many, these are moved at a time.
@@ -92,16 +92,8 @@ def edge_preserving_resize(
     """
     check_pen(pen)
     return draw_points(
-        points, angle, flip, scale, pen=pen, reach=pen_reach(pen), size=size, polarity=polarity
+        points, angle, flip, scale, pen=pen, widest=pen, size=size, polarity=polarity
     )
-
-
-def pen_reach(pen: float) -> int:
-    """Returns how many pixels beside its own a point may darken; 0 for the binary pen."""
-    if pen == BINARY_PEN:
-        return 0
-    # A point lies up to reach + 1/2 from the centres of the pixels beyond.
-    return 1 if pen <= 2.0 else 2
 
 
 def draw_points(
@@ -111,7 +103,7 @@ def draw_points(
     scale: jax.Array | float = 1.0,
     *,
     pen: jax.Array | float,
-    reach: int,
+    widest: float,
     size: int,
     shift: jax.Array | None = None,
     polarity: Polarity = "black_on_white",
@@ -124,7 +116,7 @@ def draw_points(
       flip: see `edge_preserving_resize`.
       scale: see `edge_preserving_resize`.
       pen: [] width.
-      reach: `pen_reach` of the widest.
+      widest: greatest width that it may have; `BINARY_PEN` for the binary pen.
       size: see `edge_preserving_resize`.
       shift: [p, 2] float32 that the points are moved by before, in canvas sides; None for nothing.
       polarity: see `edge_preserving_resize`.
@@ -138,7 +130,7 @@ def draw_points(
     check_polarity(polarity)
     _check_size(size)
     chex.assert_shape(points, (None, {2, 3}))
-    ink = functools.partial(_inked, motion=(angle, flip, scale), pen=pen, reach=reach, size=size)
+    ink = functools.partial(_inked, motion=(angle, flip, scale), pen=pen, widest=widest, size=size)
     drawn = jnp.zeros(size * size, jnp.uint8)
     length = points.shape[0]
     # In an export it is a symbol, for a list of any length.
@@ -156,7 +148,7 @@ def _inked(
     *,
     motion: tuple[jax.Array | float, jax.Array | bool, jax.Array | float],
     pen: jax.Array | float,
-    reach: int,
+    widest: float,
     size: int,
 ) -> tuple[jax.Array, None]:
     """Draws points, and how far each is moved before, into a map [size * size] uint8 of darkness."""
@@ -168,7 +160,7 @@ def _inked(
     turned = _rotation(jnp.where(flip, -angle, angle), False)
     moved = jnp.matmul(shifted, turned.T, precision="highest") * scale
     dark = points[:, 2] if points.shape[1] == 3 else jnp.full(len(points), DARKEST)
-    pixels, darkness = _marks((moved + 0.5) * size, dark, pen, reach)
+    pixels, darkness = _marks((moved + 0.5) * size, dark, pen, widest)
     inside = jnp.all((pixels >= 0) & (pixels < size), axis=-1) & (points[None, :, 0] != PADDING)
     columns = jnp.where(flip, size - 1 - pixels[..., 0], pixels[..., 0])
     flat = jnp.where(inside, pixels[..., 1] * size + columns, size * size)
@@ -191,18 +183,25 @@ def _check_size(size: int) -> None:
 
 
 def _marks(
-    place: jax.Array, dark: jax.Array, pen: jax.Array | float, reach: int
+    place: jax.Array, dark: jax.Array, pen: jax.Array | float, widest: float
 ) -> tuple[jax.Array, jax.Array]:
     """Finds what a pen marks: the n pixels around each place [p, 2] of a map, [n, p, 2], and how dark it
     makes them, [n, p] uint8.
     """
-    around = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 2), axis=-1).reshape(-1, 1, 2)
-    pixels = jnp.floor(place).astype(jnp.int32)[None] + around
-    if not reach:
+    pixels = jnp.floor(place).astype(jnp.int32)[None] + _around(widest)[:, None]
+    if widest == BINARY_PEN:
         return pixels, jnp.full(pixels.shape[:2], DARKEST, jnp.uint8)
     distance = jnp.linalg.norm(pixels + 0.5 - place[None], axis=-1)
     profile = jnp.clip(pen / 2 + 0.5 - distance, 0.0, 1.0)
     return pixels, jnp.round(profile * dark[None]).astype(jnp.uint8)
+
+
+def _around(pen: float) -> np.ndarray:
+    """Lists the pixels that a point may darken, [n, 2] steps from its own; its own for the binary pen."""
+    steps = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 2), axis=-1).reshape(-1, 2)
+    # A point lies up to half a pixel from the middle of its own.
+    nearest = np.linalg.norm(np.maximum(np.abs(steps) - 0.5, 0), axis=1)
+    return steps[nearest < pen / 2 + 0.5]
 
 
 def _turned(image: jax.Array, rotation: jax.Array) -> jax.Array:

@@ -48,7 +48,7 @@ def input_forms(size: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     return {
         f"default: pen {PEN:g} wide, thinned, whole canvas, black on white": default,
         "pen 1 wide": functools.partial(default, pen=1.0),
-        "pen 3 wide": functools.partial(default, pen=3.0),
+        "pen 2 wide": functools.partial(default, pen=2.0),
         "binary map": functools.partial(default, pen=BINARY_PEN),
         "all equally dark": lambda image: drawn(points_from_image(image[..., 0])[:, :2]),
         "not thinned": lambda image: drawn(points_from_image(image[..., 0], thinned=False)),

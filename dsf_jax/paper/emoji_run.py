@@ -60,6 +60,7 @@ ALEXNET = Network(
     "torchvision",
     partial=True,
     config=TrainConfig(
+        pressure_spread=0.0,
         epochs=8,
         train_layers="fc",
         cached_views=2,
@@ -76,6 +77,7 @@ LITE0 = Network(
     "efficientnet-lite0",
     partial=False,
     config=TrainConfig(
+        pressure_spread=0.0,
         epochs=60,
         train_layers="head",
         loss="cosine",
@@ -86,6 +88,7 @@ LITE0 = Network(
         save_every=500,
     ),
 )
+PEN = 2.0  # with steady strokes: frozen trunks of photos find fewer emoji by wider outlines
 RECOGNISED = 40  # training classes that are recognised again: voting costs 18 forward passes each
 UNSEEN_ANGLE, UNSEEN_SCALE = 5.6, 0.9  # half way between two of the 18 views, and smaller
 SHOWN = 8  # queries in the picture of ranked results
@@ -129,6 +132,7 @@ def start_model(network: Network, mixture: Mixture) -> tuple[Model, PortReport]:
         partial=network.partial,
         seed=config.seed,
     )
+    model = model.replace(config=model.config._replace(pen=PEN))
     if network.partial:  # nothing of the classifier was loaded
         return model.replace(config=model.config._replace(class_names=names)), report
     if loss_named(config.loss).embedding:

@@ -24,7 +24,7 @@ from dsf_jax.data import quickstart
 from dsf_jax.models.model import Model, ModelConfig, init_model
 from dsf_jax.models.model_card import ModelCard, RetrievalScore
 from dsf_jax.training import card_files
-from dsf_jax.training.parallel import replicate, replication
+from dsf_jax.training.parallel import one_copy, replicate, replication
 from dsf_jax.training.step import TrainState
 
 FOLDER = "checkpoints"  # within a run directory
@@ -105,8 +105,8 @@ def save(
     checkpoints.save(
         step,
         args=ocp.args.Composite(
-            params=ocp.args.StandardSave(_storable(state.model.params)),
-            opt_state=ocp.args.StandardSave(_storable(state.opt_state)),
+            params=ocp.args.StandardSave(one_copy(state.model.params)),
+            opt_state=ocp.args.StandardSave(one_copy(state.opt_state)),
             model=_described(state.model),
         ),
         metrics=None if score is None else {SCORE: score},
@@ -117,13 +117,6 @@ def _described(model: Model) -> ocp.args.JsonSave:
     """Describes a checkpoint's parameters: what model they are of, and their digest."""
     told = {"fingerprint": model.digest(), "card": model.card._asdict()}
     return ocp.args.JsonSave(model.config.to_json() | told)
-
-
-def _storable(tree: Any) -> Any:
-    """What several processes hold alike passes through the host: orbax takes arrays of one process's
-    devices for a part of the whole.
-    """
-    return tree if jax.process_count() == 1 else jax.device_get(tree)
 
 
 def restore(checkpoints: ocp.CheckpointManager, like: TrainState) -> TrainState | None:

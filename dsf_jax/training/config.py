@@ -91,7 +91,7 @@ class TrainConfig:
     compute: Compute = "float32"
     pen_spread: float = 0.5
     bend: float = 0.0
-    pressure_spread: float = 0.0
+    pressure_spread: float = 0.4
     strokes_left_out: float = 0.0
     seed: int = 0
     save_every: int = 500

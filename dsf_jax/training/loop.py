@@ -133,7 +133,7 @@ def _train(
 ) -> Result:
     optimiser_config = config.optimiser_config(model.config, total_examples)
     step_config = _step_config(config, optimiser_config, model)
-    parallel_step = data_parallel(functools.partial(train_step, config=step_config))
+    parallel_step = _parallel_step(step_config)
     score = _scorer(held_out)
     steps = optimiser_config.steps
     with checkpoints.manager(run_dir / checkpoints.FOLDER, keep=config.keep) as saved:
@@ -172,6 +172,17 @@ def _train(
     return Result(state, finished=True)
 
 
+@functools.lru_cache(maxsize=4)
+def _parallel_step(config: StepConfig) -> Callable[..., Any]:
+    """Kept, so that folds that differ in their data alone compile one step."""
+    return data_parallel(functools.partial(train_step, config=config))
+
+
+@functools.cache
+def _parallel_score() -> Callable[..., Any]:
+    return data_parallel(held_out_step, donate=False)
+
+
 def _step_config(
     config: TrainConfig, optimiser_config: OptimiserConfig, model: Model
 ) -> StepConfig:
@@ -201,13 +212,12 @@ def _scorer(
     held_out: grain.MapDataset | None,
 ) -> Callable[[Model, int, MetricsLog], float | None]:
     """Returns what scores a model on the held-out data and logs it; nothing for no data."""
-    score_batch = data_parallel(held_out_step, donate=False)
 
     def score(model: Model, number: int, log: MetricsLog) -> float | None:
         if held_out is None:
             return None
         batches = prefetch(held_out, 0, len(held_out))
-        return log.held_out(number, [score_batch(model, split(batch)) for batch in batches])
+        return log.held_out(number, [_parallel_score()(model, split(batch)) for batch in batches])
 
     return score
 
@@ -235,8 +245,11 @@ def _shown(model: Model, batch: TrainingBatch, config: TrainConfig, number: int)
     if KEPT in batch:
         return {}
     some = {kind: {n: x[:SHOWN] for n, x in one.items()} for kind, one in batch.items()}
-    views = random_views(model, some, config.seed, jnp.int32(number - 1), config.hand)
+    views = _views(model.replace(params={}), some, config.seed, jnp.int32(number - 1), config.hand)
     return {kind: np.asarray(v) for kind, v in zip(sorted(some), views, strict=True)}
+
+
+_views = jax.jit(random_views, static_argnames=("seed", "hand"))
 
 
 def _agreed(stopped: list[int], now: bool) -> bool:

@@ -1,5 +1,6 @@
 """What moves the parameters: Caffe's SGD or AdamW, schedules, rates by layer."""
 
+import functools
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -79,6 +80,7 @@ def learning_rate_at(config: OptimiserConfig) -> optax.Schedule:
     return lambda step: jax.numpy.where(step < config.warmup, rise(step), after(step))
 
 
+@functools.lru_cache  # equal configurations are one optimiser, and steps with it are compiled once
 def make_optimiser(config: OptimiserConfig) -> optax.GradientTransformation:
     """Builds what turns gradients into updates, at `learning_rate_at` times the layer's multiplier.
 

@@ -56,6 +56,17 @@ def replicate(tree: Any) -> Any:
     return jax.tree.map(place, tree)
 
 
+def one_copy(tree: Any) -> Any:
+    """Takes one copy of a replicated tree, without moving it where one process holds it alone.
+
+    Orbax would compile a slice of every array for each device that holds it, and takes arrays of one
+    process's devices for a part of the whole where there are several processes.
+    """
+    if jax.process_count() > 1:
+        return jax.device_get(tree)
+    return jax.tree.map(lambda x: x.addressable_data(0) if isinstance(x, jax.Array) else x, tree)
+
+
 def across_devices(tree: Any) -> Any:
     """Sums a tree over the devices of `data_parallel`."""
     return jax.lax.psum(tree, AXIS)

@@ -37,6 +37,15 @@ def test_a_bootstrap_lies_within_its_values(values, seed) -> None:
     assert found == bootstrap(np.array(values), draws=20, seed=seed)
 
 
+@pytest.mark.parametrize("n", [1, 9, 129, 2**14 // 3, 20_000])
+def test_many_draws_at_a_time_are_one_by_one(n) -> None:
+    values = np.random.default_rng(5).random(n)
+    rng = np.random.default_rng(2)
+    means = [values[rng.integers(n, size=n)].mean() for _ in range(40)]
+    found = bootstrap(values, draws=40, seed=2)
+    assert found[1:] == tuple(np.quantile(means, [0.025, 0.975]))
+
+
 def test_a_single_value_and_equal_values_have_no_width() -> None:
     assert bootstrap(np.array([0.3])) == (0.3, 0.3, 0.3)
     assert bootstrap(np.full(7, 0.1)) == (0.1, 0.1, 0.1)

@@ -93,7 +93,7 @@ def test_the_file_says_what_it_takes(tmp_path):
     assert json.loads(said["classes"]) == list(model.class_names)
     assert said["fingerprint"] == model.digest() and said["feature"] == "projected"
     assert said["photos"].startswith("resized to 256 x 256") and "12 x 12" in said["photos"]
-    assert said["drawings"].startswith("black on white, strokes 2 pixels wide, anti-aliased; in")
+    assert said["drawings"].startswith("black on white, strokes 3 pixels wide, anti-aliased; in")
 
 
 @needs_jax2onnx

@@ -46,6 +46,17 @@ def numpy_resize(points, angle, flip, size):
     return ink
 
 
+def numpy_pen(points, angle, pen, size):
+    """What a pen draws: every pixel by its distance to every point, [size, size] darkness."""
+    place = points[:, :2].astype(float) + 0.5 - P.CANVAS / 2
+    turn = np.deg2rad(angle)
+    turned = place @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    x, y = (turned * size / P.CANVAS + size / 2).T[:, :, None, None]
+    row, column = np.mgrid[:size, :size] + 0.5
+    profile = np.clip(pen / 2 + 0.5 - np.hypot(column - x, row - y), 0, 1)
+    return np.max(profile * points[:, 2, None, None].astype(float), axis=0)
+
+
 def circle(side=1111, radius=0.35):
     y, x = (np.mgrid[:side, :side] + 0.5) / side - 0.5
     return np.abs(np.hypot(x, y) - radius) < 0.003
@@ -62,6 +73,18 @@ def test_equals_the_coordinate_loop(angle, flip):
     ours, theirs = ink_at(points, angle, flip), numpy_resize(points, angle, flip, SIZE)
     assert (ours != theirs).sum() <= 4  # points on a pixel's border, float32 against float64
     assert theirs.sum() > 400
+
+
+@settings(max_examples=15)
+@given(
+    st.integers(0, 5), st.sampled_from(ANGLES), st.sampled_from([0.3, 1.0, 2.0, 2.5, 3.0, 3.5, 4.0]),
+)  # fmt: skip
+def test_a_pen_darkens_each_pixel_by_its_distance(seed, angle, pen):
+    points, size = some_points(seed, 60), 61
+    points = np.concatenate([points[:, :2], points[:, :1] % 255 + 1], axis=1).astype(np.uint16)
+    drawn = 255 - np.asarray(edge_preserving_resize(points, angle, size=size, pen=pen)).astype(int)
+    # A point on a pixel's border may be beside it in float32, where a pen's profile is steep.
+    np.testing.assert_allclose(drawn, numpy_pen(points, angle, pen, size), atol=1.01)
 
 
 @pytest.mark.parametrize("angle", ANGLES)
@@ -140,7 +163,9 @@ def test_many_points_are_drawn_as_their_parts_are(columns):
     points = rng.integers(0, P.CANVAS, (2 * POINTS_AT_ONCE + 5, columns)).astype(np.uint16)
     points[:, 2:] = rng.integers(1, 256, points[:, 2:].shape)
     shift = rng.normal(0, 0.01, (len(points), 2)).astype(np.float32)
-    draw = jax.jit(functools.partial(draw_points, angle=30, flip=True, pen=2.0, reach=1, size=SIZE))
+    draw = jax.jit(
+        functools.partial(draw_points, angle=30, flip=True, pen=2.0, widest=2.0, size=SIZE)
+    )
     for moved in (None, shift):
         parts = [
             draw(points[i : i + 5000], shift=None if moved is None else moved[i : i + 5000])

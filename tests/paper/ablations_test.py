@@ -31,13 +31,13 @@ def drawing():
 
 def test_forms_of_input():
     maps = {name: form(drawing()) for name, form in ablations.input_forms(SIZE).items()}
-    default, thin, wide, binary, _, _, _, white, bilinear, cubic, sampled = maps.values()
+    default, thin, finer, binary, _, _, _, white, bilinear, cubic, sampled = maps.values()
     assert all(m.shape == (SIZE, SIZE) and m.dtype == np.uint8 for m in maps.values())
     ink = {name: ink_of(m) for name, m in maps.items() if name != "white on black"}
     default_ink, _, _, binary_ink, _, thick_ink, cropped_ink, *_ = ink.values()
     assert default_ink[SIZE // 2 :].sum() == 0  # the lower half stays empty
     assert thick_ink.sum() > 2 * binary_ink.sum() and not (binary_ink & ~thick_ink).any()
-    assert thin.mean() > default.mean() > wide.mean() and set(np.unique(binary)) == {0, 255}
+    assert thin.mean() > finer.mean() > default.mean() and set(np.unique(binary)) == {0, 255}
     # The ring is 31 x 21 pixels: cut down to it, it spans the width and two thirds of the height.
     rows, columns = (np.flatnonzero(cropped_ink.any(axis=axis)) for axis in (1, 0))
     assert np.ptp(columns) > 0.8 * SIZE and 0.5 < np.ptp(rows) / np.ptp(columns) < 0.7

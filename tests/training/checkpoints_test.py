@@ -19,7 +19,7 @@ from dsf_jax.training import checkpoints
 from dsf_jax.training.checkpoints import load_model, save_model
 from dsf_jax.training.losses import softmax
 from dsf_jax.training.optimiser import make_optimiser
-from dsf_jax.training.parallel import replication
+from dsf_jax.training.parallel import replicate, replication
 from dsf_jax.training.step import StepConfig, init_state
 from tests.backbones import TINY
 from tests.training import tiny
@@ -86,6 +86,24 @@ def test_a_state_comes_back_bit_for_bit(tmp_path, train_layers):
     assert_bit_equal(restored, state)
     assert any(x.any() for x in jax.tree.leaves(restored.opt_state))
     assert restored.model.params["fc8"]["kernel"].sharding == replication()
+
+
+def test_saving_what_eight_devices_hold_compiles_nothing(tmp_path):
+    """Orbax cut every array into eight, each by a slice that it compiled."""
+    state, compiled = replicate(state_after(7)), []
+    assert len(state.model.params["fc8"]["kernel"].devices()) == 8
+
+    def listen(event, seconds, **_):
+        if event.startswith("/jax/core/compile"):
+            compiled.append((event, seconds))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    with checkpoints.manager(tmp_path) as folder:
+        checkpoints.save(folder, state)
+    jax.monitoring.unregister_event_duration_listener(listen)
+    assert not compiled
+    with checkpoints.manager(tmp_path) as folder:
+        assert_bit_equal(checkpoints.restore(folder, blank(state)), state)
 
 
 def test_nothing_saved_restores_nothing(tmp_path):

@@ -21,6 +21,7 @@ from dsf_jax.training.config import TrainConfig
 from dsf_jax.training.loop import train
 from dsf_jax.training.metrics_log import METRICS_FILE, MetricsLog, read_metrics
 from dsf_jax.training.run_directory import CONFIG_FILE
+from dsf_jax.training.step import train_step
 from tests.launch.scripts import wait_for
 from tests.training import tiny
 from tests.training.event_files import pictures
@@ -134,6 +135,24 @@ def test_another_configuration_in_the_same_folder_is_refused(straight):
     changed = dataclasses.replace(tiny.TRAINING, seed=5)
     with pytest.raises(ValueError, match="seed is 0 there and 5 now; choose another folder"):
         tiny.run(straight[1], config=changed)
+
+
+def test_two_runs_that_differ_in_their_data_alone_compile_one_step(tmp_path, monkeypatch):
+    traced = []
+
+    def counted(*arguments, **options):
+        traced.append(options["config"])
+        return train_step(*arguments, **options)
+
+    monkeypatch.setattr(loop, "train_step", counted)
+    config = dataclasses.replace(tiny.TRAINING, steps=2, seed=77)  # no other test's
+    first, again = (tiny.run(tmp_path / name, config=config) for name in ("a", "b"))
+    other = tiny.run(tmp_path / "c", config=dataclasses.replace(config, learning_rate=0.5))
+    assert len(traced) == 2 and len(set(traced)) == 2
+    states = [tiny.flat(run.state.model.params) for run in (first, again, other)]
+    for name, value in states[0].items():
+        np.testing.assert_array_equal(states[1][name], value)
+    assert (states[2]["fc8/kernel"] != states[0]["fc8/kernel"]).any()
 
 
 def test_pictures_show_what_the_network_sees(straight):
