@@ -11,15 +11,18 @@ import os
 import runpy
 import sys
 
+import jax
 import lancedb.background_loop
+import numpy as np
 import skimage.morphology  # noqa: F401
 
-import tests.backbones  # registers them
 import tests.recipes.small  # noqa: F401  # registers it
 from data_builders.openmoji import openmoji_dataset_builder  # noqa: F401
 from dsf_jax.evaluation import evaluate  # noqa: F401
 from dsf_jax.insight import plots  # noqa: F401
+from dsf_jax.models.model import ModelConfig, init_model
 from dsf_jax.training import start  # noqa: F401
+from tests.backbones import NARROW  # registers them all
 
 
 def run(module, *arguments):
@@ -28,10 +31,23 @@ def run(module, *arguments):
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
+def trace():
+    """Traces what most scripts do, without a device, which would not survive a fork: functions of
+    jax.numpy that JAX has traced once are there for all forks, a third of a short evaluation.
+    """
+    config = ModelConfig(NARROW.name, ("one", "two"), NARROW.size, ())
+    model = jax.eval_shape(lambda: init_model(config, seed=0))
+    shown = {"points": (4096, 3), "photo": (256, 256, 3)}
+    for (name, shape), dtype in zip(shown.items(), (np.uint16, np.uint8), strict=True):
+        batch = {name: jax.ShapeDtypeStruct((3, *shape), dtype)}
+        jax.eval_shape(lambda model, batch: model(model.plain_view(batch)), model, batch)
+
+
 # Forks of it are experimental where it is at work, says a warning; here it is only imported.
 lancedb.background_loop._FORK_WARNED = True
 
 if __name__ == "__main__":
+    trace()
     gc.freeze()  # a fork that counts these references anew copies their pages
     for line in sys.stdin:
         job = json.loads(line)
