@@ -33,7 +33,7 @@ def run(module, *arguments):
 
 def trace():
     """Traces what most scripts do, without a device, which would not survive a fork: functions of
-    jax.numpy that JAX has traced once are there for all forks, a third of a short evaluation.
+    jax.numpy that JAX has traced once are there for all forks, a sixth or more of an evaluation of theirs.
     """
     config = ModelConfig(NARROW.name, ("one", "two"), NARROW.size, ())
     model = jax.eval_shape(lambda: init_model(config, seed=0))
