@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dsf_jax.data.batches import Batch, Block, mapped
-from dsf_jax.images.descriptors import SIDE, Descriptor, check_descriptor, describe, grey_picture
+from dsf_jax.images.descriptors import (
+    SIDE,
+    SIDE_PEN,
+    Descriptor,
+    check_descriptor,
+    describe,
+    grey_picture,
+)
 from dsf_jax.images.views import plain_view
 
 BATCH_SIZE = 64
@@ -91,7 +98,8 @@ def _pictures(batch: Batch) -> Iterator[tuple[np.ndarray, bool]]:
     """Yields the picture of each example that is not padding, and whether it is drawn."""
     real = int(batch["weight"].sum())
     if "points" in batch:
-        for picture in np.asarray(plain_view({"points": batch["points"]}, size=SIDE))[:real]:
+        drawings = plain_view({"points": batch["points"]}, size=SIDE, pen=SIDE_PEN)
+        for picture in np.asarray(drawings)[:real]:
             yield picture, True
     else:
         for photo in batch["photo"][:real]:

@@ -13,6 +13,7 @@ from scipy.ndimage import uniform_filter
 from skimage.feature import hog
 
 SIDE = 128  # h = w of the pictures that are described
+SIDE_PEN = 2.0  # width of the pen that draws what is described, in pixels of that side
 CELL = 16  # pixels per side of HOG's cells
 BLOCK = 4  # pixels per side that are one raw pixel
 ORIENTATIONS = 9  # number of directions of a gradient without sign: dark on light is light on dark

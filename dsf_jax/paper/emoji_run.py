@@ -88,7 +88,7 @@ LITE0 = Network(
         save_every=500,
     ),
 )
-PEN = 2.0  # with steady strokes: frozen trunks of photos find fewer emoji by wider outlines
+FINE_PEN = 2.0  # with steady strokes: frozen trunks of photos find fewer emoji by wider outlines
 RECOGNISED = 40  # training classes that are recognised again: voting costs 18 forward passes each
 UNSEEN_ANGLE, UNSEEN_SCALE = 5.6, 0.9  # half way between two of the 18 views, and smaller
 SHOWN = 8  # queries in the picture of ranked results
@@ -132,7 +132,7 @@ def start_model(network: Network, mixture: Mixture) -> tuple[Model, PortReport]:
         partial=network.partial,
         seed=config.seed,
     )
-    model = model.replace(config=model.config._replace(pen=PEN))
+    model = model.replace(config=model.config._replace(pen=FINE_PEN))
     if network.partial:  # nothing of the classifier was loaded
         return model.replace(config=model.config._replace(class_names=names)), report
     if loss_named(config.loss).embedding:
@@ -172,8 +172,9 @@ def recognise(named: NamedModel, mixture: Mixture, run_dir: pathlib.Path) -> Res
 def unseen_view(example: Mapping[str, Any]) -> dict[str, Any]:
     """Draws a sketch again, turned and smaller than in any of the 18 views."""
     drawn = edge_preserving_resize(
-        pad_points([example["points"]])[0], UNSEEN_ANGLE, False, UNSEEN_SCALE, size=LARGEST_SIZE
-    )
+        pad_points([example["points"]])[0], UNSEEN_ANGLE, False, UNSEEN_SCALE,
+        size=LARGEST_SIZE, pen=FINE_PEN,
+    )  # fmt: skip
     return {"points": points_from_image(np.asarray(drawn)), "label": example["label"]}
 
 

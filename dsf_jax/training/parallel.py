@@ -64,7 +64,7 @@ def one_copy(tree: Any) -> Any:
     """
     if jax.process_count() > 1:
         return jax.device_get(tree)
-    return jax.tree.map(lambda x: x.addressable_data(0) if isinstance(x, jax.Array) else x, tree)
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
 def across_devices(tree: Any) -> Any:

@@ -10,7 +10,7 @@ from dsf_jax.evaluation.baselines import (
     described_size,
     fit_linear,
 )
-from dsf_jax.images.descriptors import SIDE, describe, grey_picture
+from dsf_jax.images.descriptors import SIDE, SIDE_PEN, describe, grey_picture
 from dsf_jax.images.points import CANVAS, pad_points
 from dsf_jax.images.resize import edge_preserving_resize
 
@@ -88,7 +88,9 @@ def test_examples_are_described_in_order(count):
     got = describe_all([drawing(i) for i in range(count)], "raw pixels", label="sketches")
     assert got.shape == (count, 1024)
     for i in (0, count - 1):
-        view = edge_preserving_resize(pad_points([drawing(i)["points"]])[0], size=SIDE)
+        view = edge_preserving_resize(
+            pad_points([drawing(i)["points"]])[0], size=SIDE, pen=SIDE_PEN
+        )
         np.testing.assert_array_equal(got[i], describe(np.asarray(view), "raw pixels", drawn=True))
 
 

@@ -59,7 +59,7 @@ def state_after(steps, train_layers="all"):
     trained = {name: state.model.params[name] for name in state.opt_state[-1].trace}
     gradients = jax.tree.map(lambda x: jnp.arange(x.size, dtype=x.dtype).reshape(x.shape), trained)
     _, opt_state = optimiser.update(gradients, state.opt_state, trained)
-    return state.replace(step=jnp.int32(steps), opt_state=opt_state)
+    return replicate(state.replace(step=jnp.int32(steps), opt_state=opt_state))
 
 
 def with_values(state, step, change):
@@ -90,7 +90,7 @@ def test_a_state_comes_back_bit_for_bit(tmp_path, train_layers):
 
 def test_saving_what_eight_devices_hold_compiles_nothing(tmp_path):
     """Orbax cut every array into eight, each by a slice that it compiled."""
-    state, compiled = replicate(state_after(7)), []
+    state, compiled = state_after(7), []
     assert len(state.model.params["fc8"]["kernel"].devices()) == 8
 
     def listen(event, seconds, **_):
