@@ -288,7 +288,7 @@ def _backbone(
         trainable=_TRAINABLE,
         maps=_MAPS,
         explained="relu5",
-        images_at_once=16,
+        trained_at_once=16,
         measured=(*_MAPS, "relu6", "relu7"),
         inverted=_NAMES,
         tv_weights=_TV_WEIGHTS,

@@ -108,8 +108,9 @@ class Backbone:
         its rows are in channel, height, width order.
       torch_names: {layer: its name in the PyTorch state dict that is written}; empty for none.
       caffe_network: name of the network in the .caffemodel that is written; None for none.
-      images_at_once: most images that a training step on CPUs passes the network at once, where their
+      trained_at_once: most images that a training step on CPUs passes the network at once, where their
         maps do better in the cache; None for as many as a batch has.
+      shown_at_once: the same without gradients.
       under_embedding: the form of it that an embedding stands above, where that is another.
     """
 
@@ -133,7 +134,8 @@ class Backbone:
     flattened: Mapping[str, str] = dataclasses.field(default_factory=dict)
     torch_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     caffe_network: str | None = None
-    images_at_once: int | None = None
+    trained_at_once: int | None = None
+    shown_at_once: int | None = None
     under_embedding: "Backbone | None" = None
 
     @property

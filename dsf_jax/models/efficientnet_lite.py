@@ -334,7 +334,8 @@ def _backbone(variant: Variant) -> Backbone:
         tv_weights={"stem": 0.4} | dict.fromkeys(ends[:3], 0.4) | dict.fromkeys(ends[3:5], 4.0),
         weight_names={layer: (_torch_name(layer),) for layer in layers},
         torch_names={layer: _torch_name(layer) for layer in layers},
-        images_at_once=16,
+        trained_at_once=16,
+        shown_at_once=8,
     )
     return dataclasses.replace(plain, under_embedding=_under_embedding(plain, variant))
 

@@ -7,7 +7,7 @@ import contextlib
 import contextvars
 import functools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ import numpy as np
 from dsf_jax.models.products import product
 from dsf_jax.models.winograd import convolve_3x3
 
+T = TypeVar("T")
 _PORTABLE = contextvars.ContextVar("portable", default=False)
 WINOGRAD_CHANNELS = 64  # of fewer, the sums cost as much as the products save
 LRN_RADIUS, LRN_ALPHA, LRN_BETA, LRN_BIAS = 2, 1e-4, 0.75, 1.0
@@ -39,11 +40,7 @@ class Conv(NamedTuple):
     groups: int
 
 
-def by_platform(
-    *operands: jax.Array,
-    cpu: Callable[..., jax.Array],
-    default: Callable[..., jax.Array],
-) -> jax.Array:
+def by_platform(*operands: jax.Array, cpu: Callable[..., T], default: Callable[..., T]) -> T:
     """Applies the form that runs fastest on the platform that is compiled for.
 
     Args:
@@ -53,7 +50,8 @@ def by_platform(
     """
     if _PORTABLE.get():
         return default(*operands)
-    return jax.lax.platform_dependent(*operands, cpu=cpu, default=default)
+    chosen: T = jax.lax.platform_dependent(*operands, cpu=cpu, default=default)
+    return chosen
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 and grad: the only place that preprocesses and applies.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from dsf_jax.images.views import QueryViews, Resizing
 from dsf_jax.models.backbone import INPUT, Architecture, Backbone, Params
 from dsf_jax.models.backbones import backbone_named
 from dsf_jax.models.embedding import embedded
-from dsf_jax.models.kernels import l2_normalise
+from dsf_jax.models.kernels import by_platform, l2_normalise
 from dsf_jax.models.model_card import ModelCard
 
 
@@ -121,16 +122,34 @@ class Model(flax.struct.PyTreeNode):
         best = self.card.best_feature
         return best if best in self.backbone.features else self.backbone.default_feature
 
-    def __call__(self, images: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(self, *images: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Shows pictures to the network.
 
         Args:
-          images: [b, h, w] grey or [b, h, w, 3] RGB, uint8, of the network's size.
+          *images: [b, h, w] grey or [b, h, w, 3] RGB, uint8, of the network's size; of several kinds the
+            answers follow each other.
 
         Returns:
           Logits [b, k] float32, and the activations by name.
         """
-        return self.apply(self.backbone.inputs([images]))
+        return self.infer(self.backbone.inputs(images))
+
+    def infer(self, inputs: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Runs the network as `apply` does, on CPUs with no more inputs at once than do well in the cache;
+        for answers, not for gradients.
+
+        Args:
+          inputs: [b, h, w, 3] or [b, h, w, 1] float32 from `Backbone.inputs`.
+
+        Returns:
+          Logits [b, k] float32, and the activations by name.
+        """
+        count, most = inputs.shape[0], self.backbone.shown_at_once
+        # What is exported for any number of pictures leaves the number open.
+        if most is None or not isinstance(count, int) or count <= most:
+            return self.apply(inputs)
+        in_parts = functools.partial(_in_parts, self.apply, -(-count // most))
+        return by_platform(inputs, cpu=in_parts, default=self.apply)
 
     def apply(
         self,
@@ -231,6 +250,19 @@ def _values_digest(params: Params) -> str:
     for leaf in jax.tree.leaves(jax.device_get(params)):
         digest.update(np.ascontiguousarray(leaf).data)
     return digest.hexdigest()[:16]
+
+
+def _in_parts(
+    run: Callable[[jax.Array], tuple[jax.Array, dict[str, jax.Array]]],
+    parts: int,
+    inputs: jax.Array,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Runs a network on equal parts of a batch, one after the other; the last one is filled up with zeros."""
+    count = len(inputs)
+    missing = -count % parts
+    filled = jnp.pad(inputs, [(0, missing)] + [(0, 0)] * (inputs.ndim - 1))
+    found = jax.lax.map(run, filled.reshape(parts, -1, *inputs.shape[1:]))
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], found)
 
 
 def init_model(config: ModelConfig, seed: int) -> Model:

@@ -312,6 +312,7 @@ def vit_backbone(name: str, architecture: Architecture) -> Backbone:
         explained="patches",
         measured=(*maps, tower.pooled),
         inverted=(*maps, tower.pooled),
+        shown_at_once=8,
     )
 
 

@@ -26,7 +26,7 @@ def _activations(
     model: Model, batch: dict[str, Any], view: jax.Array, activation: str, seed: int, hand: Hand
 ) -> jax.Array:
     images = random_views(model, {"all": batch}, seed, view, hand)
-    return model.apply(model.backbone.inputs(images))[1][activation]
+    return model(*images)[1][activation]
 
 
 def cached_batches(

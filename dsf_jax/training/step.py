@@ -208,7 +208,7 @@ def summed_gradients(
 
 def _parts(model: Model, config: StepConfig, start: str, examples: int) -> int:
     """Returns how many parts a device's examples pass the network in."""
-    parts, most = config.accumulate, model.backbone.images_at_once
+    parts, most = config.accumulate, model.backbone.trained_at_once
     whole = start != INPUT or config.loss.pairs or jax.default_backend() != "cpu"
     if most is not None and not whole:
         parts = max(parts, -(-examples // most))
@@ -274,7 +274,7 @@ def held_out_step(model: Model, batch: Mapping[str, Mapping[str, Any]]) -> Metri
       batches in the data's order have no pairs to compare.
     """
     images = [model.plain_view(one) for _, one in sorted(batch.items())]
-    logits, activations = model.apply(model.backbone.inputs(images))
+    logits, activations = model(*images)
     features = model.features(activations, model.backbone.default_feature)
     labels, weights = _joined(batch, "label"), _joined(batch, "weight")
     return across_devices(summed_metrics(LOSSES["softmax"], logits, features, labels, weights))

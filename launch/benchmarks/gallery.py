@@ -211,7 +211,7 @@ def page_query(setting: Setting) -> Iterator[Work]:
         searcher = Searcher(model, Gallery.open(folder / "gallery"))
         query = Query(points=unpadded(points_of(strokes())))
         one = np.zeros((1, model.size, model.size, 3), np.float32)
-        call = jax.jit(lambda model, x: model.apply(x)[1][model.default_feature])
+        call = jax.jit(lambda model, x: model.infer(x)[1][model.default_feature])
         yield Work(
             "page, 90 M parameters" if not setting.small else "page, a small network",
             lambda: searcher.search(searcher.embed(query), RESULTS),

@@ -178,7 +178,7 @@ def forward_work(
       peer: the network in PyTorch.
     """
     images, _ = first_inputs(model, drawn_and_photographed(setting.batch_size))
-    call = jax.jit(lambda model, x: model.apply(x)[0])
+    call = jax.jit(lambda model, x: model.infer(x)[0])
     inputs = jnp.asarray(images)
     ours = np.asarray(call(model, inputs))
     calls, differences = {}, {}

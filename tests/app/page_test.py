@@ -13,7 +13,16 @@ from dsf_jax.app.searcher import Searcher
 from dsf_jax.app.server import create_app
 from dsf_jax.gallery.embedder import Embedder
 from dsf_jax.gallery.gallery import Gallery
-from tests.app.browsing import LINES, POINTERS, SQUARE, Board, ink, needs_browser, sync_api
+from tests.app.browsing import (
+    LINES,
+    PATIENCE,
+    POINTERS,
+    SQUARE,
+    Board,
+    ink,
+    needs_browser,
+    sync_api,
+)
 from tests.app.made import BARS, BOX, LAYER, drawn, png, serving
 
 pytestmark = needs_browser
@@ -103,8 +112,14 @@ def test_a_stale_answer_is_dropped(page):
     board.press("#clear")
     held = []
     page.route("**/api/search*", lambda route: held.append(route))
-    page.click('[data-example="bell"]')
-    page.wait_for_function("() => document.querySelector('.found').ariaBusy === 'true'")
+    with page.expect_request("**/api/search*"):
+        page.click('[data-example="bell"]')
+    for _ in range(
+        PATIENCE // 20
+    ):  # the browser tells of a request before it asks what to do with it
+        if held:
+            break
+        page.wait_for_timeout(20)
     page.unroute("**/api/search*")
     page.keyboard.press("Control+z")
     assert board.key("Control+z") == wanted  # before the clearing

@@ -51,6 +51,60 @@ def test_parameters_are_leaves_and_all_else_is_static():
     assert gradient.config == one.config and np.abs(gradient.params["fc8"]["bias"]).min() > 0
 
 
+def limited(monkeypatch, most):
+    """A model whose backbone says that so many pictures do best at once, and its sizes of batches."""
+    sizes, apply, described = [], Model.apply, ModelConfig.described
+
+    def record(model, inputs, *rest, **options):
+        sizes.append(inputs.shape[0])
+        return apply(model, inputs, *rest, **options)
+
+    monkeypatch.setattr(Model, "apply", record)
+    monkeypatch.setattr(
+        ModelConfig,
+        "described",
+        lambda config: dataclasses.replace(described(config), shown_at_once=most),
+    )
+    return model(), sizes
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "part"), [(7, 3, 3), (6, 3, 3), (4, 3, 2), (3, 3, 3), (7, None, 7)]
+)
+def test_answers_in_parts_are_those_of_one_pass(count, most, part, monkeypatch):
+    """On CPUs, which tests run on; what is traced for other platforms sees all at once."""
+    images = np.random.default_rng(0).integers(0, 256, (count, tiny.SIZE, tiny.SIZE), np.uint8)
+    logits, activations = model()(images)
+    one, sizes = limited(monkeypatch, most)
+    in_parts, answers = jax.jit(lambda model: model(images))(one)
+    assert set(sizes) == {part, count}
+    assert answers.keys() == activations.keys()
+    for got, wanted in ((in_parts, logits), *((answers[x], activations[x]) for x in activations)):
+        assert got.shape == wanted.shape
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_pictures_of_several_kinds_follow_each_other(monkeypatch):
+    random = np.random.default_rng(0)
+    grey = random.integers(0, 256, (3, tiny.SIZE, tiny.SIZE), np.uint8)
+    colour = random.integers(0, 256, (2, tiny.SIZE, tiny.SIZE, 3), np.uint8)
+    one, _ = limited(monkeypatch, 2)
+    logits, _ = one(grey, colour)
+    wanted = np.concatenate([one(grey)[0], one(colour)[0]])
+    np.testing.assert_allclose(logits, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_an_open_number_of_pictures_stays_open(monkeypatch):
+    """An export sees all at once, whatever it is called with."""
+    one, sizes = limited(monkeypatch, 2)
+    (count,) = jax.export.symbolic_shape("b")
+    images = jax.ShapeDtypeStruct((count, tiny.SIZE, tiny.SIZE), np.uint8)
+    exported = jax.export.export(jax.jit(lambda x: one(x)[0]))(images)
+    assert sizes == [count]
+    pictures = np.random.default_rng(0).integers(0, 256, (5, tiny.SIZE, tiny.SIZE), np.uint8)
+    np.testing.assert_allclose(exported.call(pictures), one(pictures)[0], rtol=1e-5, atol=1e-5)
+
+
 def test_the_digest_counts_names_types_shapes_and_values():
     start = {"a": {"kernel": np.float32([[1, 2], [3, 4]]), "bias": np.float32([0, 0])}}
     kernel = start["a"]["kernel"]

@@ -169,7 +169,7 @@ def limit_images(monkeypatch, most):
     monkeypatch.setattr(
         Model,
         "backbone",
-        property(lambda model: dataclasses.replace(whole.fget(model), images_at_once=most)),
+        property(lambda model: dataclasses.replace(whole.fget(model), trained_at_once=most)),
     )
 
 
