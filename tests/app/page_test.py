@@ -114,9 +114,8 @@ def test_a_stale_answer_is_dropped(page):
     page.route("**/api/search*", lambda route: held.append(route))
     with page.expect_request("**/api/search*"):
         page.click('[data-example="bell"]')
-    for _ in range(
-        PATIENCE // 20
-    ):  # the browser tells of a request before it asks what to do with it
+    # The browser tells of a request before it asks what to do with it.
+    for _ in range(PATIENCE // 20):
         if held:
             break
         page.wait_for_timeout(20)

@@ -72,7 +72,7 @@ def limited(monkeypatch, most):
     ("count", "most", "part"), [(7, 3, 3), (6, 3, 3), (4, 3, 2), (3, 3, 3), (7, None, 7)]
 )
 def test_answers_in_parts_are_those_of_one_pass(count, most, part, monkeypatch):
-    """On CPUs, which tests run on; what is traced for other platforms sees all at once."""
+    """On CPUs, which tests run on; the pass over all at once is traced for other platforms."""
     images = np.random.default_rng(0).integers(0, 256, (count, tiny.SIZE, tiny.SIZE), np.uint8)
     logits, activations = model()(images)
     one, sizes = limited(monkeypatch, most)
@@ -82,6 +82,14 @@ def test_answers_in_parts_are_those_of_one_pass(count, most, part, monkeypatch):
     for got, wanted in ((in_parts, logits), *((answers[x], activations[x]) for x in activations)):
         assert got.shape == wanted.shape
         np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("platform", "parted"), [("cpu", True), ("cuda", False), ("tpu", False)])
+def test_only_cpus_see_a_batch_in_parts(platform, parted, monkeypatch):
+    one, _ = limited(monkeypatch, 3)
+    images = np.zeros((7, tiny.SIZE, tiny.SIZE), np.uint8)
+    traced = jax.jit(lambda model: model(images)[0]).trace(one)
+    assert ("while" in traced.lower(lowering_platforms=(platform,)).as_text()) == parted
 
 
 def test_pictures_of_several_kinds_follow_each_other(monkeypatch):
