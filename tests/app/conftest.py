@@ -1,6 +1,7 @@
 """One network, one gallery and one server for all tests of the page."""
 
 import contextlib
+import urllib.parse
 
 import pytest
 
@@ -9,6 +10,8 @@ from dsf_jax.app.server import create_app
 from dsf_jax.models.model import init_model
 from tests.app import made
 from tests.app.browsing import CHROMIUM, new_context, sync_api
+
+WINDOW = {"viewport": {"width": 1280, "height": 800}}
 
 
 @pytest.fixture(scope="session")
@@ -53,15 +56,41 @@ def browser():
         launched.close()
 
 
-@pytest.fixture
-def open_page(browser, address):
-    """A function that opens the page; nothing may go wrong on it unnoticed."""
-    with contextlib.ExitStack() as stack:
-        wrong = []
+@pytest.fixture(scope="module")
+def visitor(browser):
+    """Who opens most pages: a new context would load all anew, for twice the time of a test."""
+    context = new_context(browser, **WINDOW)
+    context.new_page()  # stays open, and with it the process of all pages
+    return context
 
-        def open_it(*, at=address, expected=(), **options):
-            context = new_context(browser, viewport={"width": 1280, "height": 800}, **options)
-            stack.callback(context.close)
+
+def forget(visitor, address):
+    """Closes the pages of a visitor, who leaves nothing for the next test but what was loaded."""
+    blank, *pages = visitor.pages
+    for page in pages:
+        page.close()
+    forgotten = {"origin": address, "storageTypes": "all"}
+    session = visitor.new_cdp_session(blank)
+    session.send("Storage.clearDataForOrigin", forgotten)
+    session.detach()
+
+
+@pytest.fixture
+def open_page(browser, visitor, address):
+    """A function that opens the page; nothing may go wrong on it unnoticed. The second time in a test,
+    and with options, somebody else opens it.
+    """
+    with contextlib.ExitStack() as stack:
+        wrong, free = [], [visitor]
+
+        def open_it(*, at=address, **options):
+            if free and not options:
+                context = free.pop()
+                scheme, host, *_ = urllib.parse.urlsplit(at)
+                stack.callback(forget, context, f"{scheme}://{host}")
+            else:
+                context = new_context(browser, **WINDOW, **options)
+                stack.callback(context.close)
             page = context.new_page()
             page.on("pageerror", lambda error: wrong.append(str(error)))
             page.on(
