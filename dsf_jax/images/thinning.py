@@ -90,19 +90,21 @@ def _ends(line: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 def _middles(strength: np.ndarray, places: np.ndarray, reach: int) -> np.ndarray:
     """Returns the centre of gravity of strengths [h, w] within `reach` of each place, [n, 2] both."""
-    heavy = strength.astype(np.int64)
-    low = np.maximum(places - reach, 0)
-    high = np.minimum(places + reach + 1, strength.shape)
-    (top, left), (bottom, right) = low.T, high.T
-
-    def summed(values: np.ndarray) -> np.ndarray:
-        total = np.pad(values.cumsum(axis=0).cumsum(axis=1), [(1, 0), (1, 0)])
-        return total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
-
-    rows, columns = np.ogrid[: strength.shape[0], : strength.shape[1]]
-    return (
-        np.stack([summed(heavy * rows), summed(heavy * columns)], axis=1) / summed(heavy)[:, None]
+    framed = np.pad(strength, [(reach, reach), (1, 0)]).astype(np.int32)
+    before = framed.cumsum(axis=1, dtype=np.int32)  # a canvas's moments, too, are below 2^31
+    moments = (framed * np.arange(-1, strength.shape[1], dtype=np.int32)).cumsum(
+        axis=1, dtype=np.int32
     )
+    rows, columns = places.T
+    left = np.maximum(columns - reach, 0)
+    right = np.minimum(columns + reach + 1, strength.shape[1])
+    mass, down, across = np.zeros((3, len(places)), np.int64)
+    for row in rows + np.arange(2 * reach + 1)[:, None]:  # counted in the frame
+        own = before[row, right] - before[row, left]
+        mass += own
+        down += own * (row - reach)
+        across += moments[row, right] - moments[row, left]
+    return np.stack([down, across], axis=1) / mass[:, None]
 
 
 def inside_of_areas(ink: np.ndarray, line: np.ndarray) -> np.ndarray:

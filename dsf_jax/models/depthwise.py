@@ -3,6 +3,7 @@ not usable, a sum of shifted slices with gradients written by hand; the grouped 
 """
 
 import functools
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +50,7 @@ def _shifted(x: jax.Array, kernel: jax.Array, stride: int, size: tuple[int, int]
     return _shifted_forward(x, kernel, stride, size)[0]
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3))  # traced once for blocks of equal shapes
 def _shifted_forward(
     x: jax.Array, kernel: jax.Array, stride: int, size: tuple[int, int]
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
@@ -62,6 +64,7 @@ def _shifted_forward(
     return functools.reduce(jnp.add, terms).astype(x.dtype), (framed, kernel)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _shifted_backward(
     stride: int,
     size: tuple[int, int],
@@ -141,8 +144,9 @@ def _kernel_gradient(gradient: jax.Array, framed: jax.Array, side: int, stride: 
             for whole in (framed, gradient)
         )
         part, own = jax.lax.optimization_barrier((part, own))
+        rows = {place: _row(own, place, 0, width, 1) for place in np.ndindex(*own.shape[:2])}
         return [
-            total + _sum_of_products(part, own, tap, stride)
+            total + _sum_of_products(part, rows, tap, width, stride)
             for total, tap in zip(sums, np.ndindex(side, side), strict=True)
         ]
 
@@ -153,16 +157,33 @@ def _kernel_gradient(gradient: jax.Array, framed: jax.Array, side: int, stride: 
 
 
 def _sum_of_products(
-    framed: jax.Array, gradient: jax.Array, tap: tuple[int, ...], stride: int
+    framed: jax.Array,
+    gradient: Mapping[tuple[int, ...], jax.Array],
+    tap: tuple[int, ...],
+    width: int,
+    stride: int,
 ) -> jax.Array:
-    """Multiplies each row of [b, h, w, c] by what a tap passes there, and sums over b and h in one loop."""
-    (first, left), width = tap, gradient.shape[2]
-    columns = slice(left, left + (width - 1) * stride + 1, stride)
+    """Multiplies each row of the gradient, {(image, row): [1, 1, w, c]}, by what a tap passes there, and
+    adds all up in one loop: [w, c].
+    """
+    first, left = tap
     terms = [
-        framed[image, first + row * stride, columns].astype(jnp.float32) * gradient[image, row]
-        for image, row in np.ndindex(*gradient.shape[:2])
+        jax.lax.mul(_row(framed, (image, first + row * stride), left, width, stride), own)
+        for (image, row), own in gradient.items()
     ]
-    return functools.reduce(jnp.add, terms)
+    return functools.reduce(jax.lax.add, terms).reshape(width, -1)
+
+
+def _row(x: jax.Array, place: tuple[int, ...], left: int, width: int, stride: int) -> jax.Array:
+    """Cuts `width` pixels, every stride-th, from the row of an image of [b, h, w, c]: [1, 1, w, c] float32.
+
+    What indexing does, which takes ten times as long to trace; a network has ten thousand rows.
+    """
+    (image, row), end = place, left + (width - 1) * stride + 1
+    cut = jax.lax.slice(
+        x, (image, row, left, 0), (image + 1, row + 1, end, x.shape[3]), (1, 1, stride, 1)
+    )
+    return jax.lax.convert_element_type(cut, jnp.float32)
 
 
 def _divisor(count: int, most: int) -> int:

@@ -38,12 +38,14 @@ def convolve_3x3(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
     return _convolved(x, _sums(_OF_KERNEL, _taps(kernel)), padding, jnp.matmul)
 
 
+@functools.partial(jax.jit, static_argnums=2)
 def _forward(
     x: jax.Array, kernel: jax.Array, padding: int
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return convolve_3x3(x, kernel, padding), (x, kernel)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _backward(
     padding: int, kept: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -61,6 +63,7 @@ def _backward(
 convolve_3x3.defvjp(_forward, _backward)
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3))
 def _convolved(
     x: jax.Array,
     kernel_sums: Grid,

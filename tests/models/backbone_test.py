@@ -107,8 +107,7 @@ def test_photos_are_seen_in_colour_and_drawings_beside_them(sketches):
 
 @pytest.mark.parametrize("name", [n for n, one in BACKBONES.items() if one.grey_layer])
 def test_networks_that_fold_a_layer_are_the_same_for_grey(name):
-    backbone = BACKBONES[name]
-    model = init_model(ModelConfig(name, ("x", "y"), backbone.size, ()), 0)
+    model = init_model(ModelConfig(name, ("x", "y"), 67, ()), 0)  # pool5 is 1 x 1: few parameters
     images = np.random.default_rng(2).integers(0, 256, (2, model.size, model.size), np.uint8)
     grey, activations = jax.jit(Model.__call__)(model, jnp.asarray(images))
     colour, right = jax.jit(Model.__call__)(model, jnp.asarray(np.stack([images] * 3, axis=-1)))

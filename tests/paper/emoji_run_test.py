@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -16,6 +17,16 @@ from tests.training import tiny
 
 pytestmark = pytest.mark.slow
 NETWORKS = (emoji_run.ALEXNET, emoji_run.LITE0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_device():
+    """Whole networks on all virtual devices take twice the time; small ones are trained on them elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        first = jax.devices()[:1]
+        patch.setattr(jax, "devices", lambda: first)
+        patch.setattr(jax, "local_device_count", lambda: len(first))
+        yield
 
 
 def small(network):
