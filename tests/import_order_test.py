@@ -3,6 +3,7 @@ functions; launch/ holds scripts, which nothing imports.
 """
 
 import ast
+import functools
 import json
 import os
 import pathlib
@@ -70,9 +71,18 @@ def listed(package):
 
 MODULES = modules_of("dsf_jax")
 ALL_MODULES = {name: path for package in PACKAGES for name, path in modules_of(package).items()}
-IMPORTED = {name: set(imported(ast.parse(path.read_text()))) for name, path in ALL_MODULES.items()}
-OURS = {name: names & set(ALL_MODULES) for name, names in IMPORTED.items()}
 SCRIPTS = {name for name in modules_of("launch") if not within(name, NO_SCRIPTS)}
+
+
+@functools.cache  # not read when tests are collected, which every worker does
+def imported_by(module):
+    """Names that a module of ours imports."""
+    return frozenset(imported(ast.parse(ALL_MODULES[module].read_text())))
+
+
+def ours(module):
+    """Modules of ours that it imports."""
+    return imported_by(module) & set(ALL_MODULES)
 
 
 def test_the_list_names_every_module_once():
@@ -105,9 +115,9 @@ def test_launch_itself_prepares_the_process_and_no_more():
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_imports_point_up(module):
     order = listed("dsf_jax")
-    for name in OURS[module] & set(MODULES):
+    for name in ours(module) & set(MODULES):
         assert order.index(name) < order.index(module), f"{module} imports {name} from below"
-    for name in IMPORTED[module]:
+    for name in imported_by(module):
         assert not within(name, ("launch", "data_builders", "tests")), f"{module} imports {name}"
 
 
@@ -118,7 +128,7 @@ def test_builders_import_up_and_little_of_the_library(module):
     def entry(name):
         return next(i for i, place in enumerate(order) if within(name, (place,)))
 
-    for name in OURS[module]:
+    for name in ours(module):
         if within(name, ("data_builders",)):
             below = entry(name) > entry(module)
             assert not below, f"{module} imports {name} from below"
@@ -133,7 +143,7 @@ def test_builders_import_up_and_little_of_the_library(module):
 def test_nothing_imports_a_script_and_what_scripts_share_imports_up(module):
     places = [i for i, place in enumerate(NO_SCRIPTS) if within(module, (place,))]
     allowed = NO_SCRIPTS[: places[0] + 1] if places else NO_SCRIPTS
-    for name in OURS[module]:
+    for name in ours(module):
         if within(name, ("launch",)):
             assert within(name, allowed), f"{module} imports {name}"
     if not places:
@@ -143,7 +153,7 @@ def test_nothing_imports_a_script_and_what_scripts_share_imports_up(module):
 
 def test_no_module_imports_itself_by_way_of_others():
     """Lists cannot say it of the modules within a builder's folder, nor of launch/benchmarks."""
-    left = {name: set(names) for name, names in OURS.items()}
+    left = {name: set(ours(name)) for name in ALL_MODULES}
     while ready := [name for name, names in left.items() if not names & set(left)]:
         for name in ready:
             del left[name]
@@ -211,7 +221,7 @@ def test_each_outside_library_has_one_owner(library):
     importers = {
         module
         for module in MODULES
-        if any(name.split(".")[0] == library for name in IMPORTED[module])
+        if any(name.split(".")[0] == library for name in imported_by(module))
     }
     assert importers <= {OWNERS[library]} | ALSO.get(library, set())
 

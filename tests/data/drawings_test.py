@@ -64,33 +64,33 @@ def coloured_pens():
 
 PENCIL = {"paper": (240,) * 3, "ink": (120,) * 3, "width": 3}
 PAPERS = {
-    "plain": sheet(),
-    "grey": sheet(paper=(170,) * 3),
-    "dark grey": sheet(paper=(90,) * 3, ink=(10,) * 3),
-    "yellow paper": sheet(paper=(250, 230, 140)),
-    "pencil": grainy(sheet(**PENCIL)),
-    "pencil, falling light": grainy(falling(sheet(**PENCIL), 0.4)),
-    "nearly no light": falling(sheet(), 0.25),
-    "lamp light": falling(sheet(paper=(250, 220, 170), ink=(60, 50, 40)), 0.5),
-    "band of shadow": grainy(shaded(sheet(**PENCIL))),
-    "soft band of shadow": grainy(shaded(sheet(**PENCIL), soft=60)),
-    "narrow band of shadow": shaded(sheet(), left=390, right=440),
-    "half in shadow": shaded(sheet(), left=400, right=WIDTH, light=0.45),
-    "slanting shadow": grainy(slanting(sheet(**PENCIL))),
-    "white on black": sheet(paper=(0,) * 3, ink=(255,) * 3),
-    "grey on black": sheet(paper=(20,) * 3, ink=(120,) * 3),
-    "chalk": grainy(sheet(paper=(40, 80, 60), ink=(220, 225, 220))),
-    "yellow pen": sheet(ink=(255, 255, 0)),
-    "pale yellow pen": sheet(ink=(255, 240, 120)),
-    "cyan pen": sheet(ink=(0, 255, 255)),
-    "pink pen": sheet(ink=(255, 180, 200)),
-    "coloured pens": coloured_pens(),
-    "lined": sheet(rulings=BLUE),
-    "lined, tilted": sheet(rulings=BLUE, tilt=3),
-    "lined, pencil": grainy(sheet(**PENCIL, rulings=(200, 210, 235))),
-    "squared": sheet(rulings=BLUE, squared=True, step=30),
-    "squared, grey": sheet(rulings=GREY, squared=True, step=20),
-    "squared, tilted, falling light": grainy(
+    "plain": sheet,
+    "grey": lambda: sheet(paper=(170,) * 3),
+    "dark grey": lambda: sheet(paper=(90,) * 3, ink=(10,) * 3),
+    "yellow paper": lambda: sheet(paper=(250, 230, 140)),
+    "pencil": lambda: grainy(sheet(**PENCIL)),
+    "pencil, falling light": lambda: grainy(falling(sheet(**PENCIL), 0.4)),
+    "nearly no light": lambda: falling(sheet(), 0.25),
+    "lamp light": lambda: falling(sheet(paper=(250, 220, 170), ink=(60, 50, 40)), 0.5),
+    "band of shadow": lambda: grainy(shaded(sheet(**PENCIL))),
+    "soft band of shadow": lambda: grainy(shaded(sheet(**PENCIL), soft=60)),
+    "narrow band of shadow": lambda: shaded(sheet(), left=390, right=440),
+    "half in shadow": lambda: shaded(sheet(), left=400, right=WIDTH, light=0.45),
+    "slanting shadow": lambda: grainy(slanting(sheet(**PENCIL))),
+    "white on black": lambda: sheet(paper=(0,) * 3, ink=(255,) * 3),
+    "grey on black": lambda: sheet(paper=(20,) * 3, ink=(120,) * 3),
+    "chalk": lambda: grainy(sheet(paper=(40, 80, 60), ink=(220, 225, 220))),
+    "yellow pen": lambda: sheet(ink=(255, 255, 0)),
+    "pale yellow pen": lambda: sheet(ink=(255, 240, 120)),
+    "cyan pen": lambda: sheet(ink=(0, 255, 255)),
+    "pink pen": lambda: sheet(ink=(255, 180, 200)),
+    "coloured pens": lambda: coloured_pens(),
+    "lined": lambda: sheet(rulings=BLUE),
+    "lined, tilted": lambda: sheet(rulings=BLUE, tilt=3),
+    "lined, pencil": lambda: grainy(sheet(**PENCIL, rulings=(200, 210, 235))),
+    "squared": lambda: sheet(rulings=BLUE, squared=True, step=30),
+    "squared, grey": lambda: sheet(rulings=GREY, squared=True, step=20),
+    "squared, tilted, falling light": lambda: grainy(
         falling(sheet(rulings=BLUE, squared=True, step=30, tilt=2), 0.6)
     ),
 }
@@ -102,13 +102,13 @@ def pixels(picture):
 
 @pytest.fixture(scope="module")
 def plain():
-    return query_from_pixels(pixels(PAPERS["plain"])).points[:, :2].astype(float)
+    return query_from_pixels(pixels(PAPERS["plain"]())).points[:, :2].astype(float)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("paper", PAPERS)
 def test_one_drawing_is_read_alike_on_any_paper(paper, plain):
-    query = query_from_pixels(pixels(PAPERS[paper]))
+    query = query_from_pixels(pixels(PAPERS[paper]()))
     assert query.photo is None
     points = query.points[:, :2].astype(float)
     for some, others in ((points, plain), (plain, points)):
@@ -122,10 +122,10 @@ def test_one_drawing_is_read_alike_on_any_paper(paper, plain):
 @pytest.mark.slow
 @pytest.mark.parametrize("paper", ["lined", "squared"])
 def test_how_ruled_paper_was_read_is_said(paper):
-    assert query_from_pixels(pixels(PAPERS[paper])).notes == (
+    assert query_from_pixels(pixels(PAPERS[paper]())).notes == (
         "ruled paper, whose lines are left out",
     )
-    assert query_from_pixels(pixels(PAPERS["plain"])).notes == ()
+    assert query_from_pixels(pixels(PAPERS["plain"]())).notes == ()
 
 
 @pytest.mark.parametrize("side", [200, 600, 1000])
@@ -176,7 +176,7 @@ def test_a_photo_is_told_from_a_drawing():
 
 
 def test_where_on_the_paper_it_lies_makes_no_difference(plain):
-    picture = pixels(np.roll(PAPERS["plain"], (-100, 150), axis=(0, 1)))
+    picture = pixels(np.roll(PAPERS["plain"](), (-100, 150), axis=(0, 1)))
     assert np.array_equal(query_from_pixels(picture).points[:, :2], plain)
 
 

@@ -44,9 +44,11 @@ def test_every_protocol_has_data_here():
 
 
 @pytest.mark.parametrize("protocol", SETS)
-@pytest.mark.parametrize("extractor", [named(), HandCrafted("raw pixels")])
-def test_results_are_made_once(protocol, extractor, prepared, tmp_path, monkeypatch):
-    sets = opened(prepared, protocol)
+@pytest.mark.parametrize(
+    "make", [named, lambda: HandCrafted("raw pixels")], ids=["network", "pixels"]
+)
+def test_results_are_made_once(protocol, make, prepared, tmp_path, monkeypatch):
+    extractor, sets = make(), opened(prepared, protocol)
     made = evaluate.retrieval(extractor, *sets, protocol=protocol, results=tmp_path)
     assert list(made) == list(extractor.layers)
     (record,) = made.values()
@@ -106,13 +108,13 @@ def test_views_that_are_unknown_or_of_a_descriptor_are_refused(prepared):
 
 
 @pytest.mark.parametrize(
-    ("other", "words"), [(named(seed=1), "digest"), (named(resizing="bilinear"), "resizing")]
+    ("other", "words"), [({"seed": 1}, "digest"), ({"resizing": "bilinear"}, "resizing")]
 )
 def test_another_model_has_another_result(other, words, prepared, tmp_path):
     sets = opened(prepared, "eitz_sbir")
     both = [
         evaluate.retrieval(model, *sets, protocol="eitz_sbir", results=tmp_path)["L7"]
-        for model in (named(), other)
+        for model in (named(), named(**other))
     ]
     first, second = (record.configuration["checkpoint"] for record in both)
     assert [key for key in first if first[key] != second[key]] == [words]

@@ -9,12 +9,15 @@ from launch.benchmarks.limits import COPY, MATRIX, Limits
 
 pytestmark = pytest.mark.slow
 
-SHAPES = jax.eval_shape(network.start_model.__wrapped__)
+
+@pytest.fixture(scope="module")
+def shapes():
+    return jax.eval_shape(network.start_model.__wrapped__)
 
 
-def test_flops_are_those_counted_by_hand():
+def test_flops_are_those_counted_by_hand(shapes):
     """Multiplications and additions: output cells, features, kernel, channels of a group."""
-    layers = network.forward_flops(SHAPES, 2)
+    layers = network.forward_flops(shapes, 2)
     assert layers == {
         "conv1": 2 * 2 * 55 * 55 * 96 * 11 * 11 * 3,
         "conv2": 2 * 2 * 27 * 27 * 256 * 5 * 5 * 48,
@@ -25,7 +28,7 @@ def test_flops_are_those_counted_by_hand():
         "fc7": 2 * 2 * 4096 * 4096,
         "fc8": 2 * 2 * 4096 * 250,
     }
-    assert network.step_flops(SHAPES, layers) == 3 * sum(layers.values()) - layers["conv1"]
+    assert network.step_flops(shapes, layers) == 3 * sum(layers.values()) - layers["conv1"]
 
 
 def test_flops_of_a_block_are_those_counted_by_hand():
@@ -51,9 +54,9 @@ def test_flops_of_a_transformer_are_those_counted_by_hand():
     assert blocks == 6 * layers["block1_query"] + layers["block1"]
 
 
-def test_parameters_are_those_counted_by_hand():
+def test_parameters_are_those_counted_by_hand(shapes):
     sizes = (96 * 364, 256 * 1201, 384 * 2305, 384 * 1729, 256 * 1729, 4096 * 9217, 4096 * 4097)
-    assert network.parameter_bytes(SHAPES) == 4 * (sum(sizes) + 250 * 4097)
+    assert network.parameter_bytes(shapes) == 4 * (sum(sizes) + 250 * 4097)
 
 
 def test_the_limit_is_the_later_of_products_and_copies():
