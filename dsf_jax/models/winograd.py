@@ -38,7 +38,7 @@ def convolve_3x3(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
     return _convolved(x, _sums(_OF_KERNEL, _taps(kernel)), padding, jnp.matmul)
 
 
-@functools.partial(jax.jit, static_argnums=2)
+@functools.partial(jax.jit, static_argnums=2)  # as below: traced once for equal shapes
 def _forward(
     x: jax.Array, kernel: jax.Array, padding: int
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
