@@ -69,12 +69,8 @@ def note(message: str) -> None:
     print(f"note: {' '.join(message.split())}", file=sys.stderr)
 
 
-def load_told(checkpoint: str) -> "Model":
-    """Reads a network, and says on standard error what may be expected of it."""
-    # It needs safetensors, which the benchmark does without.
-    from dsf_jax.training.model_sources import open_model
-
-    model = open_model(checkpoint)
+def told(model: "Model", checkpoint: str) -> "Model":
+    """Says on standard error what may be expected of a network, and returns it."""
     note(model.card.sentence(checkpoint))
     return model
 

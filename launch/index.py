@@ -107,16 +107,17 @@ def main() -> None:
 
 def _index() -> None:
     """Opens or makes the gallery, syncs it, and prints what has changed."""
-    # They need LanceDB, which --help does not.
+    # They need LanceDB and Orbax, which --help does not.
     from dsf_jax.gallery.embedder import network_embedder
     from dsf_jax.gallery.gallery import Gallery
+    from dsf_jax.training.model_sources import open_model
 
     if _WATCH.value:
         import dsf_jax.gallery.watch  # noqa: F401  # first, for it may not be installed
 
     layer = _layer()
     found = _crawled()  # first, so that nothing is made for a folder without pictures
-    model = common.load_told(_CHECKPOINT.value)
+    model = common.told(open_model(_CHECKPOINT.value), _CHECKPOINT.value)
     gallery = Gallery.open_or_create(
         _GALLERY.value,
         network_embedder(model, layer=layer, batch_size=_BATCH_SIZE.value, name=_CHECKPOINT.value),

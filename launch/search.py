@@ -15,6 +15,7 @@ python -m launch.search --checkpoint=siglip --words="a red umbrella" --sketch=dr
 
 import pathlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast, get_args
 
 import numpy as np
@@ -39,7 +40,7 @@ from dsf_jax.retrieval.picture_search import (
     search_pictures,
     sketch_features,
 )
-from dsf_jax.training.model_sources import open_words
+from dsf_jax.training.model_sources import fetched, open_model, open_words
 from launch import common, shared_flags
 
 _CHECKPOINT = shared_flags.define_checkpoint()
@@ -156,7 +157,7 @@ def _search_folders(query: Query | None) -> tuple[list[FoundPicture], bool]:
     folders = _PHOTOS.value or []
     check_apart(folders)
     pictures = [path for folder in folders for path in _listed(folder)]
-    model = common.load_told(_CHECKPOINT.value)
+    model = common.told(open_model(_CHECKPOINT.value), _CHECKPOINT.value)
     layer = _LAYER.value or model.default_feature
     shown = _features(model, layer, query)
     found, failed, far = search_pictures(
@@ -194,14 +195,18 @@ def _picture_or_name(path: pathlib.Path) -> np.ndarray | str:
 def _search_gallery(query: Query | None) -> tuple[list[FoundPicture], bool]:
     """Returns a gallery's nearest pictures, and whether none is near."""
     uri = _GALLERY.value
-    # They need LanceDB, which a folder does not.
-    from dsf_jax.gallery.embedder import network_embedder
-    from dsf_jax.gallery.finder import Finder
-    from dsf_jax.gallery.gallery import Gallery
-    from dsf_jax.gallery.store import open_store
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        # While the network is read and digested, LanceDB is imported: each takes more than a second.
+        reading = beside.submit(open_model, fetched(_CHECKPOINT.value))
+        # They need LanceDB, which a folder does not.
+        from dsf_jax.gallery.embedder import network_embedder
+        from dsf_jax.gallery.finder import Finder
+        from dsf_jax.gallery.gallery import Gallery
+        from dsf_jax.gallery.store import open_store
 
-    layer = _LAYER.value or open_store(uri).config.layer
-    model = common.load_told(_CHECKPOINT.value)
+        store = open_store(uri)
+    model = common.told(reading.result(), _CHECKPOINT.value)
+    layer = _LAYER.value or store.config.layer
     gallery = Gallery.open(uri, network_embedder(model, layer=layer, name=_CHECKPOINT.value))
     if not len(gallery):
         raise ValueError(f"{uri} holds no picture yet; add some with python -m launch.index")

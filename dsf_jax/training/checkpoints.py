@@ -145,7 +145,7 @@ def restore(checkpoints: ocp.CheckpointManager, like: TrainState) -> TrainState 
             ),
         )
         model = like.model.replace(params=items.params)
-        _check_values(model, items.model)
+        _check_values(model, model.digest(), items.model)
     return TrainState(replicate(np.int32(step)), model, items.opt_state)
 
 
@@ -196,22 +196,21 @@ def load_model(source: str | os.PathLike[str]) -> Model:
             step = _chosen_step(checkpoints, which)
             try:
                 with _reading(checkpoints, step):
-                    model = _read_model(checkpoints, step)
+                    model, digest = _read_model(checkpoints, step)
             except ValueError:
                 # Training replaces its checkpoints: when this one is gone, there is a newer one.
                 if (path / str(step)).exists():
                     raise
             else:
-                card = card_files.completed(model.card, path, model.digest())
-                return model.replace(card=card)
+                return model.replace(card=card_files.completed(model.card, path, digest))
     raise FileNotFoundError(
         f"{path} has lost each of {_ATTEMPTS} checkpoints while it was read, the last of step {step}; "
         "wait for what writes there, or make that keep more of them"
     )
 
 
-def _read_model(checkpoints: ocp.CheckpointManager, step: int) -> Model:
-    """Reads the model of one step, its card as it was saved."""
+def _read_model(checkpoints: ocp.CheckpointManager, step: int) -> tuple[Model, str]:
+    """Reads the model of one step, its card as it was saved, and its digest."""
     described = checkpoints.restore(
         step, args=ocp.args.Composite(model=ocp.args.JsonRestore())
     ).model
@@ -220,8 +219,9 @@ def _read_model(checkpoints: ocp.CheckpointManager, step: int) -> Model:
     wanted = ocp.args.StandardRestore(_abstract(like.params, first))
     params = checkpoints.restore(step, args=ocp.args.Composite(params=wanted)).params
     model = like.replace(params=params, card=ModelCard.from_json(described.get("card", {})))
-    _check_values(model, described, _export_of(pathlib.Path(checkpoints.directory)))
-    return model
+    digest = model.digest()
+    _check_values(model, digest, described, _export_of(pathlib.Path(checkpoints.directory)))
+    return model, digest
 
 
 def record_retrieval(source: str | os.PathLike[str], model: Model, score: RetrievalScore) -> Model:
@@ -241,15 +241,15 @@ def record_retrieval(source: str | os.PathLike[str], model: Model, score: Retrie
     return model.replace(card=model.card.with_retrieval(score))
 
 
-def _check_values(model: Model, *descriptions: Mapping[str, Any]) -> None:
-    """Raises ValueError when parameters are not those that a description is of; orbax itself takes
-    damaged values as they are.
+def _check_values(model: Model, digest: str, *descriptions: Mapping[str, Any]) -> None:
+    """Raises ValueError when parameters, of this digest, are not those that a description is of; orbax
+    itself takes damaged values as they are.
     """
     for said in descriptions:
-        if "fingerprint" in said and not model.digest_matches(said["fingerprint"]):
+        saved = said.get("fingerprint", digest)
+        if saved != digest and not model.digest_matches(saved):
             raise ValueError(
-                f"its parameters have the digest {model.digest()}, those that were saved "
-                f"{said['fingerprint']}"
+                f"its parameters have the digest {digest}, those that were saved {saved}"
             )
 
 
